@@ -1,0 +1,28 @@
+# Everything sets itself up in .venv; a second call is quick. Needs Python >= 3.10, git, make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+TORCH ?= torch==2.13.0
+
+.PHONY: setup demo test lint
+
+setup: $(READY)
+
+# torch goes first and pinned: a range would let pip swap it for another build
+$(READY): setup.py Makefile
+	@echo "Setting up .venv (about two minutes) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[onedl,demo,dev]'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python tools/demo.py
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy mmseg_u2pl tools tests

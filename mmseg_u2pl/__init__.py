@@ -1,0 +1,27 @@
+"""Semi-supervised semantic segmentation as a plugin to MMSegmentation.
+
+Importing it registers everything with mmseg's registries; configs do that by
+``custom_imports=dict(imports=['mmseg_u2pl'])``.
+"""
+
+import importlib.util
+
+from .version import __version__
+
+_missing = [name for name in ('mmengine', 'mmcv', 'mmseg') if not importlib.util.find_spec(name)]
+if _missing:
+    raise ImportError(
+        f'mmseg_u2pl extends MMSegmentation, but {", ".join(_missing)} cannot be imported. '
+        'Install a host stack, torch first and pinned:\n'
+        '  pip install torch==2.13.0\n'
+        '  pip install "mmseg-u2pl[onedl]"       # maintained continuation (recommended), or\n'
+        '  pip install "mmseg-u2pl[openmmlab]"   # upstream mmsegmentation 1.2.2'
+    )
+
+from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
+
+MODULE2PACKAGE['mmseg_u2pl'] = 'mmseg-u2pl'  # lets configs inherit from 'mmseg_u2pl::...'
+
+from . import datasets, engine, evaluation, models  # noqa: E402, F401
+
+__all__ = ['__version__']

@@ -1,0 +1,16 @@
+"""Data sets, sampler and transforms; importing this registers them with mmseg."""
+
+from .sampler import SemiSampler
+from .semi_dataset import SemiDataset
+from .street_datasets import CamVidDataset, LabelMeFacadeDataset, SyntheticStreetDataset
+from .unlabeled import AddValidityMap, UnlabeledDataset
+
+__all__ = [
+    'AddValidityMap',
+    'CamVidDataset',
+    'LabelMeFacadeDataset',
+    'SemiDataset',
+    'SemiSampler',
+    'SyntheticStreetDataset',
+    'UnlabeledDataset',
+]

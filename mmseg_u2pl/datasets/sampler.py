@@ -1,0 +1,122 @@
+"""An infinite sampler that keeps labeled : unlabeled fixed in every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from mmengine.dist import get_dist_info, sync_random_seed
+from mmseg.registry import DATA_SAMPLERS
+from torch.utils.data import Sampler
+
+from .semi_dataset import SemiDataset
+
+
+class Draw(NamedTuple):
+    """What the sampler hands the data set: which sample, and the seed of its augmentation."""
+
+    index: int
+    seed: int
+
+
+class _Stream:
+    """The endless, seeded permutations of one pool; any position can be asked for at once."""
+
+    def __init__(self, start: int, size: int, seed: int, shuffle: bool) -> None:
+        self.start, self.size, self.seed, self.shuffle = start, size, seed, shuffle
+        self._epoch = -1
+        self._order = np.empty(0, dtype=np.int64)
+
+    def __getitem__(self, position: int) -> int:
+        epoch, offset = divmod(position, self.size)
+        if epoch != self._epoch:
+            order = np.arange(self.start, self.start + self.size)
+            if self.shuffle:
+                order = np.random.default_rng((self.seed, self.start, epoch)).permutation(order)
+            self._epoch, self._order = epoch, order
+        return int(self._order[offset])
+
+
+@DATA_SAMPLERS.register_module()
+class SemiSampler(Sampler):
+    """Endless draws in the pattern of ``ratio``: (1, 1) is labeled, unlabeled, labeled, ...
+
+    Invariants:
+        * A batch whose size is a multiple of ``sum(ratio)`` holds the ratio exactly; the batch
+          size itself is given once, to the dataloader.
+        * Each pool runs through its own seeded permutations, so within ``len(pool)`` draws of
+          all processes together nothing repeats.
+        * Processes take turns: rank r takes draws r, r + W, r + 2W, ... of each pool.
+        * The stream, augmentation seeds included, depends on the seed alone: not on the number
+          of workers, and :meth:`skip` continues it at any position at no cost.
+
+    Args:
+        dataset: A :class:`SemiDataset`.
+        ratio: Labeled and unlabeled samples of the repeating pattern.
+        shuffle: Permute each pool; else its own order.
+        seed: None draws one and shares it among processes.
+
+    Raises:
+        TypeError: ``dataset`` is no ``SemiDataset``.
+        ValueError: A ratio that is not two positive whole numbers.
+    """
+
+    def __init__(
+        self,
+        dataset: SemiDataset,
+        ratio: tuple[int, int] = (1, 1),
+        shuffle: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        if not isinstance(dataset, SemiDataset):
+            raise TypeError(f'SemiSampler needs a SemiDataset, got {type(dataset).__name__}')
+        if len(ratio) != 2 or any(int(part) != part or part < 1 for part in ratio):
+            raise ValueError(
+                f'train_dataloader.sampler.ratio={ratio}: give two positive whole numbers, '
+                'labeled and unlabeled, for example (1, 1)'
+            )
+        self.rank, self.world_size = get_dist_info()
+        self.dataset = dataset
+        self.ratio = (int(ratio[0]), int(ratio[1]))
+        self.seed = sync_random_seed() if seed is None else seed
+        labeled, unlabeled = dataset.lengths
+        self._pools = (
+            _Stream(0, labeled, self.seed, shuffle),
+            _Stream(labeled, unlabeled, self.seed, shuffle),
+        )
+        self._position = 0
+
+    def __iter__(self) -> Iterator[Draw]:
+        position = self._position
+        while True:
+            yield self._draw(position)
+            position += 1
+
+    def _draw(self, position: int) -> Draw:
+        """This rank's draw number ``position``."""
+        turn, place = divmod(position, sum(self.ratio))
+        labeled = place < self.ratio[0]
+        share = self.ratio[0] if labeled else self.ratio[1]
+        nth = turn * share + (place if labeled else place - self.ratio[0])  # of this rank, pool
+        index = self._pools[0 if labeled else 1][nth * self.world_size + self.rank]
+        seed = np.random.SeedSequence((self.seed, position, self.rank)).generate_state(1)[0]
+        return Draw(index, int(seed))
+
+    def skip(self, num_samples: int) -> None:
+        """Start at this rank's draw ``num_samples``, counted from the beginning of the stream.
+
+        Raises:
+            ValueError: A negative count.
+        """
+        if num_samples < 0:
+            raise ValueError(f'num_samples must not be negative, got {num_samples}')
+        self._position = num_samples
+
+    def __len__(self) -> int:
+        """Draws of this rank until every unlabeled image was seen once."""
+        turns = -(-self.dataset.lengths[1] // (self.ratio[1] * self.world_size))
+        return turns * sum(self.ratio)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing to do: the stream has no epochs of its own."""

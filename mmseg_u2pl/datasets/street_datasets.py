@@ -1,0 +1,47 @@
+"""Class names and palettes of the data sets with ready configs that mmseg does not have."""
+
+from __future__ import annotations
+
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from . import synthetic
+
+
+@DATASETS.register_module()
+class CamVidDataset(BaseSegDataset):
+    """CamVid, 11 classes in the SegNet protocol (Brostow et al. 2009); 255 = void."""
+
+    METAINFO = dict(
+        classes=(
+            'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign', 'fence', 'car',
+            'pedestrian', 'bicyclist',
+        ),
+        palette=[
+            [128, 128, 128], [128, 0, 0], [192, 192, 128], [128, 64, 128], [60, 40, 222],
+            [128, 128, 0], [192, 128, 128], [64, 64, 128], [64, 0, 128], [64, 64, 0],
+            [0, 128, 192],
+        ],
+    )  # fmt: skip
+
+
+@DATASETS.register_module()
+class LabelMeFacadeDataset(BaseSegDataset):
+    """LabelMeFacade, 8 classes (Fröhlich et al., ICPR 2010); 255 = various."""
+
+    METAINFO = dict(
+        classes=(
+            'building', 'car', 'door', 'pavement', 'road', 'sky', 'vegetation', 'window',
+        ),
+        palette=[
+            [128, 0, 0], [128, 0, 128], [128, 128, 0], [128, 128, 128], [128, 64, 0],
+            [0, 128, 128], [0, 128, 0], [0, 0, 128],
+        ],
+    )  # fmt: skip
+
+
+@DATASETS.register_module()
+class SyntheticStreetDataset(BaseSegDataset):
+    """The embedded demo's generated scenes, see :mod:`mmseg_u2pl.datasets.synthetic`."""
+
+    METAINFO = dict(classes=synthetic.CLASSES, palette=[list(c) for c in synthetic.PALETTE])

@@ -1,0 +1,91 @@
+"""Score every network of a method in one pass over the data."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.runner import Runner, TestLoop, ValLoop
+from mmengine.runner.amp import autocast
+from mmseg.registry import LOOPS
+
+from .hooks.progress_hook import segmentor
+
+
+class _PredictorsLoop:
+    """Score all of ``model.predictors`` (for U²PL teacher and student) on the same batches.
+
+    Each image is loaded once. Metrics are named ``<predictor>/<metric>`` and reach the hooks as
+    one dict, so ``save_best='teacher/mIoU'`` works. Hooks that draw or save predictions get
+    those of ``model.predictor``. Before the teacher exists its scores are the student's, of
+    which it will be a copy.
+
+    Args:
+        runner: The runner.
+        dataloader: As in mmengine's loop.
+        evaluator: As in mmengine's loop; copied for each predictor.
+        fp16: Predict under autocast.
+    """
+
+    phase: str
+    runner: Runner
+    dataloader: Any
+    fp16: bool
+
+    def __init__(self, runner: Runner, dataloader: Any, evaluator: Any, fp16: bool = False) -> None:
+        super().__init__(runner, dataloader, copy.deepcopy(evaluator), fp16)  # type: ignore[call-arg]
+        self.evaluators: dict[str, Evaluator] = {}
+        for name in segmentor(runner).predictors:
+            built = runner.build_evaluator(copy.deepcopy(evaluator))
+            built.dataset_meta = self.dataloader.dataset.metainfo
+            self.evaluators[name] = built
+
+    def run(self) -> dict:
+        """One pass; returns the merged metrics."""
+        self._call('before_{}')
+        self._call('before_{}_epoch')
+        self.runner.model.eval()
+        for index, batch in enumerate(self.dataloader):
+            self.run_iter(index, batch)
+        metrics = {}
+        for name, evaluator in self.evaluators.items():
+            self.runner.logger.info(f'{name}:')
+            scores = evaluator.evaluate(len(self.dataloader.dataset))
+            metrics.update({f'{name}/{key}': value for key, value in scores.items()})
+        self._call('after_{}_epoch', metrics=metrics)
+        self._call('after_{}')
+        return metrics
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+        """Predict one batch with every network."""
+        self._call('before_{}_iter', batch_idx=idx, data_batch=data_batch)
+        model = segmentor(self.runner)
+        chosen, outputs = model.predictor, {}
+        try:
+            for name, evaluator in self.evaluators.items():
+                model.predictor = name
+                with autocast(enabled=self.fp16):
+                    outputs[name] = self.runner.model.val_step(data_batch)
+                evaluator.process(data_samples=outputs[name], data_batch=data_batch)
+        finally:
+            model.predictor = chosen
+        self._call('after_{}_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs[chosen])
+
+    def _call(self, hook: str, **arguments: Any) -> None:
+        self.runner.call_hook(hook.format(self.phase), **arguments)
+
+
+@LOOPS.register_module()
+class PredictorsValLoop(_PredictorsLoop, ValLoop):
+    __doc__ = _PredictorsLoop.__doc__
+    phase = 'val'
+
+
+@LOOPS.register_module()
+class PredictorsTestLoop(_PredictorsLoop, TestLoop):
+    __doc__ = _PredictorsLoop.__doc__
+    phase = 'test'

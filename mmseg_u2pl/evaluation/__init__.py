@@ -1,0 +1,5 @@
+"""Metrics; importing this registers them with mmseg."""
+
+from .class_iou import ClassIoUMetric
+
+__all__ = ['ClassIoUMetric']

@@ -1,0 +1,113 @@
+"""Which pseudo-labels to believe, and the loss on them (U²PL, Sec. 3.1-3.2, Eq. 2-4)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+REVERSE_CE_FLOOR = 1e-4
+"""Lower clamp of the one-hot target in reverse cross-entropy (U²PL+, symmetric cross-entropy)."""
+
+
+def upcast(tensor: Tensor) -> Tensor:
+    """float16 and bfloat16 as float32; float32 and float64 as they are."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def entropy_map(prob: Tensor, dim: int = 1) -> Tensor:
+    """Entropy of each pixel's class distribution, in nats (U²PL, Eq. 2).
+
+    Args:
+        prob: Probabilities (B, C, ...), summing to one over ``dim``.
+        dim: The class dimension.
+
+    Returns:
+        −Σ_c p_c ln p_c, of shape (B, ...); p = 0 contributes 0. Half precision comes back as
+        float32.
+    """
+    return torch.special.entr(upcast(prob)).sum(dim)
+
+
+def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = None) -> Tensor:
+    """``numpy.percentile(values[valid], percent)``, without a host synchronisation.
+
+    Args:
+        values: Any shape, floating.
+        percent: In [0, 100].
+        valid: Boolean, the shape of ``values``; None means all.
+
+    Returns:
+        Scalar tensor, linearly interpolated between neighbours; +inf when nothing is valid.
+
+    Raises:
+        ValueError: ``percent`` outside [0, 100].
+    """
+    if not 0 <= percent <= 100:
+        raise ValueError(f'percent must be in [0, 100], got {percent}')
+    values = upcast(values.detach()).flatten()
+    if values.numel() == 0:
+        return values.new_full((), math.inf)
+    if valid is None:
+        count = torch.tensor(values.numel(), device=values.device)
+    else:
+        values = values.masked_fill(~valid.flatten(), math.inf)  # sorted behind all valid ones
+        count = valid.sum()
+    ordered = values.sort().values
+    # float64: a float32 position is off by several pixels in a batch of a million
+    position = (count - 1).clamp(min=0).double() * (percent / 100)
+    below, above = ordered[position.floor().long()], ordered[position.ceil().long()]
+    threshold = torch.lerp(below, above, position.frac().to(ordered.dtype))
+    return threshold.masked_fill(count == 0, math.inf)
+
+
+def consistency_loss(
+    logits: Tensor, target: Tensor, ignore_index: int = 255, reverse_weight: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy against the kept pseudo-labels, weighted by how few they are (Eq. 3-4).
+
+    Args:
+        logits: Student logits (B, C, H, W).
+        target: Pseudo-labels (B, H, W), long; ``ignore_index`` where not kept.
+        ignore_index: The label that is left out.
+        reverse_weight: Weight of reverse cross-entropy, −Σ_c p_c ln q_c with the one-hot q
+            clamped to [1e-4, 1] (U²PL+ uses 0.1; 0 turns it off).
+
+    Returns:
+        The loss λ_u·L_u and λ_u = B·H·W / #kept, scalars. Nothing kept: both are exactly 0.
+    """
+    logits = upcast(logits)
+    kept = target != ignore_index
+    count = kept.sum()
+    loss = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction='sum')
+    if reverse_weight:
+        safe = target.masked_fill(~kept, 0).unsqueeze(1)
+        prob = logits.softmax(1).gather(1, safe).squeeze(1)  # (B, H, W), p of the pseudo-label
+        reverse = (prob - 1) * math.log(REVERSE_CE_FLOOR)  # only the other classes contribute
+        loss = loss + reverse_weight * (reverse * kept).sum()
+    weight = (target.numel() / count.clamp(min=1)) * (count > 0)
+    return weight * loss / count.clamp(min=1), weight
+
+
+def unsupervised_loss(
+    logits: Tensor, target: Tensor, entropy: Tensor, percent: float, ignore_index: int = 255
+) -> Tensor:
+    """The unsupervised loss λ_u·L_u on the reliable share of the pseudo-labels (Eq. 2-4).
+
+    Args:
+        logits: Student logits (B, C, H, W).
+        target: Pseudo-labels (B, H, W), long; ``ignore_index`` marks pads.
+        entropy: Teacher entropy (B, H, W), nats.
+        percent: The percentile of the valid entropies that is the threshold γ_t, 100 − α_t:
+            pixels strictly below it are reliable.
+        ignore_index: The label that is left out.
+
+    Returns:
+        Scalar; exactly 0, with a graph, when nothing is kept. Inputs are not modified.
+    """
+    valid = target != ignore_index
+    threshold = percentile_threshold(entropy, percent, valid)
+    reliable = valid & (upcast(entropy) < threshold)
+    return consistency_loss(logits, target.masked_fill(~reliable, ignore_index), ignore_index)[0]

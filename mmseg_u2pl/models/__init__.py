@@ -1,0 +1,21 @@
+"""Networks, segmentors and losses; importing this registers them with mmseg."""
+
+from .backbones import EfficientNetLite
+from .data_preprocessor import SemiDataPreprocessor
+from .heads import RepresentationHead, U2PLHead
+from .losses import UnreliableContrastiveLoss
+from .memory_bank import MemoryBank
+from .segmentors import U2PL, SemiSegmentor
+from .teacher import Teacher
+
+__all__ = [
+    'U2PL',
+    'EfficientNetLite',
+    'MemoryBank',
+    'RepresentationHead',
+    'SemiDataPreprocessor',
+    'SemiSegmentor',
+    'Teacher',
+    'U2PLHead',
+    'UnreliableContrastiveLoss',
+]

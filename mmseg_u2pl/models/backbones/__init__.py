@@ -1,0 +1,5 @@
+"""Backbones that mmseg does not have."""
+
+from .efficientnet_lite import EfficientNetLite
+
+__all__ = ['EfficientNetLite']

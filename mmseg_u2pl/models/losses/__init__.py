@@ -1,0 +1,5 @@
+"""Registered loss modules over :mod:`mmseg_u2pl.functional`."""
+
+from .contrastive_loss import UnreliableContrastiveLoss
+
+__all__ = ['UnreliableContrastiveLoss']

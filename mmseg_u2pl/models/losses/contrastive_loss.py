@@ -1,0 +1,170 @@
+"""The contrastive loss on unreliable pixels (U²PL, Sec. 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ...functional import (
+    anchor_mask,
+    class_prototypes,
+    class_ranks,
+    draw_with_replacement,
+    draw_without_replacement,
+    info_nce,
+    labeled_negative_mask,
+    unlabeled_negative_mask,
+)
+from ..memory_bank import MemoryBank
+
+
+@MODELS.register_module()
+class UnreliableContrastiveLoss(nn.Module):
+    """Pull a class's pixels to its centre, away from pixels that are surely something else.
+
+    Args:
+        num_classes: C.
+        channels: D of the representations.
+        delta_p: δ_p, the least teacher probability of an anchor.
+        low_rank: r_l. None means 3, or 1 with fewer than 7 classes, where ranks above 3 would
+            leave hardly any class to be a negative of.
+        high_rank: r_h.
+        num_anchors: M anchors a class and step, drawn with replacement.
+        num_negatives: N negatives an anchor, drawn with replacement.
+        temperature: τ.
+        bank_size: Representations kept a class.
+        bank_dtype: ``'float32'`` or ``'float16'``.
+        keys_per_step: K, the most keys a class, step and process that enter the bank.
+        momentum_prototypes: Positives are running class means (U²PL+) instead of the batch's.
+
+    Raises:
+        ValueError: ``low_rank`` outside 1 ... min(``high_rank``, C) − 1.
+    """
+
+    prototypes: Tensor  # (C, D) running means, U²PL+ only
+    prototype_updates: Tensor  # (C,)
+
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int = 256,
+        delta_p: float = 0.3,
+        low_rank: int | None = None,
+        high_rank: int = 20,
+        num_anchors: int = 256,
+        num_negatives: int = 50,
+        temperature: float = 0.5,
+        bank_size: int = 30_000,
+        bank_dtype: str = 'float32',
+        keys_per_step: int = 512,
+        momentum_prototypes: bool = False,
+    ) -> None:
+        super().__init__()
+        if low_rank is None:
+            low_rank = 3 if num_classes >= 7 else 1
+        limit = min(high_rank, num_classes)
+        if not 1 <= low_rank < limit:
+            raise ValueError(
+                f'low_rank={low_rank} leaves no unlabeled negatives: with {num_classes} classes '
+                f'and high_rank={high_rank} it must be in 1 ... {limit - 1}; low_rank=None '
+                'chooses a fitting one'
+            )
+        self.delta_p = delta_p
+        self.low_rank = low_rank
+        self.high_rank = high_rank
+        self.num_anchors = num_anchors
+        self.num_negatives = num_negatives
+        self.temperature = temperature
+        self.keys_per_step = min(keys_per_step, max(1, bank_size // get_world_size()))
+        self.momentum_prototypes = momentum_prototypes
+        self.bank = MemoryBank(num_classes, bank_size, channels, bank_dtype)
+        if momentum_prototypes:
+            self.register_buffer('prototypes', torch.zeros(num_classes, channels))
+            self.register_buffer('prototype_updates', torch.zeros(num_classes, dtype=torch.long))
+
+    def forward(
+        self,
+        rep: Tensor,
+        teacher_rep: Tensor,
+        prob: Tensor,
+        label: Tensor,
+        unreliable: Tensor,
+        num_labeled: int,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of one step; pushes this step's keys into the bank first.
+
+        Args:
+            rep: Student representations (B, D, h, w), labeled images first.
+            teacher_rep: Teacher representations (B, D, h, w), no gradient.
+            prob: Teacher probabilities (B, C, h, w), no gradient.
+            label: Long (B, h, w): y of the labeled images; ŷ of the unlabeled, 255 where
+                unreliable or padded.
+            unreliable: Boolean (B - ``num_labeled``, h, w), False on pads.
+            num_labeled: How many of the B images are labeled.
+
+        Returns:
+            Scalar L_c (0, with a graph, when no class takes part) and counts for the log,
+            each (C,): ``anchors_labeled``, ``anchors_unlabeled``, ``negatives_labeled``,
+            ``negatives_unlabeled``, ``bank``.
+        """
+        anchors = anchor_mask(prob, label, self.delta_p)  # (B, C, h, w)
+        ranks = class_ranks(prob)
+        negatives = torch.cat(
+            (
+                labeled_negative_mask(ranks[:num_labeled], label[:num_labeled], self.low_rank),
+                unlabeled_negative_mask(
+                    ranks[num_labeled:], unreliable, self.low_rank, self.high_rank
+                ),
+            )
+        )
+        positives, present = self._positives(teacher_rep, anchors)  # (C, D), (C,)
+
+        keys, count = draw_without_replacement(_rows(negatives), self.keys_per_step)
+        self.bank.push(_pixels(teacher_rep)[keys], count)
+
+        drawn = draw_with_replacement(_rows(anchors), self.num_anchors)  # (C, M)
+        queries = _pixels(rep)[drawn]  # (C, M, D)
+        others = self.bank.draw(self.num_anchors * self.num_negatives)
+        others = others.view(*queries.shape[:2], self.num_negatives, -1)  # (C, M, N, D)
+        each = info_nce(queries, positives.unsqueeze(1), others, self.temperature)  # (C,)
+
+        takes_part = present & (self.bank.count > 0)
+        loss = (each * takes_part).sum() / takes_part.sum().clamp(min=1)
+        counts = {
+            'anchors_labeled': anchors[:num_labeled].sum((0, 2, 3)),
+            'anchors_unlabeled': anchors[num_labeled:].sum((0, 2, 3)),
+            'negatives_labeled': negatives[:num_labeled].sum((0, 2, 3)),
+            'negatives_unlabeled': negatives[num_labeled:].sum((0, 2, 3)),
+            'bank': self.bank.count.clone(),
+        }
+        return loss, counts
+
+    def _positives(self, teacher_rep: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+        """Class centres (C, D) from the teacher's anchor pixels, and which classes have any."""
+        means, present = class_prototypes(teacher_rep, anchors)
+        if not self.momentum_prototypes:
+            return means, present
+        # m = min(1 − 1/k, 0.999), k the class's updates: the first mean is taken as it is
+        weight = present.to(means.dtype)
+        if get_world_size() > 1:
+            packed = torch.cat((means * weight.unsqueeze(1), weight.unsqueeze(1)), dim=1)
+            all_reduce(packed)
+            means = packed[:, :-1] / packed[:, -1:].clamp(min=1)
+            weight = (packed[:, -1] > 0).to(means.dtype)
+        self.prototype_updates.add_(weight.long())
+        momentum = (1 - 1 / self.prototype_updates.clamp(min=1)).clamp(max=0.999)
+        change = (weight * (1 - momentum)).unsqueeze(1)
+        self.prototypes.lerp_(means, change)
+        return self.prototypes.clone(), present
+
+
+def _pixels(rep: Tensor) -> Tensor:
+    """(B, D, h, w) → (B·h·w, D)."""
+    return rep.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _rows(mask: Tensor) -> Tensor:
+    """(B, C, h, w) → (C, B·h·w), in the pixel order of :func:`_pixels`."""
+    return mask.transpose(0, 1).flatten(1)

@@ -1,0 +1,102 @@
+"""A first-in-first-out memory of representations, one queue a class, on the device."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_gather, get_world_size
+from torch import Tensor, nn
+
+
+class MemoryBank(nn.Module):
+    """One FIFO queue of unit-length representations per class.
+
+    All queues live in one buffer, so a push and a draw touch every class at once, nothing
+    leaves the device and a checkpoint holds the bank. Every process pushes the keys of all
+    processes in the same order: the banks of all ranks are identical.
+
+    Args:
+        num_classes: C.
+        size: Representations a class.
+        channels: D.
+        dtype: ``'float32'`` or ``'float16'``. Keys are stored at unit length (the loss is a
+            cosine), which keeps half precision safe.
+
+    Memory: C · size · D · (4 or 2) bytes.
+
+    Raises:
+        ValueError: A size below 1 or an unknown dtype.
+    """
+
+    features: Tensor  # (C, size, D)
+    count: Tensor  # (C,) how many are stored
+    cursor: Tensor  # (C,) where the next one goes
+
+    def __init__(self, num_classes: int, size: int, channels: int, dtype: str = 'float32') -> None:
+        super().__init__()
+        if size < 1:
+            raise ValueError(f'bank size must be at least 1, got {size}')
+        if dtype not in ('float32', 'float16'):
+            raise ValueError(f"bank dtype must be 'float32' or 'float16', got {dtype!r}")
+        shape = (num_classes, size, channels)
+        self.register_buffer('features', torch.zeros(shape, dtype=getattr(torch, dtype)))
+        self.register_buffer('count', torch.zeros(num_classes, dtype=torch.long))
+        self.register_buffer('cursor', torch.zeros(num_classes, dtype=torch.long))
+
+    @property
+    def size(self) -> int:
+        """Representations a class."""
+        return self.features.shape[1]
+
+    def fill(self) -> Tensor:
+        """Share of the bank that is filled, a scalar in [0, 1]."""
+        return self.count.float().mean() / self.size
+
+    @torch.no_grad()
+    def push(self, keys: Tensor, count: Tensor) -> None:
+        """Append the first ``count[c]`` keys of each class, overwriting the oldest.
+
+        Args:
+            keys: (C, K, D); K times the number of processes is at most the bank's size.
+            count: Long (C,), each at most K.
+
+        Raises:
+            ValueError: More keys than the bank is long.
+        """
+        if keys.shape[1] * get_world_size() > self.size:
+            raise ValueError(
+                f'{keys.shape[1]} keys from each of {get_world_size()} processes do not fit a '
+                f'bank of {self.size}: lower keys_per_step or raise bank_size'
+            )
+        keys = F.normalize(keys.float(), dim=-1).to(self.features.dtype)
+        keys, count = _gather_keys(keys, count)
+        steps = torch.arange(keys.shape[1], device=keys.device)
+        position = (self.cursor.unsqueeze(1) + steps) % self.size  # (C, K), distinct in a row
+        index = position.unsqueeze(-1).expand_as(keys)
+        # filler keys write back what is there, which needs neither a branch nor a sync
+        kept = (steps < count.unsqueeze(1)).unsqueeze(-1)
+        self.features.scatter_(1, index, torch.where(kept, keys, self.features.gather(1, index)))
+        self.cursor.add_(count).remainder_(self.size)
+        self.count.add_(count).clamp_(max=self.size)
+
+    @torch.no_grad()
+    def draw(self, num: int) -> Tensor:
+        """Uniform draws with replacement: (C, ``num``, D); zeros for a class with none stored."""
+        uniform = torch.rand((self.count.shape[0], num), device=self.count.device)
+        last = (self.count - 1).clamp(min=0).unsqueeze(1)
+        position = (uniform * self.count.unsqueeze(1)).long().minimum(last)
+        rows = torch.arange(self.count.shape[0], device=position.device).unsqueeze(1)
+        return self.features[rows, position]
+
+
+def _gather_keys(keys: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """The keys of all processes, valid ones first, in one collective: (C, W·K, D) and (C,)."""
+    if get_world_size() == 1:
+        return keys, count
+    valid = torch.arange(keys.shape[1], device=keys.device) < count.unsqueeze(1)
+    packed = torch.cat((keys, valid.unsqueeze(-1).to(keys.dtype)), dim=-1)
+    gathered = torch.cat(all_gather(packed.contiguous()), dim=1)  # (C, W·K, D + 1)
+    valid = gathered[..., -1] > 0
+    order = (~valid).long().argsort(dim=1, stable=True).unsqueeze(-1)
+    keys = gathered[..., :-1]
+    return keys.gather(1, order.expand_as(keys)), valid.sum(1)

@@ -1,0 +1,220 @@
+"""U²PL: semi-supervised semantic segmentation using unreliable pseudo-labels (CVPR 2022)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ...functional import (
+    apply_mix,
+    box_masks,
+    class_mix_masks,
+    consistency_loss,
+    cutmix_boxes,
+    entropy_map,
+    percentile_threshold,
+)
+from ..teacher import Teacher
+from .semi import IGNORE, SemiSegmentor
+
+
+@MODELS.register_module()
+class U2PL(SemiSegmentor):
+    """L = L_s + λ_u·L_u + λ_c·L_c (Wang et al., arXiv 2203.03884). Defaults are the VOC recipe.
+
+    Reliable pseudo-labels supervise the student on a mixed view of unlabeled images; unreliable
+    pixels still tell which classes they are *not* and serve as negatives of a contrastive loss.
+
+    Args:
+        representation_head: Branch g on the decode head's feature, built with
+            ``in_channels=decode_head.channels``. Not used with ``U2PLHead``, which has its own.
+        contrastive: Settings of ``UnreliableContrastiveLoss``; None trains without L_c.
+        contrastive_weight: λ_c.
+        unreliable_percent: α_0, percent of pixels called unreliable at first, falling to 0.
+        mix: Strong view of the unlabeled images: ``'cutmix'``, ``'classmix'``, ``'cutout'`` or
+            None.
+        mix_prob: Share of steps with a mixed view.
+        ema_momentum: Largest momentum of the teacher.
+        teacher_norm: ``'ema'`` or ``'batch'`` BatchNorm statistics in the teacher, see
+            :class:`~mmseg_u2pl.models.teacher.Teacher`.
+        teacher_passes: 2: clean images for the pseudo-labels, mixed ones for everything else
+            (the paper). 1: clean images once, the outputs mixed like the images.
+        reverse_weight: Weight of reverse cross-entropy in L_u (U²PL+: 0.1).
+        **semi: As in :class:`SemiSegmentor`.
+
+    Raises:
+        ValueError: A setting outside its range, named with its value.
+    """
+
+    predictors = ('teacher', 'student')
+
+    def __init__(
+        self,
+        *,
+        representation_head: dict | None = None,
+        contrastive: dict | None = {},  # noqa: B006 - read only
+        contrastive_weight: float = 0.1,
+        unreliable_percent: float = 20.0,
+        mix: Literal['cutmix', 'classmix', 'cutout'] | None = 'cutmix',
+        mix_prob: float = 0.5,
+        ema_momentum: float = 0.99,
+        teacher_norm: Literal['ema', 'batch'] = 'ema',
+        teacher_passes: Literal[1, 2] = 2,
+        reverse_weight: float = 0.0,
+        **semi: Any,
+    ) -> None:
+        super().__init__(**semi)
+        if mix not in ('cutmix', 'classmix', 'cutout', None):
+            raise ValueError(f"mix must be 'cutmix', 'classmix', 'cutout' or None, got {mix!r}")
+        if not 0 <= unreliable_percent <= 100:
+            raise ValueError(f'unreliable_percent must be in [0, 100], got {unreliable_percent}')
+        if teacher_passes not in (1, 2):
+            raise ValueError(f'teacher_passes must be 1 or 2, got {teacher_passes}')
+        self.contrastive_weight = contrastive_weight
+        self.unreliable_percent = unreliable_percent
+        self.mix = mix
+        self.mix_prob = mix_prob
+        self.teacher_passes = teacher_passes
+        self.reverse_weight = reverse_weight
+        self.class_counts: dict[str, Tensor] = {}
+        self.contrastive = None
+        if contrastive is not None:
+            channels = self._init_representation(representation_head or {})
+            self.contrastive = MODELS.build(
+                dict(
+                    type='UnreliableContrastiveLoss',
+                    num_classes=self.num_classes,
+                    channels=channels,
+                    **contrastive,
+                )
+            )
+        self.teacher = Teacher(self, ema_momentum, teacher_norm)
+
+    def _init_representation(self, settings: dict) -> int:
+        """Build branch g unless the decode head has it; returns its channels D."""
+        if hasattr(self.decode_head, 'forward_with_representation'):
+            return self.decode_head.rep_channels
+        self.representation_head = MODELS.build(
+            {
+                'type': 'RepresentationHead',
+                'in_channels': self.decode_head.channels,
+                'norm_cfg': self.decode_head.norm_cfg,
+                **settings,
+            }
+        )
+        return self.representation_head.out_channels
+
+    def loss(self, inputs: dict[str, Tensor], data_samples: dict[str, list]) -> dict[str, Tensor]:
+        """One step (spec in ``docs/algorithm.md``); keys with ``loss`` are summed for backward."""
+        images_l, labels, images_u, pads = self.streams(inputs, data_samples)
+        samples_l, num_l = data_samples['sup'], len(images_l)
+
+        if self.in_warmup:
+            features = self.extract_feat(images_l)
+            logits, rep = self.decode(self, features)
+            losses = self.supervised_losses(features, logits, samples_l)
+            if rep is not None:  # DDP wants every branch in the graph
+                losses['contrast.loss_nce'] = 0.0 * rep.sum()
+            return losses
+
+        # teacher: pseudo-labels of the clean unlabeled images, then their strong view
+        if self.teacher_passes == 2:
+            clean = self._teach(images_u)[0]
+            pseudo = self._pseudo_label(clean, pads)
+            images_u, pseudo, _ = self._mix(images_u, pseudo)
+            low, teacher_rep = self._teach(torch.cat((images_l, images_u)))
+            entropy = self._entropy(low[num_l:], images_u)
+        else:
+            low, teacher_rep = self._teach(torch.cat((images_l, images_u)))
+            pseudo = self._pseudo_label(low[num_l:], pads)
+            entropy = self._entropy(low[num_l:], images_u)
+            images_u, pseudo, masks = self._mix(images_u, pseudo)
+            if masks is not None and self.mix != 'cutout':
+                (entropy,) = apply_mix(masks, entropy)
+                coarse = nearest(masks, low.shape[2:])
+                mixed = apply_mix(coarse, low[num_l:], *_tail(teacher_rep, num_l))
+                low = torch.cat((low[:num_l], mixed[0]))
+                if teacher_rep is not None:
+                    teacher_rep = torch.cat((teacher_rep[:num_l], mixed[1]))
+
+        # student: one forward, so BatchNorm sees both streams
+        features = self.extract_feat(torch.cat((images_l, images_u)))
+        logits, rep = self.decode(self, features)
+        losses = self.supervised_losses(features, logits[:num_l], samples_l)
+
+        # reliability (Eq. 2-3): the α_t percent of highest entropy are unreliable
+        valid = pseudo != IGNORE
+        alpha = self.unreliable_percent * (1 - min(self.progress, 1.0))
+        threshold = percentile_threshold(entropy, 100 - alpha, valid)
+        unreliable = valid & (entropy >= threshold)
+        reliable_label = pseudo.masked_fill(unreliable, IGNORE)
+
+        student_u = self.upsample(logits[num_l:], images_u.shape[2:])
+        losses['unsup.loss_ce'], unsup_weight = consistency_loss(
+            student_u, reliable_label, IGNORE, self.reverse_weight
+        )
+        losses['semi/threshold'] = threshold
+        losses['semi/reliable_share'] = (reliable_label != IGNORE).float().mean()
+        losses['semi/unsup_weight'] = unsup_weight
+
+        if self.contrastive is not None:
+            size = rep.shape[2:]
+            loss, self.class_counts = self.contrastive(
+                rep,
+                teacher_rep,
+                self._probability(low, size),
+                torch.cat((nearest(labels, size), nearest(reliable_label, size))),
+                nearest(unreliable, size),
+                num_l,
+            )
+            losses['contrast.loss_nce'] = self.contrastive_weight * loss
+            losses['semi/bank_fill'] = self.contrastive.bank.fill()
+        return losses
+
+    @torch.no_grad()
+    def _teach(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Teacher logits (B, C, h, w) and representations (B, D, h, w) of images (B, 3, H, W)."""
+        return self.decode(self.teacher, self.teacher.extract_feat(images))
+
+    def _pseudo_label(self, low: Tensor, pads: Tensor) -> Tensor:
+        """ŷ (B_u, H, W) from logits (B_u, C, h, w); 255 on pads."""
+        label = self.upsample(low, pads.shape[1:]).argmax(1)
+        return label.masked_fill(pads == IGNORE, IGNORE)
+
+    def _entropy(self, low: Tensor, images: Tensor) -> Tensor:
+        """H (B_u, H, W) from logits (B_u, C, h, w)."""
+        return entropy_map(self.upsample(low.float(), images.shape[2:]).softmax(1))
+
+    def _probability(self, low: Tensor, size: torch.Size) -> Tensor:
+        """p at the representation's resolution; from the logits' own where the two agree."""
+        low = low.float()
+        return (low if low.shape[2:] == size else self.upsample(low, size)).softmax(1)
+
+    def _mix(self, images: Tensor, pseudo: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The strong view: images, pseudo-labels and the masks (B_u, H, W) it was made with."""
+        if self.mix is None or torch.rand(()) >= self.mix_prob:
+            return images, pseudo, None
+        if self.mix == 'classmix':
+            masks = class_mix_masks(pseudo, self.num_classes, IGNORE)
+        else:
+            boxes = cutmix_boxes(len(images), *images.shape[2:])
+            masks = box_masks(boxes.to(images.device, non_blocking=True), *images.shape[2:])
+        if self.mix == 'cutout':
+            return images.masked_fill(masks[:, None], 0), pseudo.masked_fill(masks, IGNORE), masks
+        return *apply_mix(masks, images, pseudo), masks
+
+
+def nearest(maps: Tensor, size: torch.Size) -> Tensor:
+    """Nearest sampling of (B, H, W) maps of any dtype to (B, h, w)."""
+    height, width = maps.shape[1:]
+    rows = torch.arange(size[0], device=maps.device) * height // size[0]
+    columns = torch.arange(size[1], device=maps.device) * width // size[1]
+    return maps[:, rows[:, None], columns]
+
+
+def _tail(rep: Tensor | None, start: int) -> tuple[Tensor, ...]:
+    """Representations of the images from ``start`` on, if there are any."""
+    return () if rep is None else (rep[start:],)
