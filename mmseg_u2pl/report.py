@@ -83,7 +83,7 @@ def markdown_table(runs: Mapping[str, Iterable[str | Path]], predictor: str = ''
         FileNotFoundError: A run has no test metrics.
         ValueError: The runs have different classes.
     """
-    lines = []
+    lines: list[list[str]] = []
     header: list[str] = []
     for method, folders in runs.items():
         results = [_of_predictor(read_test_metrics(folder), predictor) for folder in folders]

@@ -12,6 +12,11 @@ import os
 import time
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # imported inside, after the first line of output: they take seconds
+    from mmengine.runner import Runner
+    from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = {
@@ -61,7 +66,7 @@ def main() -> None:
     console.print('Your own data: README.md, "Your own data"')
 
 
-def run(args: argparse.Namespace, work_dir: Path, console) -> tuple[dict, Path]:  # noqa: ANN001
+def run(args: argparse.Namespace, work_dir: Path, console: Console) -> tuple[dict, Path]:
     """Train and test both methods; returns their metrics and the picture."""
     from mmengine.config import Config
     from mmengine.runner import Runner
@@ -77,7 +82,6 @@ def run(args: argparse.Namespace, work_dir: Path, console) -> tuple[dict, Path]:
         cfg.randomness = dict(seed=args.seed)
         cfg.merge_from_dict(dict(val_cfg=None, val_dataloader=None, val_evaluator=None))
         bar = dict(type='ProgressBarHook', title=f'{name:12}', console=console)
-        cfg.custom_hooks = [*cfg.get('custom_hooks', [])]
         runner = Runner.from_cfg(cfg)
         runner.register_hook(bar)
         runner.train()
@@ -87,9 +91,9 @@ def run(args: argparse.Namespace, work_dir: Path, console) -> tuple[dict, Path]:
     return metrics, draw(models, runner, work_dir / 'demo.png')
 
 
-def draw(models: dict, runner, path: Path) -> Path:  # noqa: ANN001
+def draw(models: dict, runner: Runner, path: Path) -> Path:
     """The picture of four test scenes."""
-    import cv2
+    import mmcv
     import torch
 
     from mmseg_u2pl.functional import entropy_map
@@ -102,10 +106,9 @@ def draw(models: dict, runner, path: Path) -> Path:  # noqa: ANN001
         batch = dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']])
         with torch.no_grad():
             sup, semi = (models[name].test_step(batch)[0] for name in CONFIGS)
-        image = cv2.imread(sample['data_samples'].img_path)
         rows.append(
             Row(
-                image=cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
+                image=mmcv.imread(sample['data_samples'].img_path, channel_order='rgb'),
                 truth=sample['data_samples'].gt_sem_seg.data[0].numpy(),
                 supervised=sup.pred_sem_seg.data[0].cpu().numpy(),
                 semi=semi.pred_sem_seg.data[0].cpu().numpy(),

@@ -16,7 +16,7 @@ from .semi_dataset import SemiDataset
 class Draw(NamedTuple):
     """What the sampler hands the data set: which sample, and the seed of its augmentation."""
 
-    index: int
+    sample: int
     seed: int
 
 

@@ -17,14 +17,14 @@ from .checks import check_dataset_config, check_files
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Run with Python's and numpy's generators at ``seed``, then put both back."""
-    states = random.getstate(), np.random.get_state()
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - what mmcv's transforms use
     random.seed(seed)
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
     try:
         yield
     finally:
         random.setstate(states[0])
-        np.random.set_state(states[1])
+        np.random.set_state(states[1])  # noqa: NPY002
 
 
 @DATASETS.register_module()

@@ -81,11 +81,13 @@ class _PredictorsLoop:
 
 @LOOPS.register_module()
 class PredictorsValLoop(_PredictorsLoop, ValLoop):
-    __doc__ = _PredictorsLoop.__doc__
+    """Validate teacher and student, or whatever networks a method predicts with, in one pass."""
+
     phase = 'val'
 
 
 @LOOPS.register_module()
 class PredictorsTestLoop(_PredictorsLoop, TestLoop):
-    __doc__ = _PredictorsLoop.__doc__
+    """Test all of a method's predictors in one pass."""
+
     phase = 'test'

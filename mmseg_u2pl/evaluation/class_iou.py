@@ -16,7 +16,7 @@ class ClassIoUMetric(IoUMetric):
     """
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """mmseg's metrics, then the classes'."""
+        """Mmseg's metrics, then the classes'."""
         metrics = super().compute_metrics(results)
         if self.format_only:
             return metrics

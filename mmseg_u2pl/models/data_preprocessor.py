@@ -59,7 +59,7 @@ class SemiDataPreprocessor(SegDataPreProcessor):
         return dict(inputs=inputs, data_samples=data_samples)
 
     def _stack(self, data: dict[str, Any], training: bool) -> dict[str, Any]:
-        """mmseg's own preprocessing of one stream."""
+        """Mmseg's own preprocessing of one stream."""
         stacked = super().forward(data, training)
         stacked['inputs'] = stacked['inputs'].contiguous(memory_format=self.memory_format)
         return stacked

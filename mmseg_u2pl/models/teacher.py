@@ -33,6 +33,9 @@ class Teacher(nn.Module):
     """
 
     updates: Tensor  # long scalar: copies and averages so far
+    backbone: nn.Module
+    neck: nn.Module
+    decode_head: nn.Module
 
     def __init__(
         self, student: nn.Module, momentum: float = 0.99, norm: Literal['ema', 'batch'] = 'ema'

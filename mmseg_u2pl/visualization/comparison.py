@@ -70,7 +70,9 @@ def draw_comparison(
     for line, row in zip(axes, rows, strict=True):
         valid = row.truth != IGNORE
         panels = [row.image] + [colorize(m, palette) for m in (row.truth, row.supervised, row.semi)]
-        for axis, panel, label in zip(line, panels, (None, None, row.supervised, row.semi)):
+        for axis, panel, label in zip(
+            line, panels, (None, None, row.supervised, row.semi), strict=True
+        ):
             axis.imshow(panel, interpolation='nearest')
             if label is not None:
                 right = (label == row.truth)[valid].mean()
@@ -85,7 +87,9 @@ def draw_comparison(
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])
-    legend = [Patch(color=np.array(c) / 255, label=n) for n, c in zip(classes, palette)]
+    legend = [
+        Patch(color='#' + bytes(c).hex(), label=n) for n, c in zip(classes, palette, strict=True)
+    ]
     legend.append(Patch(color=(0.9, 0.1, 0.1), label=f'least reliable {unreliable_percent:g} %'))
     figure.legend(
         handles=legend, loc='outside lower center', ncols=len(legend), fontsize=8, frameon=False

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import torch
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.utils import add_prefix
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..heads import logits_and_feature
-from ..teacher import Teacher
 
 IGNORE = 255
 """Label of pixels that count nowhere: void, pads, unreliable pseudo-labels."""
+
+
+Network: TypeAlias = Any
+"""Whatever has mmseg's ``extract_feat`` and ``decode_head``: a segmentor or a teacher."""
 
 
 class SemiSegmentor(EncoderDecoder):
@@ -65,7 +69,6 @@ class SemiSegmentor(EncoderDecoder):
             raise ValueError(f'predictor={predictor!r} is none of {self.predictors}')
         self.predictor = predictor
         self.warmup_iters = warmup_iters
-        self.teacher: Teacher | None = None
         self._progress: tuple[int, int] | None = None
 
     # ---------------------------------------------------------------- training progress
@@ -91,13 +94,11 @@ class SemiSegmentor(EncoderDecoder):
         return self.progress < 0
 
     # ---------------------------------------------------------------- networks
-    def network(self, name: str) -> nn.Module:
-        """The network behind a predictor; before the teacher exists, the student."""
-        if name == 'teacher' and self.teacher is not None and self.teacher.updates > 0:
-            return self.teacher
+    def network(self, name: str) -> Network:
+        """The network behind a predictor; a method with more than the student overrides this."""
         return self
 
-    def decode(self, network: nn.Module, features: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+    def decode(self, network: Network, features: list[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Logits (B, C, h, w) and, if the network has a branch for it, representation (B, D, h, w)."""
         head = network.decode_head
         if hasattr(head, 'forward_with_representation'):
@@ -106,7 +107,7 @@ class SemiSegmentor(EncoderDecoder):
         branch = getattr(network, 'representation_head', None)
         return logits, None if branch is None else branch(feature)
 
-    def upsample(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+    def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Logits to image size, as mmseg's heads do it."""
         return resize(logits, size, mode='bilinear', align_corners=self.align_corners)
 

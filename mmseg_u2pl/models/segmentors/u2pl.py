@@ -18,7 +18,7 @@ from ...functional import (
     percentile_threshold,
 )
 from ..teacher import Teacher
-from .semi import IGNORE, SemiSegmentor
+from .semi import IGNORE, Network, SemiSegmentor
 
 
 @MODELS.register_module()
@@ -91,7 +91,11 @@ class U2PL(SemiSegmentor):
                     **contrastive,
                 )
             )
-        self.teacher = Teacher(self, ema_momentum, teacher_norm)
+        self.teacher: Teacher = Teacher(self, ema_momentum, teacher_norm)
+
+    def network(self, name: str) -> Network:
+        """The teacher, once it exists; else the student."""
+        return self.teacher if name == 'teacher' and self.teacher.updates > 0 else self
 
     def _init_representation(self, settings: dict) -> int:
         """Build branch g unless the decode head has it; returns its channels D."""
@@ -157,10 +161,12 @@ class U2PL(SemiSegmentor):
             student_u, reliable_label, IGNORE, self.reverse_weight
         )
         losses['semi/threshold'] = threshold
-        losses['semi/reliable_share'] = (reliable_label != IGNORE).float().mean()
+        losses['semi/reliable_share'] = 1 - unreliable.sum() / valid.sum().clamp(min=1)
         losses['semi/unsup_weight'] = unsup_weight
 
         if self.contrastive is not None:
+            assert rep is not None
+            assert teacher_rep is not None
             size = rep.shape[2:]
             loss, self.class_counts = self.contrastive(
                 rep,
@@ -189,7 +195,7 @@ class U2PL(SemiSegmentor):
         return entropy_map(self.upsample(low.float(), images.shape[2:]).softmax(1))
 
     def _probability(self, low: Tensor, size: torch.Size) -> Tensor:
-        """p at the representation's resolution; from the logits' own where the two agree."""
+        """P at the representation's resolution; from the logits' own where the two agree."""
         low = low.float()
         return (low if low.shape[2:] == size else self.upsample(low, size)).softmax(1)
 
@@ -204,7 +210,8 @@ class U2PL(SemiSegmentor):
             masks = box_masks(boxes.to(images.device, non_blocking=True), *images.shape[2:])
         if self.mix == 'cutout':
             return images.masked_fill(masks[:, None], 0), pseudo.masked_fill(masks, IGNORE), masks
-        return *apply_mix(masks, images, pseudo), masks
+        mixed, mixed_pseudo = apply_mix(masks, images, pseudo)
+        return mixed, mixed_pseudo, masks
 
 
 def nearest(maps: Tensor, size: torch.Size) -> Tensor:

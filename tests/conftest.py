@@ -1,0 +1,59 @@
+"""Fixtures: a tiny data set on disk. Tiny networks and batches are built by ``tiny.py``."""
+
+import os
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+import mmseg_u2pl  # noqa: F401 - registers everything
+
+torch.set_num_threads(1)
+cv2.setNumThreads(0)
+settings.register_profile('suite', max_examples=20, deadline=None, derandomize=True)
+settings.load_profile('suite')
+
+NAMES = dict(
+    labeled=[f'l{i}' for i in range(4)],
+    unlabeled=[f'u{i}' for i in range(6)],
+    val=[f'v{i}' for i in range(3)],
+)
+
+
+def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A 40×48 BGR image of 8×8 blocks whose color tells the class, and its mask."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 3, (5, 6)).astype(np.uint8)
+    mask = blocks.repeat(8, 0).repeat(8, 1)
+    colors = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200]])
+    noise = rng.integers(-30, 30, (*mask.shape, 3))
+    return (colors[mask] + noise).clip(0, 255).astype(np.uint8), mask
+
+
+@pytest.fixture(scope='session')
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes, 40×48. Only the labeled and the validation images have masks.
+
+    images/train/{l0...l3, u0...u5}.png, masks/train/{l0...l3}.png, images/val, masks/val;
+    labeled.txt and unlabeled.txt list the stems. Read only: a test that changes it copies it.
+    """
+    root = tmp_path_factory.mktemp('data')
+    for folder in ('images/train', 'images/val', 'masks/train', 'masks/val'):
+        (root / folder).mkdir(parents=True)
+    for part, names in NAMES.items():
+        split = 'val' if part == 'val' else 'train'
+        for name in names:
+            image, mask = scene(sum(name.encode()))
+            cv2.imwrite(str(root / 'images' / split / f'{name}.png'), image)
+            if part != 'unlabeled':
+                mask[:2, :2] = 255
+                cv2.imwrite(str(root / 'masks' / split / f'{name}.png'), mask)
+    for part in ('labeled', 'unlabeled'):
+        (root / f'{part}.txt').write_text('\n'.join(NAMES[part]) + '\n')
+    return root

@@ -1,0 +1,199 @@
+"""Entropy, percentile and the loss on reliable pseudo-labels."""
+
+import math
+
+import numpy as np
+import pytest
+import reference
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmseg_u2pl.functional import (
+    consistency_loss,
+    entropy_map,
+    percentile_threshold,
+    unsupervised_loss,
+)
+
+LN2 = math.log(2)
+SEEDS = st.integers(0, 10_000)
+
+
+def case(seed, batch, classes, height=3, width=4):
+    """Logits, labels with ~20 % ignored, and entropies with many ties."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (batch, classes, height, width))
+    target = rng.integers(0, classes, (batch, height, width))
+    target[rng.random(target.shape) < 0.2] = 255
+    entropy = rng.random(target.shape).round(1)
+    return torch.tensor(logits), torch.tensor(target), torch.tensor(entropy)
+
+
+# ------------------------------------------------------------------------------ entropy
+@pytest.mark.parametrize(
+    ('prob', 'value'),
+    [
+        ([0.5, 0.5], LN2),
+        ([1.0, 0.0], 0.0),  # p = 0 contributes 0, not NaN
+        ([1.0], 0.0),
+        ([0.25] * 4, math.log(4)),
+        ([0.5, 0.25, 0.25], 1.5 * LN2),  # .5 ln 2 + 2 · .25 ln 4
+    ],
+)
+def test_entropy_by_hand(prob, value):
+    entropy = entropy_map(torch.tensor(prob).view(1, -1, 1, 1))
+    torch.testing.assert_close(entropy, torch.full((1, 1, 1), value))
+
+
+@given(seed=SEEDS, classes=st.integers(1, 6))
+def test_entropy_is_the_reference(seed, classes):
+    prob = case(seed, 2, classes)[0].softmax(1)
+    np.testing.assert_allclose(entropy_map(prob), reference.entropy(prob.numpy()), atol=1e-12)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_entropy_of_half_precision_is_computed_in_single(dtype):
+    prob = torch.tensor([0.7, 0.2, 0.1]).view(1, 3, 1, 1).to(dtype)
+    entropy = entropy_map(prob)
+    torch.testing.assert_close(entropy, entropy_map(prob.float()), rtol=0, atol=0)
+    assert entropy.dtype == torch.float32
+
+
+def test_entropy_over_another_dimension():
+    prob = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
+    torch.testing.assert_close(entropy_map(prob, dim=-1), torch.tensor([LN2, 0.0]))
+
+
+# --------------------------------------------------------------------------- percentile
+@pytest.mark.parametrize(
+    ('percent', 'value'),
+    [
+        (0, 1.0),
+        (100, 5.0),
+        (50, 2.5),  # position 3 · 0.5 = 1.5 between 2 and 3
+        (80, 3.8),  # position 3 · 0.8 = 2.4 between 3 and 5: 3 + 0.4 · 2
+    ],
+)
+def test_percentile_by_hand(percent, value):
+    values = torch.tensor([[3.0, 1.0], [5.0, 2.0]])
+    torch.testing.assert_close(percentile_threshold(values, percent), torch.tensor(value))
+
+
+@given(
+    seed=SEEDS,
+    percent=st.floats(0, 100) | st.integers(0, 100),
+    size=st.integers(1, 60),
+    digits=st.sampled_from([1, 8]),
+)
+def test_percentile_is_numpys(seed, percent, size, digits):
+    rng = np.random.default_rng(seed)
+    values, valid = rng.normal(size=size).round(digits), rng.random(size) < 0.6
+    expected = np.percentile(values[valid], percent) if valid.any() else math.inf
+    got = percentile_threshold(torch.tensor(values), percent, torch.tensor(valid))
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_percentile_of_a_million_values_finds_the_right_pixel():
+    values = torch.arange(2_000_001, dtype=torch.float64)[torch.randperm(2_000_001)]
+    assert percentile_threshold(values, 80).item() == 1_600_000
+
+
+@pytest.mark.parametrize('values', [torch.ones(3), torch.ones(0)])
+def test_percentile_of_nothing_is_infinite(values):
+    assert percentile_threshold(values, 50, torch.zeros_like(values, dtype=torch.bool)) == math.inf
+
+
+@pytest.mark.parametrize('percent', [-1, 100.5])
+def test_percentile_outside_its_range(percent):
+    with pytest.raises(ValueError, match=str(percent)):
+        percentile_threshold(torch.ones(3), percent)
+
+
+# ---------------------------------------------------------------------------- the losses
+# two classes, one row of four pixels; logits (a, 0): CE of class 0 is ln(1 + e^-a)
+LOGITS = torch.tensor([[[[0.0, math.log(3), 0.0, 0.0]], [[0.0, 0.0, 0.0, 0.0]]]])
+TARGET = torch.tensor([[[0, 0, 1, 255]]])
+ENTROPY = torch.tensor([[[0.1, 0.2, 0.3, 0.0]]])
+
+
+def test_unsupervised_loss_by_hand():
+    # valid entropies .1 .2 .3; the 75th percentile is .25: pixels 0 and 1 are reliable.
+    # CE: ln 2 and ln(4/3); mean ½ ln(8/3); λ_u = 4 pixels / 2 kept
+    loss = unsupervised_loss(LOGITS, TARGET, ENTROPY, 75)
+    torch.testing.assert_close(loss, torch.tensor(math.log(8 / 3)))
+
+
+def test_ties_with_the_threshold_are_unreliable():
+    # the 50th percentile is .2 itself: only pixel 0 stays; ln 2 · 4/1
+    loss = unsupervised_loss(LOGITS, TARGET, ENTROPY, 50)
+    torch.testing.assert_close(loss, torch.tensor(4 * LN2))
+
+
+@pytest.mark.parametrize('reason', ['all ignored', 'all tied', 'zeroth percentile'])
+def test_nothing_kept_is_exactly_zero(reason):
+    target = torch.full_like(TARGET, 255) if reason == 'all ignored' else TARGET
+    entropy = torch.ones_like(ENTROPY) if reason == 'all tied' else ENTROPY
+    logits = LOGITS.clone().requires_grad_()
+    loss = unsupervised_loss(logits, target, entropy, 0 if reason == 'zeroth percentile' else 90)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(logits.grad, torch.zeros_like(LOGITS))
+
+
+def test_inputs_are_not_modified():
+    originals = LOGITS, TARGET, ENTROPY
+    copies = [tensor.clone() for tensor in originals]
+    unsupervised_loss(*copies, 50)
+    consistency_loss(copies[0], copies[1], reverse_weight=0.1)
+    assert all(torch.equal(copy, original) for copy, original in zip(copies, originals))
+
+
+@given(seed=SEEDS, batch=st.integers(1, 3), classes=st.integers(1, 5), percent=st.integers(0, 100))
+def test_unsupervised_loss_is_the_reference(seed, batch, classes, percent):
+    logits, target, entropy = case(seed, batch, classes)
+    expected = reference.unsupervised_loss(logits.numpy(), target.numpy(), entropy.numpy(), percent)
+    got = unsupervised_loss(logits, target, entropy, percent)
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-9)
+
+
+@given(seed=SEEDS, batch=st.integers(1, 3), classes=st.integers(1, 5))
+def test_consistency_loss_is_the_reference(seed, batch, classes):
+    logits, target, _ = case(seed, batch, classes)
+    for reverse in (0.0, 0.1):
+        expected = reference.consistency_loss(logits.numpy(), target.numpy(), reverse)
+        got = consistency_loss(logits, target, reverse_weight=reverse)
+        np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_reverse_cross_entropy_by_hand():
+    # pixel 0 alone: p = ½ ½; −½ ln 1e-4 = 4.605 times weight 0.1, all times λ_u = 4
+    target = torch.tensor([[[0, 255, 255, 255]]])
+    loss, weight = consistency_loss(LOGITS, target, reverse_weight=0.1)
+    torch.testing.assert_close(loss, torch.tensor(4 * (LN2 + 0.1 * 0.5 * 4 * math.log(10))))
+    assert weight == 4
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_gives_a_float32_loss_near_the_exact_one(dtype):
+    logits, target, entropy = case(0, 2, 4)
+    exact = unsupervised_loss(logits, target, entropy, 70).float()
+    loss = unsupervised_loss(logits.to(dtype), target, entropy.float(), 70)
+    torch.testing.assert_close(loss, exact, rtol=1e-2, atol=0)
+
+
+def test_large_half_precision_logits_do_not_overflow():
+    logits = torch.full((1, 2, 300, 300), 6e4, dtype=torch.float16)
+    target = torch.zeros(1, 300, 300, dtype=torch.long)
+    loss, _ = consistency_loss(logits, target)
+    torch.testing.assert_close(loss, torch.tensor(LN2))
+
+
+@pytest.mark.parametrize('reverse', [0.0, 0.1])
+def test_gradients(reverse):
+    logits, target, entropy = case(3, 2, 3, 2, 2)
+    logits.requires_grad_()
+    torch.autograd.gradcheck(
+        lambda x: consistency_loss(x, target, reverse_weight=reverse)[0], (logits,)
+    )
+    torch.autograd.gradcheck(lambda x: unsupervised_loss(x, target, entropy, 60), (logits,))

@@ -1,0 +1,83 @@
+"""Score a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``; the flags are mmseg's own."""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import Config
+
+from mmseg_u2pl.cli import add_common_arguments, build_runner, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description='Score a checkpoint on the test set')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', help='save the predicted masks, one PNG an image, in this folder')
+    parser.add_argument('--show', action='store_true', help='show each prediction in a window')
+    parser.add_argument('--show-dir', help='save drawings of the predictions in this folder')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show waits')
+    parser.add_argument(
+        '--tta', action='store_true', help="average over the views of the config's tta_pipeline"
+    )
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
+    """Let the visualization hook draw every image."""
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        raise SystemExit(
+            '--show and --show-dir draw through a hook that the config lacks: add '
+            "default_hooks = dict(visualization=dict(type='SegVisualizationHook'))"
+        )
+    hook.update(draw=True, interval=1)
+    if args.show:
+        hook.update(show=True, wait_time=args.wait_time)
+    if args.show_dir:
+        cfg.visualizer.save_dir = args.show_dir
+
+
+def score_one_network(cfg: Config) -> None:
+    """Score ``model.predictor`` alone: there is one set of masks to save, or one TTA model."""
+    if cfg.test_cfg.type == 'PredictorsTestLoop':
+        cfg.test_cfg.type = 'TestLoop'
+
+
+def use_tta(cfg: Config) -> None:
+    """Wrap the model so that it predicts from every view of ``tta_pipeline``."""
+    if 'tta_pipeline' not in cfg:
+        raise SystemExit(
+            '--tta needs a tta_pipeline in the config, see configs/_base_/datasets/voc12.py'
+        )
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = dict(cfg.get('tta_model') or dict(type='SegTTAModel'), module=cfg.model)
+
+
+def save_masks(cfg: Config, folder: str) -> None:
+    """Let one metric write the predicted masks."""
+    metrics = cfg.test_evaluator
+    metric = metrics[0] if isinstance(metrics, (list, tuple)) else metrics
+    metric.update(output_dir=folder, keep_results=True)
+
+
+def main() -> None:
+    """Build the runner from the config and test."""
+    args = parse_args()
+    cfg = load_config(args)
+    cfg.load_from = args.checkpoint
+    if args.show or args.show_dir:
+        draw_predictions(cfg, args)
+    if args.tta or args.out:
+        score_one_network(cfg)
+    if args.tta:
+        use_tta(cfg)
+    if args.out:
+        save_masks(cfg, args.out)
+    build_runner(cfg).test()
+
+
+if __name__ == '__main__':
+    main()
