@@ -129,3 +129,33 @@ def info_nce(anchor_set, positive_set, negative_sets, temperature):
         for i, anchor in enumerate(anchor_set)
     ]
     return sum(values) / len(values)
+
+
+def contrastive_expectation(rep, teacher_rep, prob, label, unreliable, num_labeled, settings):
+    """Mean of the contrastive loss over its random draws, with one negative an anchor.
+
+    Starts from an empty bank that takes every negative of the step. ``settings``: delta_p,
+    low_rank, high_rank, temperature.
+    """
+    rank = ranks(prob)
+    anchor = anchors(prob, label, settings['delta_p'])
+    low, high = settings['low_rank'], settings['high_rank']
+    negative = np.concatenate(
+        [
+            labeled_negatives(rank[:num_labeled], label[:num_labeled], low),
+            unlabeled_negatives(rank[num_labeled:], unreliable, low, high),
+        ]
+    )
+    centers = prototypes(teacher_rep, anchor)
+    values = []
+    for c in range(prob.shape[1]):
+        queries = [rep[b, :, y, x] for b, y, x in pixels(anchor) if anchor[b, c, y, x]]
+        bank = [teacher_rep[b, :, y, x] for b, y, x in pixels(negative) if negative[b, c, y, x]]
+        pairs = [
+            info_nce_one(query, centers[c], [key], settings['temperature'])
+            for query in queries
+            for key in bank
+        ]
+        if pairs:
+            values.append(sum(pairs) / len(pairs))
+    return sum(values) / len(values) if values else 0.0

@@ -59,7 +59,6 @@ def u2pl(seed=0, progress=(0, 10), teacher=True, **config):
     """A built, initialised U²PL in training mode, its teacher already a copy."""
     torch.manual_seed(seed)
     model = MODELS.build(u2pl_config(**config))
-    model.init_weights()
     model.set_progress(*progress)
     if teacher:
         model.teacher.copy_from(model)

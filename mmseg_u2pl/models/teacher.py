@@ -23,10 +23,9 @@ class Teacher(nn.Module):
     Args:
         student: The segmentor to copy.
         momentum: The largest m (U²PL: 0.99).
-        norm: How its BatchNorm normalises. ``'ema'``: running statistics, averaged from the
-            student's like the weights. ``'batch'``: the statistics of the batch at hand
-            (the official code); its running statistics, used in prediction, then come from its
-            own passes.
+        norm: Where its BatchNorm statistics come from. ``'ema'``: the student's, averaged like
+            the weights. ``'batch'``: its own passes over training batches, which also are
+            normalised by the batch at hand (the official code).
 
     Raises:
         ValueError: ``momentum`` outside [0, 1) or an unknown ``norm``.
@@ -59,13 +58,15 @@ class Teacher(nn.Module):
         return self.neck(features) if hasattr(self, 'neck') else features
 
     def train(self, mode: bool = True) -> Teacher:
-        """Training mode only reaches BatchNorm, and only with ``norm='batch'``."""
-        super().train(False)
-        if mode and self.norm == 'batch':
+        """Stay in eval mode: the training loop calls this before every iteration."""
+        return super().train(False)
+
+    def batch_statistics(self, on: bool) -> None:
+        """Normalise by the batch at hand, and track it, from now on; no effect with ``'ema'``."""
+        if self.norm == 'batch':
             for module in self.modules():
                 if isinstance(module, _BatchNorm):
-                    module.train()
-        return self
+                    module.train(on)
 
     def momentum(self, step: int) -> float:
         """m_k = min(1 − 1/(k + 1), max): the ramp lets an early teacher follow fast."""

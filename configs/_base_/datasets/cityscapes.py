@@ -22,7 +22,10 @@ tta_pipeline = [  # tools/test.py --tta
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale_factor=ratio, keep_ratio=True) for ratio in (0.75, 1, 1.25)],
+            [
+                dict(type='Resize', scale_factor=ratio, keep_ratio=True)
+                for ratio in (0.75, 1.0, 1.25)
+            ],
             [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)],
             [dict(type='LoadAnnotations')],
             [dict(type='PackSegInputs')],

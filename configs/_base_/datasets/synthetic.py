@@ -2,7 +2,7 @@
 # tools/demo.py makes them. Elsewhere than data/synthetic? Set SYNTHETIC_ROOT, or link it: ln -s /your/path data/synthetic
 data_root = '{{$SYNTHETIC_ROOT:data/synthetic}}'
 dataset_type = 'SyntheticStreetDataset'
-scale = (128, 96)  # (width, height): as generated
+scale = (192, 144)  # (width, height): generated at 128x96, enlarged for poles and persons
 crop_size = (96, 128)  # (height, width)
 
 augment = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from mmseg.registry import MODELS
@@ -19,6 +19,10 @@ from ...functional import (
 )
 from ..teacher import Teacher
 from .semi import IGNORE, Network, SemiSegmentor
+
+TeacherView: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]
+"""Mixed images (B_u, 3, H, W), ŷ and H of them (B_u, H, W), and of all images the logits
+(B, C, h, w) and representations (B, D, h, w)."""
 
 
 @MODELS.register_module()
@@ -124,25 +128,12 @@ class U2PL(SemiSegmentor):
                 losses['contrast.loss_nce'] = 0.0 * rep.sum()
             return losses
 
-        # teacher: pseudo-labels of the clean unlabeled images, then their strong view
+        # teacher: pseudo-labels of the clean unlabeled images; entropy, p and z of the mixed ones
         if self.teacher_passes == 2:
-            clean = self._teach(images_u)[0]
-            pseudo = self._pseudo_label(clean, pads)
-            images_u, pseudo, _ = self._mix(images_u, pseudo)
-            low, teacher_rep = self._teach(torch.cat((images_l, images_u)))
-            entropy = self._entropy(low[num_l:], images_u)
+            view = self._two_teacher_passes(images_l, images_u, pads)
         else:
-            low, teacher_rep = self._teach(torch.cat((images_l, images_u)))
-            pseudo = self._pseudo_label(low[num_l:], pads)
-            entropy = self._entropy(low[num_l:], images_u)
-            images_u, pseudo, masks = self._mix(images_u, pseudo)
-            if masks is not None and self.mix != 'cutout':
-                (entropy,) = apply_mix(masks, entropy)
-                coarse = nearest(masks, low.shape[2:])
-                mixed = apply_mix(coarse, low[num_l:], *_tail(teacher_rep, num_l))
-                low = torch.cat((low[:num_l], mixed[0]))
-                if teacher_rep is not None:
-                    teacher_rep = torch.cat((teacher_rep[:num_l], mixed[1]))
+            view = self._one_teacher_pass(images_l, images_u, pads)
+        images_u, pseudo, entropy, low, teacher_rep = view
 
         # student: one forward, so BatchNorm sees both streams
         features = self.extract_feat(torch.cat((images_l, images_u)))
@@ -180,9 +171,40 @@ class U2PL(SemiSegmentor):
             losses['semi/bank_fill'] = self.contrastive.bank.fill()
         return losses
 
+    def _two_teacher_passes(self, images_l: Tensor, images_u: Tensor, pads: Tensor) -> TeacherView:
+        """The paper's: clean images for ŷ, then labeled and mixed images for everything else."""
+        clean, _ = self._teach(images_u, batch_statistics=False)
+        pseudo = self._pseudo_label(clean, pads)
+        images_u, pseudo, _ = self._mix(images_u, pseudo)
+        low, teacher_rep = self._teach(torch.cat((images_l, images_u)))
+        return images_u, pseudo, self._entropy(low[len(images_l) :], images_u), low, teacher_rep
+
+    def _one_teacher_pass(self, images_l: Tensor, images_u: Tensor, pads: Tensor) -> TeacherView:
+        """B_u forwards fewer: clean images once, the outputs mixed by the images' own masks."""
+        num_l = len(images_l)
+        low, teacher_rep = self._teach(torch.cat((images_l, images_u)))
+        pseudo = self._pseudo_label(low[num_l:], pads)
+        entropy = self._entropy(low[num_l:], images_u)
+        images_u, pseudo, masks = self._mix(images_u, pseudo)
+        if masks is None or self.mix == 'cutout':  # what is cut out is ignored anyway
+            return images_u, pseudo, entropy, low, teacher_rep
+
+        def mix_unlabeled(maps: Tensor) -> Tensor:
+            mixed = apply_mix(nearest(masks, maps.shape[2:]), maps[num_l:])
+            return torch.cat((maps[:num_l], *mixed))
+
+        (entropy,) = apply_mix(masks, entropy)
+        teacher_rep = None if teacher_rep is None else mix_unlabeled(teacher_rep)
+        return images_u, pseudo, entropy, mix_unlabeled(low), teacher_rep
+
     @torch.no_grad()
-    def _teach(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Teacher logits (B, C, h, w) and representations (B, D, h, w) of images (B, 3, H, W)."""
+    def _teach(self, images: Tensor, batch_statistics: bool = True) -> tuple[Tensor, Tensor | None]:
+        """Teacher logits (B, C, h, w) and representations (B, D, h, w) of images (B, 3, H, W).
+
+        ``batch_statistics`` is what ``teacher_norm='batch'`` does where the paper's step sees
+        all images; pseudo-labels of clean images always come from running statistics.
+        """
+        self.teacher.batch_statistics(batch_statistics)
         return self.decode(self.teacher, self.teacher.extract_feat(images))
 
     def _pseudo_label(self, low: Tensor, pads: Tensor) -> Tensor:
@@ -220,8 +242,3 @@ def nearest(maps: Tensor, size: torch.Size) -> Tensor:
     rows = torch.arange(size[0], device=maps.device) * height // size[0]
     columns = torch.arange(size[1], device=maps.device) * width // size[1]
     return maps[:, rows[:, None], columns]
-
-
-def _tail(rep: Tensor | None, start: int) -> tuple[Tensor, ...]:
-    """Representations of the images from ``start`` on, if there are any."""
-    return () if rep is None else (rep[start:],)
