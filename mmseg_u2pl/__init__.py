@@ -18,10 +18,6 @@ if _missing:
         '  pip install "mmseg-u2pl[openmmlab]"   # upstream mmsegmentation 1.2.2'
     )
 
-from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
-
-MODULE2PACKAGE['mmseg_u2pl'] = 'mmseg-u2pl'  # lets configs inherit from 'mmseg_u2pl::...'
-
-from . import datasets, engine, evaluation, models  # noqa: E402, F401
+from . import datasets, engine, evaluation, models, registry  # noqa: E402, F401
 
 __all__ = ['__version__']

@@ -1,6 +1,7 @@
 """Fixtures: a tiny data set on disk. Tiny networks and batches are built by ``tiny.py``."""
 
 import os
+import shutil
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from mmengine.registry import init_default_scope
 
 import mmseg_u2pl  # noqa: F401 - registers everything
 
@@ -18,6 +20,9 @@ torch.set_num_threads(1)
 cv2.setNumThreads(0)
 settings.register_profile('suite', max_examples=20, deadline=None, derandomize=True)
 settings.load_profile('suite')
+
+# as a config's default_scope does; mmengine builds data preprocessors from its own registry
+init_default_scope('mmseg')
 
 NAMES = dict(
     labeled=[f'l{i}' for i in range(4)],
@@ -57,3 +62,10 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for part in ('labeled', 'unlabeled'):
         (root / f'{part}.txt').write_text('\n'.join(NAMES[part]) + '\n')
     return root
+
+
+@pytest.fixture
+def own_root(tmp_path: Path, data_root: Path) -> Path:
+    """A copy of ``data_root`` that a test may spoil."""
+    shutil.copytree(data_root, tmp_path / 'data')
+    return tmp_path / 'data'

@@ -1,9 +1,15 @@
 """Builders of tiny configs, networks and batches, shared by the tests."""
 
+import cv2
+import numpy as np
+import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+
+from mmseg_u2pl.datasets import SemiDataset
 
 META = dict(classes=('red', 'green', 'blue'), palette=[[200, 0, 0], [0, 200, 0], [0, 0, 200]])
 CROP = (32, 32)
@@ -30,13 +36,13 @@ def networks(num_classes=3, aux=False, dropout=0.1):
             loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
         ),
         train_cfg=dict(),
-        test_cfg=dict(mode='whole'),
+        test_cfg=ConfigDict(mode='whole'),
     )  # fmt: skip
     if aux:
         config['auxiliary_head'] = dict(
             type='FCNHead', in_channels=8, in_index=0, channels=8, num_convs=1,
             concat_input=False, num_classes=num_classes, dropout_ratio=0, norm_cfg=norm,
-            loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4),
+            loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=0.4),
         )  # fmt: skip
     return config
 
@@ -91,3 +97,65 @@ def total(losses):
     """What the runner sums for backward."""
     model_losses = [value for key, value in losses.items() if 'loss' in key]
     return sum(model_losses[1:], model_losses[0])
+
+
+AUGMENT = [
+    dict(type='RandomResize', scale=(48, 40), ratio_range=(0.5, 1.5), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=CROP, cat_max_ratio=0.9),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+]
+
+
+def labeled_config(root, **changes):
+    """The labeled part of a ``SemiDataset`` on the tiny data."""
+    return {
+        **dict(
+            type='BaseSegDataset',
+            metainfo=META,
+            data_root=str(root),
+            data_prefix=dict(img_path='images/train', seg_map_path='masks/train'),
+            ann_file='labeled.txt',
+            img_suffix='.png',
+            pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), *AUGMENT],
+        ),
+        **changes,
+    }
+
+
+def unlabeled_config(root, **changes):
+    """Its unlabeled part."""
+    return {
+        **dict(
+            type='UnlabeledDataset',
+            data_root=str(root),
+            data_prefix=dict(img_path='images/train'),
+            ann_file='unlabeled.txt',
+            img_suffix='.png',
+            pipeline=[dict(type='LoadImageFromFile'), dict(type='AddValidityMap'), *AUGMENT],
+        ),
+        **changes,
+    }
+
+
+def semi_dataset(root, labeled=None, unlabeled=None):
+    """Both parts, each with changes of its own."""
+    return SemiDataset(
+        labeled_config(root, **(labeled or {})), unlabeled_config(root, **(unlabeled or {}))
+    )
+
+
+def set_label(root, value, name='l2'):
+    """Change one pixel of a labeled mask."""
+    path = root / 'masks' / 'train' / f'{name}.png'
+    mask = np.array(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+    mask[5, 5] = value
+    cv2.imwrite(str(path), mask)
+
+
+def assert_raises(kind, call, *parts):
+    """The call fails, and its message has all the parts."""
+    with pytest.raises(kind) as error:
+        call()
+    for part in parts:
+        assert str(part) in str(error.value)

@@ -191,7 +191,7 @@ def draw_person(scene: Scene, x: float, z: float) -> None:
 def draw_pole(scene: Scene, x: float, z: float) -> None:
     """A street lamp, a traffic sign or a traffic light."""
     rng, color = scene.rng, scene.material(POLE)
-    w, h, kind = rng.uniform(0.07, 0.14), rng.uniform(2.4, 6.0), rng.choice(3)
+    w, h, kind = rng.uniform(0.1, 0.18), rng.uniform(2.4, 6.0), rng.choice(3)
     scene.cast_shadow(x - w, x + w, z, z + 0.2, h)
     parts: list[tuple] = [(box(-w, w, 0, h), color), (box(-w, -0.3 * w, 0, h), color * 0.7)]
     if kind == 0:
@@ -219,11 +219,11 @@ def draw_things(scene: Scene) -> None:
             (draw_pole, (3, 7), (5, 11), (0.2, 0.6)),
         )
         for draw, first, step, beside in rows:
-            for z in np.arange(rng.uniform(*first), 50, rng.uniform(*step)):
+            for z in np.arange(rng.uniform(*first), 32, rng.uniform(*step)):
                 things.append((z, draw, side * (curb + rng.uniform(*beside))))
-    for _ in range(rng.integers(4, 12)):
+    for _ in range(rng.integers(5, 12)):
         x = curb + (rng.uniform(-curb, 0) if rng.random() < 0.2 else rng.uniform(0.3, pavement))
-        things.append((rng.uniform(3.5, 13), draw_person, rng.choice([-1, 1]) * x))
+        things.append((rng.uniform(3, 8), draw_person, rng.choice([-1, 1]) * x))
     for z, draw, x in sorted(things, key=lambda thing: -thing[0]):
         draw(scene, x, z)
 
@@ -238,15 +238,15 @@ def develop(scene: Scene, height: int, width: int) -> np.ndarray:
     bloom = 0.5 * glow + 1.2 * cv2.GaussianBlur(glow, (0, 0), width / 30)
     color += night * bloom[..., None] * np.array([1, 0.8, 0.5])
     color = cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA)
-    color = cv2.GaussianBlur(color, (0, 0), rng.uniform(0.15, 0.9))
+    color = cv2.GaussianBlur(color, (0, 0), rng.uniform(0.15, 0.6))
     gray = color.mean(axis=2, keepdims=True)
     color = gray + rng.uniform(0.4, 1.3) * (color - gray)
     exposure = rng.uniform(0.75, 1.25) * (0.48 / gray.mean()) ** 0.7  # a camera meters, in part
     warmth = np.exp(rng.normal(0, 0.1) * np.array([1, 0, -1]))
     color = np.clip(color * exposure * warmth, 0, 1) ** rng.uniform(0.75, 1.3)
-    color += rng.uniform(0, 0.05) * rng.standard_normal(color.shape)
+    color += rng.uniform(0, 0.03) * rng.standard_normal(color.shape)
     image = (255 * np.clip(color[..., ::-1], 0, 1)).astype(np.uint8)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 96))]
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))]
     return np.asarray(cv2.imdecode(cv2.imencode('.jpg', image, quality)[1], cv2.IMREAD_COLOR))
 
 

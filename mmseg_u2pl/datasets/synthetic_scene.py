@@ -84,7 +84,7 @@ class Scene:
             for anchors in (ZENITH, HORIZON)
         )
         # Ground plan in meters; a `crossing` beyond FAR is none.
-        self.road, self.pavement = rng.uniform(2.4, 4.6), rng.uniform(2.0, 4.0)  # half, whole
+        self.road, self.pavement = rng.uniform(2.4, 4.2), rng.uniform(2.6, 4.6)  # half, whole
         self.crossing = rng.uniform(8, 30) if rng.random() < 0.45 else 2 * FAR
         self.crossing_end = self.crossing + rng.uniform(5, 9)
         self.look = {label: rng.random() for label in MATERIALS}

@@ -78,5 +78,5 @@ def _check_sync_bn(model: nn.Module) -> None:
     if layers and next(model.parameters()).device.type == 'cpu':
         raise ValueError(
             f'{layers[0]} is a SyncBatchNorm, which does not train on a CPU: use '
-            "norm_cfg=dict(type='BN') and, for several GPUs, sync_bn='torch'"
+            "norm_cfg=dict(type='BN'), and leave sync_bn='torch' to runs on several GPUs"
         )

@@ -91,7 +91,8 @@ def class_prototypes(rep: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """
     rep = upcast(rep)
     count = mask.sum((0, 2, 3))  # (C,)
-    total = torch.einsum('bdhw,bchw->cd', rep, mask.to(rep.dtype))
+    with torch.autocast(rep.device.type, enabled=False):  # sums overflow half precision
+        total = torch.einsum('bdhw,bchw->cd', rep, mask.to(rep.dtype))
     return total / count.clamp(min=1).unsqueeze(1), count > 0
 
 
@@ -119,7 +120,8 @@ def info_nce(anchors: Tensor, positives: Tensor, negatives: Tensor, temperature:
     positive = (anchors * positives).sum(-1, keepdim=True)  # (..., M, 1)
     # dividing the products by |negative| spares a normalised copy of the largest tensor
     length = torch.linalg.vector_norm(negatives, dim=-1).clamp(min=1e-12)
-    negative = torch.einsum('...md,...mnd->...mn', anchors, negatives) / length
+    with torch.autocast(anchors.device.type, enabled=False):
+        negative = torch.einsum('...md,...mnd->...mn', anchors, negatives) / length
     logits = torch.cat((positive, negative), dim=-1) / temperature  # (..., M, 1 + N)
     return (logits.logsumexp(-1) - logits[..., 0]).mean(-1)
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from mmseg_u2pl.models import UnreliableContrastiveLoss
 from mmseg_u2pl.models.losses import contrastive_loss
 
-SMALL = dict(num_anchors=4, num_negatives=2, bank_size=16, channels=2, low_rank=1)
+SMALL: dict[str, Any] = dict(num_anchors=4, num_negatives=2, bank_size=16, channels=2, low_rank=1)
 
 
 def arguments(labeled, unlabeled=()):
@@ -158,7 +159,7 @@ def test_its_mean_is_the_references(seed):
     unreliable = rng.random((2, 2, 3)) < 0.5
     label[2:][unreliable] = 255
     rep, teacher_rep = rng.normal(size=(2, 4, 5, 2, 3))
-    settings = dict(delta_p=0.3, low_rank=1, high_rank=4, temperature=0.5)
+    settings: dict[str, Any] = dict(delta_p=0.3, low_rank=1, high_rank=4, temperature=0.5)
     features = [torch.tensor(part, dtype=torch.float) for part in (rep, teacher_rep, prob)]
     module = UnreliableContrastiveLoss(
         4, channels=5, num_anchors=200_000, num_negatives=1, bank_size=100, **settings

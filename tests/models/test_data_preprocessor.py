@@ -1,5 +1,7 @@
 """Streams are stacked apart; without streams it is mmseg's own preprocessor."""
 
+from typing import Any
+
 import pytest
 import tiny
 import torch
@@ -7,7 +9,7 @@ from mmseg.models import SegDataPreProcessor
 
 from mmseg_u2pl.models import SemiDataPreprocessor
 
-SETTINGS = dict(
+SETTINGS: dict[str, Any] = dict(
     mean=[10.0, 20.0, 30.0],
     std=[2.0, 4.0, 5.0],
     bgr_to_rgb=True,

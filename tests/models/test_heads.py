@@ -11,7 +11,7 @@ from mmseg_u2pl.models.heads import logits_and_feature
 SIZES = ((8, 16), (16, 8), (24, 4), (32, 2))
 """Channels and side of a four-level feature pyramid of 64×64 images."""
 COMMON = dict(num_classes=5, channels=12, norm_cfg=dict(type='BN'), align_corners=False)
-HEADS = {
+HEADS: dict[str, tuple[dict, int]] = {
     'FCNHead': (dict(in_channels=32, in_index=3, num_convs=1), 2),
     'DepthwiseSeparableASPPHead': (
         dict(in_channels=32, in_index=3, dilations=(1, 2), c1_in_channels=8, c1_channels=4),

@@ -17,7 +17,7 @@ class SlowBank:
     """The reference: a bounded deque a class."""
 
     def __init__(self, size):
-        self.queues = [deque(maxlen=size) for _ in range(CLASSES)]
+        self.queues: list[deque] = [deque(maxlen=size) for _ in range(CLASSES)]
 
     def push(self, keys, count):
         for queue, own, num in zip(self.queues, keys, count.tolist(), strict=True):

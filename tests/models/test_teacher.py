@@ -1,6 +1,7 @@
 """The teacher is an exact copy, then an average, and never a student."""
 
 import copy
+from typing import Any
 
 import pytest
 import tiny
@@ -29,6 +30,10 @@ class Student(nn.Module):
 
 def weight(network):
     return network.decode_head[0].weight.item()
+
+
+def batch_norm(teacher) -> Any:
+    return teacher.get_submodule('backbone.1')
 
 
 def randomise(model):
@@ -96,7 +101,7 @@ def test_batchnorm_statistics_follow_the_student_with_norm_ema():
     teacher.copy_from(student)
     student.set(4.0)
     teacher.update(student, 1)
-    bn = teacher.backbone[1]
+    bn = batch_norm(teacher)
     assert bn.running_mean.item() == bn.running_var.item() == 2
     assert bn.num_batches_tracked == 4  # a counter is copied
     before = copy.deepcopy(bn.state_dict())
@@ -111,26 +116,33 @@ def test_batchnorm_statistics_are_the_batchs_with_norm_batch():
     student = Student(1.0)
     teacher = Teacher(student, norm='batch')
     teacher.copy_from(student)
-    teacher.backbone[1].reset_running_stats()
+    batch_norm(teacher).reset_running_stats()
     student.set(9.0)
     teacher.update(student, 1)
-    bn = teacher.backbone[1]
+    bn = batch_norm(teacher)
     assert bn.running_mean.item() == 0  # not the student's
     images = torch.randn(64, 1, 4, 4) * 3 + 7
-    normalised = teacher.train().backbone[1](images)
+    teacher.batch_statistics(True)
+    normalised = bn(images)
     # affine parameters are ½ · 1 + ½ · 9 = 5
     assert normalised.mean().item() == pytest.approx(5, abs=1e-3)
     assert normalised.std().item() == pytest.approx(5, rel=1e-3)
     assert bn.running_mean.item() == pytest.approx(0.1 * images.mean().item(), rel=1e-4)
     before = bn.running_mean.clone()
-    teacher.eval().backbone(images)
+    teacher.batch_statistics(False)
+    by_running = bn(images)
+    teacher.batch_statistics(True)
+    teacher.eval()  # as before a validation
+    assert torch.equal(bn(images), by_running)
     assert torch.equal(bn.running_mean, before)
+    assert not torch.allclose(by_running, normalised)
 
 
 @pytest.mark.parametrize('norm', ['ema', 'batch'])
 def test_training_mode_leaves_dropout_off(norm):
     model = MODELS.build(tiny.u2pl_config(dropout=0.5, teacher_norm=norm))
     model.train()
+    model.teacher.batch_statistics(True)
     batch_norms = [m for m in model.teacher.modules() if isinstance(m, nn.BatchNorm2d)]
     assert all(m.training is (norm == 'batch') for m in batch_norms)
     features = model.teacher.extract_feat(torch.randn(2, 3, 32, 32))

@@ -40,7 +40,8 @@ class UnreliableContrastiveLoss(nn.Module):
         momentum_prototypes: Positives are running class means (U²PL+) instead of the batch's.
 
     Raises:
-        ValueError: ``low_rank`` outside 1 ... min(``high_rank``, C) − 1.
+        ValueError: ``low_rank`` outside 1 ... min(``high_rank``, C) − 1, or ``temperature`` not
+            positive.
     """
 
     prototypes: Tensor  # (C, D) running means, U²PL+ only
@@ -71,6 +72,8 @@ class UnreliableContrastiveLoss(nn.Module):
                 f'and high_rank={high_rank} it must be in 1 ... {limit - 1}; low_rank=None '
                 'chooses a fitting one'
             )
+        if temperature <= 0:
+            raise ValueError(f'temperature must be positive, got {temperature}')
         self.delta_p = delta_p
         self.low_rank = low_rank
         self.high_rank = high_rank

@@ -75,6 +75,8 @@ class U2PL(SemiSegmentor):
             raise ValueError(f"mix must be 'cutmix', 'classmix', 'cutout' or None, got {mix!r}")
         if not 0 <= unreliable_percent <= 100:
             raise ValueError(f'unreliable_percent must be in [0, 100], got {unreliable_percent}')
+        if not 0 <= mix_prob <= 1:
+            raise ValueError(f'mix_prob must be in [0, 1], got {mix_prob}')
         if teacher_passes not in (1, 2):
             raise ValueError(f'teacher_passes must be 1 or 2, got {teacher_passes}')
         self.contrastive_weight = contrastive_weight
@@ -124,9 +126,7 @@ class U2PL(SemiSegmentor):
             features = self.extract_feat(images_l)
             logits, rep = self.decode(self, features)
             losses = self.supervised_losses(features, logits, samples_l)
-            if rep is not None:  # DDP wants every branch in the graph
-                losses['contrast.loss_nce'] = 0.0 * rep.sum()
-            return losses
+            return self._keep_in_graph(losses, rep)
 
         # teacher: pseudo-labels of the clean unlabeled images; entropy, p and z of the mixed ones
         if self.teacher_passes == 2:
@@ -155,20 +155,28 @@ class U2PL(SemiSegmentor):
         losses['semi/reliable_share'] = 1 - unreliable.sum() / valid.sum().clamp(min=1)
         losses['semi/unsup_weight'] = unsup_weight
 
-        if self.contrastive is not None:
-            assert rep is not None
-            assert teacher_rep is not None
-            size = rep.shape[2:]
-            loss, self.class_counts = self.contrastive(
-                rep,
-                teacher_rep,
-                self._probability(low, size),
-                torch.cat((nearest(labels, size), nearest(reliable_label, size))),
-                nearest(unreliable, size),
-                num_l,
-            )
-            losses['contrast.loss_nce'] = self.contrastive_weight * loss
-            losses['semi/bank_fill'] = self.contrastive.bank.fill()
+        if self.contrastive is None:
+            return self._keep_in_graph(losses, rep)
+        assert rep is not None
+        assert teacher_rep is not None
+        size = rep.shape[2:]
+        contrastive_loss, self.class_counts = self.contrastive(
+            rep,
+            teacher_rep,
+            self._probability(low, size),
+            torch.cat((nearest(labels, size), nearest(reliable_label, size))),
+            nearest(unreliable, size),
+            num_l,
+        )
+        losses['contrast.loss_nce'] = self.contrastive_weight * contrastive_loss
+        losses['semi/bank_fill'] = self.contrastive.bank.fill()
+        return losses
+
+    @staticmethod
+    def _keep_in_graph(losses: dict[str, Tensor], rep: Tensor | None) -> dict[str, Tensor]:
+        """Add 0 · z where L_c is not computed: DDP hangs on a branch that has no gradient."""
+        if rep is not None:
+            losses['contrast.loss_nce'] = 0.0 * rep.sum()
         return losses
 
     def _two_teacher_passes(self, images_l: Tensor, images_u: Tensor, pads: Tensor) -> TeacherView:

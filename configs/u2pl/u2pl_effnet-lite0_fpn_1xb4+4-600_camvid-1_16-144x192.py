@@ -1,8 +1,8 @@
 _base_ = [
     '../_base_/default_runtime.py',
-    '../_base_/datasets/facade.py',
+    '../_base_/datasets/camvid.py',
     '../_base_/models/fpn_efficientnet-lite0.py',
-    '../_base_/schedules/sgd_poly_800.py',
+    '../_base_/schedules/adamw_poly_600.py',
     '../_base_/methods/u2pl.py',
 ]
 model = dict(
@@ -11,6 +11,6 @@ model = dict(
     representation_head=dict(channels=64, out_channels=64),
     contrastive=dict(bank_size=5000),
     data_preprocessor=dict(size=_base_.crop_size),
-    decode_head=dict(num_classes=8),
+    decode_head=dict(num_classes=11),
 )
 default_hooks = dict(checkpoint=dict(save_best='teacher/mIoU'))

@@ -1,0 +1,34 @@
+"""mmseg's metric, with the value of each class."""
+
+import math
+
+import torch
+from mmseg.registry import METRICS
+
+
+def score(prediction, truth, classes=('red', 'green', 'blue')):
+    metric = METRICS.build(dict(type='ClassIoUMetric', iou_metrics=['mIoU']))
+    metric.dataset_meta = dict(classes=classes)
+    sample = dict(
+        pred_sem_seg=dict(data=torch.tensor([prediction])),
+        gt_sem_seg=dict(data=torch.tensor([truth])),
+    )
+    metric.process({}, [sample])
+    return metric.evaluate(1)
+
+
+def test_classes_by_hand():
+    metrics = score([[0, 0, 1, 1]], [[0, 1, 1, 255]])
+    # red: intersection 1, union 2; green: the last pixel is ignored, so 1 of 2; blue: nowhere
+    assert metrics['IoU.red'] == 50
+    assert metrics['IoU.green'] == 50
+    assert math.isnan(metrics['IoU.blue'])
+    assert metrics['mIoU'] == 50
+
+
+def test_a_class_that_is_only_predicted_or_only_true_scores_zero():
+    metrics = score([[0, 2, 0]], [[0, 0, 1]])
+    # red: 1 of 3 pixels; mean over all three: 33.33 / 3
+    assert metrics['IoU.red'] == 33.33
+    assert metrics['IoU.green'] == metrics['IoU.blue'] == 0
+    assert round(float(metrics['mIoU']), 2) == 11.11
