@@ -26,7 +26,7 @@ def plain(data_root) -> SemiDataset:
 
 
 def read(root, name, folder='images'):
-    return cv2.imread(str(own_root / folder / 'train' / f'{name}.png'), cv2.IMREAD_UNCHANGED)
+    return cv2.imread(str(root / folder / 'train' / f'{name}.png'), cv2.IMREAD_UNCHANGED)
 
 
 def test_labeled_samples_come_first_and_each_names_its_stream(data_root, plain):

@@ -2,12 +2,12 @@ _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/camvid.py',
     '../_base_/models/fpn_efficientnet-lite0.py',
-    '../_base_/schedules/adamw_poly_600.py',
+    '../_base_/schedules/adamw_poly_400.py',
     '../_base_/methods/u2pl.py',
 ]
 model = dict(
     type='U2PL',
-    warmup_iters=200,
+    warmup_iters=150,
     representation_head=dict(channels=64, out_channels=64),
     contrastive=dict(bank_size=5000),
     data_preprocessor=dict(size=_base_.crop_size),
