@@ -69,3 +69,9 @@ def own_root(tmp_path: Path, data_root: Path) -> Path:
     """A copy of ``data_root`` that a test may spoil."""
     shutil.copytree(data_root, tmp_path / 'data')
     return tmp_path / 'data'
+
+
+@pytest.fixture(autouse=True)
+def fixed_randomness() -> None:
+    """No test depends on those before it."""
+    torch.manual_seed(0)

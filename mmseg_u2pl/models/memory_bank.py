@@ -86,7 +86,8 @@ class MemoryBank(nn.Module):
         last = (self.count - 1).clamp(min=0).unsqueeze(1)
         position = (uniform * self.count.unsqueeze(1)).long().minimum(last)
         rows = torch.arange(self.count.shape[0], device=position.device).unsqueeze(1)
-        return self.features[rows, position]
+        flat = (rows * self.size + position).flatten()  # index_select copies whole rows
+        return self.features.flatten(0, 1).index_select(0, flat).unflatten(0, position.shape)
 
 
 def _gather_keys(keys: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:

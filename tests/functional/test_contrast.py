@@ -49,6 +49,11 @@ def test_ranks_by_hand(prob, ranks):
     assert class_ranks(column(*prob)).flatten().tolist() == ranks
 
 
+def test_ties_among_many_classes_go_to_the_smaller_id():
+    ranks = class_ranks(torch.full((1, 1000, 5, 5), 1e-3))
+    assert torch.equal(ranks, torch.arange(1000).view(1, -1, 1, 1).expand(1, 1000, 5, 5))
+
+
 # -------------------------------------------------------------------------------- masks
 def test_anchor_mask_by_hand():
     prob = column(0.6, 0.3, 0.1)
