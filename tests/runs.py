@@ -67,7 +67,9 @@ def config(root, work_dir, max_iters=6, **changes):
     path.write_text(f'_base_ = {bases}\n')
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(settings(root, max_iters))
-    cfg.merge_from_dict(dict(work_dir=str(work_dir), experiment_name=uuid.uuid4().hex, **changes))
+    name = uuid.uuid4().hex  # mmengine keeps loggers and visualizers by name
+    changes = {'experiment_name': name, 'visualizer.name': name, **changes}
+    cfg.merge_from_dict(dict(work_dir=str(work_dir), **changes))
     return cfg
 
 

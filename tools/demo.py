@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -43,7 +44,7 @@ def main() -> None:
 
     from rich.console import Console
 
-    console = Console()
+    console = Console(file=sys.stdout)  # this one, also while output goes to the log
     console.print('[bold]U²PL demo[/]: 12 labeled + 300 unlabeled street scenes, 100 to test on')
     work_dir = Path(args.work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)

@@ -11,25 +11,25 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/report.py supervised work_dirs/sup_s0 work_dirs/sup_s1 -- '
-        'U2PL work_dirs/u2pl_s0 work_dirs/u2pl_s1',
+        epilog='example: tools/report.py --run supervised work_dirs/sup_s0 work_dirs/sup_s1 '
+        '--run U2PL work_dirs/u2pl_s0 work_dirs/u2pl_s1',
     )
     parser.add_argument(
-        '--predictor', default='teacher', help='whose metrics, where a run has many'
+        '--run',
+        action='append',
+        nargs='+',
+        required=True,
+        metavar=('NAME', 'WORK_DIR'),
+        help='a method and the work dirs of its test runs, one a seed; repeat it',
     )
     parser.add_argument(
-        'runs', nargs='+', metavar='NAME WORK_DIR [WORK_DIR ...] [-- NAME ...]', help='groups'
+        '--predictor', default='teacher', help='whose metrics, where there are more'
     )
-    args, rest = parser.parse_known_args()
-    groups: list[list[str]] = [[]]
-    for word in (*args.runs, *rest):
-        if word == '--':
-            groups.append([])
-        else:
-            groups[-1].append(word)
-    if any(len(group) < 2 for group in groups):
-        parser.error('each group is a name and at least one work dir')
-    print(markdown_table({group[0]: group[1:] for group in groups}, args.predictor))
+    args = parser.parse_args()
+    for name, *folders in args.run:
+        if not folders:
+            parser.error(f'--run {name}: no work dir')
+    print(markdown_table({name: folders for name, *folders in args.run}, args.predictor))
 
 
 if __name__ == '__main__':

@@ -37,7 +37,7 @@ class Teacher(nn.Module):
     decode_head: nn.Module
 
     def __init__(
-        self, student: nn.Module, momentum: float = 0.99, norm: Literal['ema', 'batch'] = 'ema'
+        self, student: nn.Module, momentum: float = 0.99, norm: Literal['ema', 'batch'] = 'batch'
     ) -> None:
         super().__init__()
         if not 0 <= momentum < 1:

@@ -159,7 +159,7 @@ def weights(trained: Trained, data_root: Path) -> tuple[str, dict[Path, np.ndarr
 
 
 def test_init_model_predicts_with_the_teacher(trained, weights):
-    config = Config.fromfile(next(trained.folder.glob('*/vis_data/config.py')))
+    config = Config.fromfile(trained.folder / 'tiny.py')  # as the runner dumped it
     model = init_model(config, weights[0], device='cpu')
     assert model.dataset_meta['classes'] == ('red', 'green', 'blue')
     for path, labels in weights[1].items():

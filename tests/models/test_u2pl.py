@@ -19,7 +19,7 @@ METAS = [dict(img_shape=tiny.CROP, pad_shape=tiny.CROP)] * 2
 
 def ready(**config):
     """Teacher and student differ; evaluation mode, so that images do not influence each other."""
-    model = tiny.u2pl(teacher=False, **config).eval()
+    model = tiny.u2pl(teacher=False, **{'teacher_norm': 'ema', **config}).eval()
     classifier = model.decode_head.conv_seg
     with torch.no_grad():  # predictions of all classes, some sure and some not
         logits = model.decode_head(model.extract_feat(torch.randn(8, 3, *tiny.CROP)))

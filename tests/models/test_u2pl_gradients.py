@@ -11,7 +11,9 @@ from mmseg.registry import MODELS
 
 def run(keys, labeled=3, unlabeled=3, **config):
     """Gradient of the named losses for each image; also the model."""
-    settings = dict(contrastive=dict(delta_p=0.0, num_anchors=256, keys_per_step=64))
+    settings = dict(
+        contrastive=dict(delta_p=0.0, num_anchors=256, keys_per_step=64), teacher_norm='ema'
+    )
     model = tiny.u2pl(**{**settings, **config}).eval()
     inputs, samples = tiny.batch(labeled, unlabeled)
     for images in inputs.values():

@@ -42,7 +42,7 @@ class U2PL(SemiSegmentor):
             None.
         mix_prob: Share of steps with a mixed view.
         ema_momentum: Largest momentum of the teacher.
-        teacher_norm: ``'ema'`` or ``'batch'`` BatchNorm statistics in the teacher, see
+        teacher_norm: ``'batch'`` or ``'ema'`` BatchNorm statistics in the teacher, see
             :class:`~mmseg_u2pl.models.teacher.Teacher`.
         teacher_passes: 2: clean images for the pseudo-labels, mixed ones for everything else
             (the paper). 1: clean images once, the outputs mixed like the images.
@@ -65,7 +65,7 @@ class U2PL(SemiSegmentor):
         mix: Literal['cutmix', 'classmix', 'cutout'] | None = 'cutmix',
         mix_prob: float = 0.5,
         ema_momentum: float = 0.99,
-        teacher_norm: Literal['ema', 'batch'] = 'ema',
+        teacher_norm: Literal['ema', 'batch'] = 'batch',
         teacher_passes: Literal[1, 2] = 2,
         reverse_weight: float = 0.0,
         **semi: Any,
