@@ -71,7 +71,7 @@ def draw_comparison(
         valid = row.truth != IGNORE
         panels = [row.image] + [colorize(m, palette) for m in (row.truth, row.supervised, row.semi)]
         for axis, panel, label in zip(
-            line, panels, (None, None, row.supervised, row.semi), strict=True
+            line[:-1], panels, (None, None, row.supervised, row.semi), strict=True
         ):
             axis.imshow(panel, interpolation='nearest')
             if label is not None:
