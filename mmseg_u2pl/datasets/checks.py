@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,17 @@ def check_dataset_config(config: dict, where: str) -> None:
         raise ValueError(f'{where}.ann_file: the list {str(path)!r} is empty')
 
 
+def leaves(dataset: Any) -> Iterator[Any]:
+    """The data sets inside mmengine's wrappers (ConcatDataset, RepeatDataset, ...)."""
+    if hasattr(dataset, 'datasets'):
+        for part in dataset.datasets:
+            yield from leaves(part)
+    elif hasattr(dataset, 'dataset'):
+        yield from leaves(dataset.dataset)
+    else:
+        yield dataset
+
+
 def check_files(dataset: Any, where: str) -> None:
     """Every image and mask of a built data set is there.
 
@@ -49,6 +61,11 @@ def check_files(dataset: Any, where: str) -> None:
         FileNotFoundError: Names the first missing file and how many more.
         ValueError: The data set is empty.
     """
+    for leaf in leaves(dataset):
+        _check_files(leaf, where)
+
+
+def _check_files(dataset: Any, where: str) -> None:
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     if not infos:
         raise ValueError(
@@ -76,22 +93,39 @@ def check_labels(dataset: Any, num_classes: int, ignore_index: int = 255) -> Non
     Raises:
         ValueError: Names the file, the value and the remedy.
     """
+    seen: set[int] = set()
+    for leaf in leaves(dataset):
+        seen.update(_check_labels(leaf, num_classes, ignore_index))
+    if seen <= {0, ignore_index} and ignore_index in seen:
+        first = next(leaves(dataset)).get_data_info(0)['seg_map_path']
+        raise ValueError(
+            f'all masks, {first!r} and on, hold nothing but 0 and {ignore_index}, which means '
+            'ignore: only class 0 would be learnt. Map the values (a 0/255 mask needs 255 → 1)'
+        )
+
+
+def _check_labels(dataset: Any, num_classes: int, ignore_index: int) -> set[int]:
+    """All values of the masks of one data set."""
     steps = [t for t in dataset.pipeline.transforms if 'LoadAnnotations' in type(t).__name__]
     if not steps:
         raise ValueError(
             'the labeled pipeline has no LoadAnnotations step: without masks nothing is labeled'
         )
 
-    def outside(index: int) -> tuple[str, np.ndarray]:
+    def read(index: int) -> tuple[str, np.ndarray]:
         info = steps[0](dataset.get_data_info(index))
         values = np.unique(info['gt_seg_map'])
-        return info['seg_map_path'], values[(values >= num_classes) & (values != ignore_index)]
+        return info['seg_map_path'], values
 
+    seen: set[int] = set()
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
-        for path, values in pool.map(outside, range(len(dataset))):
-            if values.size:
+        for path, values in pool.map(read, range(len(dataset))):
+            seen.update(values.tolist())
+            outside = values[(values >= num_classes) & (values != ignore_index)]
+            if outside.size:
                 raise ValueError(
-                    f'mask {path!r} holds the label {int(values[0])}, but the model has the '
+                    f'mask {path!r} holds the label {int(outside[0])}, but the model has the '
                     f'classes 0 ... {num_classes - 1} and {ignore_index} means ignore. Set '
                     'decode_head.num_classes, or map the values (a 0/255 mask needs 255 → 1)'
                 )
+    return seen

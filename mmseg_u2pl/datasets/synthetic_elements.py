@@ -240,10 +240,10 @@ def develop(scene: Scene, height: int, width: int) -> np.ndarray:
     color = cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA)
     color = cv2.GaussianBlur(color, (0, 0), rng.uniform(0.15, 0.6))
     gray = color.mean(axis=2, keepdims=True)
-    color = gray + rng.uniform(0.4, 1.3) * (color - gray)
-    exposure = rng.uniform(0.75, 1.25) * (0.48 / gray.mean()) ** 0.7  # a camera meters, in part
-    warmth = np.exp(rng.normal(0, 0.1) * np.array([1, 0, -1]))
-    color = np.clip(color * exposure * warmth, 0, 1) ** rng.uniform(0.75, 1.3)
+    color = gray + rng.uniform(0.1, 1.5) * (color - gray)
+    exposure = rng.uniform(0.6, 1.5) * (0.48 / gray.mean()) ** 0.7  # a camera meters, in part
+    tint = np.exp(rng.normal(0, 0.25) * np.array([1, 0, -1]) + rng.normal(0, 0.1, 3))
+    color = np.clip(color * exposure * tint, 0, 1) ** rng.uniform(0.6, 1.6)
     color += rng.uniform(0, 0.03) * rng.standard_normal(color.shape)
     image = (255 * np.clip(color[..., ::-1], 0, 1)).astype(np.uint8)
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))]

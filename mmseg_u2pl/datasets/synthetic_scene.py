@@ -74,7 +74,7 @@ class Scene:
     def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
         self.rng, self.noise = rng, noise_tile(rng)
         # Light and air. `sun` is how far a shadow's tip moves in x and z per meter of height.
-        self.night, self.overcast = rng.beta(0.8, 2.2), rng.beta(0.7, 1.0)
+        self.night, self.overcast = rng.beta(0.8, 1.8), rng.beta(0.7, 1.0)
         self.haze = 0.06 * rng.beta(0.7, 2.5)  # extinction per meter
         self.sun = np.array([rng.uniform(-1.4, 1.4), rng.uniform(-0.5, 1.0)])
         self.contrast = 0.6 * (1 - self.overcast) * (1 - self.night)

@@ -40,9 +40,14 @@ class UnlabeledDataset(BaseSegDataset):
         else:
             paths = sorted(
                 Path(root) / name
-                for root, _, files in os.walk(folder)
+                for root, _, files in os.walk(folder, followlinks=True)
                 for name in files
                 if name.lower().endswith(IMAGE_SUFFIXES)
+            )
+        if not paths:  # mmengine would fail to serialise an empty list
+            raise ValueError(
+                f'no image found in {str(folder)!r}: data_prefix.img_path must hold files ending '
+                f'in {", ".join(IMAGE_SUFFIXES)}'
             )
         return [
             dict(img_path=str(path), label_map=None, reduce_zero_label=False, seg_fields=[])

@@ -48,7 +48,7 @@ def test_every_class_has_its_name_and_its_color():
     assert len(set(PALETTE)) == len(CLASSES)
 
 
-@pytest.mark.parametrize('height, width', [(32, 32), (45, 71), (96, 128)])
+@pytest.mark.parametrize(('height', 'width'), [(32, 32), (45, 71), (96, 128)])
 def test_image_and_mask_have_the_size_asked_for(height, width):
     image, mask = render_scene(np.random.default_rng(0), height, width)
     assert (image.shape, image.dtype) == ((height, width, 3), np.uint8)
@@ -117,6 +117,7 @@ def test_files_hold_the_scene_of_their_seed_split_and_index(written):
     saved = cv2.imread(str(written / 'ann_dir/train/train_00001.png'), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(saved, mask)
     photo = cv2.imread(str(written / 'img_dir/train/train_00001.jpg'))
+    assert photo is not None
     assert np.abs(photo.astype(int) - image).mean() < 8  # JPEG
 
 
@@ -187,7 +188,7 @@ def test_files_of_another_origin_are_left_alone(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    'name, value',
+    ('name', 'value'),
     [('num_labeled', 0), ('num_unlabeled', -1), ('num_val', -2), ('num_test', 1.5),
      ('height', 31), ('width', 8), ('seed', -1), ('seed', None)],
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """The picture that shows what the unlabeled images changed."""
 
-import cv2
+import mmcv
 import numpy as np
 
 from mmseg_u2pl.visualization import Row, draw_comparison
@@ -21,7 +21,7 @@ def test_the_picture_holds_every_panel(tmp_path):
     blue = np.full((*size, 3), (0, 0, 200), np.uint8)
     row = Row(image=blue, truth=zeros, supervised=ones, semi=zeros, entropy=entropy)
     path = draw_comparison([row, row], ('red', 'green'), PALETTE, tmp_path / 'new' / 'a.png')
-    picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).astype(int)
+    picture = mmcv.imread(path, channel_order='rgb').astype(int)
 
     def share(color):
         return (np.abs(picture - color).sum(2) < 12).mean()

@@ -63,9 +63,9 @@ class UnreliableContrastiveLoss(nn.Module):
         momentum_prototypes: bool = False,
     ) -> None:
         super().__init__()
-        if low_rank is None:
-            low_rank = 3 if num_classes >= 7 else 1
         limit = min(high_rank, num_classes)
+        if low_rank is None:
+            low_rank = min(3 if num_classes >= 7 else 1, limit - 1)
         if not 1 <= low_rank < limit:
             raise ValueError(
                 f'low_rank={low_rank} leaves no unlabeled negatives: with {num_classes} classes '
