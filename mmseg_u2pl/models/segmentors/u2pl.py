@@ -90,12 +90,12 @@ class U2PL(SemiSegmentor):
         if contrastive is not None:
             channels = self._init_representation(representation_head or {})
             self.contrastive = MODELS.build(
-                dict(
-                    type='UnreliableContrastiveLoss',
-                    num_classes=self.num_classes,
-                    channels=channels,
+                {
+                    'type': 'UnreliableContrastiveLoss',
+                    'num_classes': self.num_classes,
+                    'channels': channels,
                     **contrastive,
-                )
+                }
             )
         self.teacher: Teacher = Teacher(self, ema_momentum, teacher_norm)
 
