@@ -240,10 +240,10 @@ def develop(scene: Scene, height: int, width: int) -> np.ndarray:
     color = cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA)
     color = cv2.GaussianBlur(color, (0, 0), rng.uniform(0.15, 0.6))
     gray = color.mean(axis=2, keepdims=True)
-    color = gray + rng.uniform(0.1, 1.5) * (color - gray)
-    exposure = rng.uniform(0.6, 1.5) * (0.48 / gray.mean()) ** 0.7  # a camera meters, in part
-    tint = np.exp(rng.normal(0, 0.25) * np.array([1, 0, -1]) + rng.normal(0, 0.1, 3))
-    color = np.clip(color * exposure * tint, 0, 1) ** rng.uniform(0.6, 1.6)
+    color = gray + rng.uniform(0.4, 1.3) * (color - gray)
+    exposure = rng.uniform(0.75, 1.25) * (0.48 / gray.mean()) ** 0.7  # a camera meters, in part
+    warmth = np.exp(rng.normal(0, 0.1) * np.array([1, 0, -1]))
+    color = np.clip(color * exposure * warmth, 0, 1) ** rng.uniform(0.75, 1.3)
     color += rng.uniform(0, 0.03) * rng.standard_normal(color.shape)
     image = (255 * np.clip(color[..., ::-1], 0, 1)).astype(np.uint8)
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))]
@@ -251,9 +251,19 @@ def develop(scene: Scene, height: int, width: int) -> np.ndarray:
 
 
 def render_scene(
-    rng: np.random.Generator, height: int = 96, width: int = 128
+    rng: np.random.Generator,
+    height: int = 96,
+    width: int = 128,
+    drive: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one street.
+    """Draw one frame of a street.
+
+    Args:
+        rng: What is this frame's own: objects, place on the road, photograph.
+        height: Pixels.
+        width: Pixels.
+        drive: What it shares with other frames of its drive: street, light, weather, looks.
+            None means ``rng``.
 
     Returns:
         The image, uint8 BGR ``(height, width, 3)``, and its mask, uint8 ``(height, width)`` of
@@ -261,7 +271,7 @@ def render_scene(
     """
     if min(height, width) < MIN_SIDE:
         raise ValueError(f'a scene needs {MIN_SIDE} or more pixels a side, got {height}x{width}')
-    scene = Scene(rng, SUPERSAMPLE * height, SUPERSAMPLE * width)
+    scene = Scene(rng, drive or rng, SUPERSAMPLE * height, SUPERSAMPLE * width)
     draw_sky(scene)
     draw_ground(scene)
     draw_row(scene, -1)
