@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # imported inside, after the first line of output: they take 
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = {
-    'supervised': 'supervised/supervised_effnet-lite0_fpn_1xb4-800_synthetic-12-96x128.py',
-    'U²PL': 'u2pl/u2pl_effnet-lite0_fpn_1xb4+4-800_synthetic-12-96x128.py',
+    'supervised': 'supervised/supervised_effnet-lite0_fpn_1xb4-1000_synthetic-12-96x128.py',
+    'U²PL': 'u2pl/u2pl_effnet-lite0_fpn_1xb4+4-1000_synthetic-12-96x128.py',
 }
 
 

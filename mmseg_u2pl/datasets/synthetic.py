@@ -2,9 +2,8 @@
 
 A scene is a small 3-D street (meters; x right, y up, z ahead) seen by a pinhole camera and painted
 from far to near. Materials, light, weather and camera are each drawn from a *continuum*, and the
-color ranges of the classes overlap. Every four scenes are frames of one drive, which shares street,
-light, weather and looks, as in real video: a dozen labeled frames are of three drives and leave most
-looks unseen, while several hundred unlabeled ones fill the gaps.
+color ranges of the classes overlap: a dozen labeled scenes leave most looks unseen, while several
+hundred unlabeled ones fill the gaps step by step, the setting in which pseudo-labels can spread.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ __all__ = ['CLASSES', 'IGNORE', 'PALETTE', 'render_scene', 'write_dataset']
 
 GENERATOR = 'mmseg_u2pl.datasets.synthetic'
 VERSION = 1  # raise it whenever a pixel may change, so that old folders are rebuilt
-FRAMES_PER_DRIVE = 6  # 12 labeled frames are of 2 drives, as frames of real videos are
 SPLITS = ('train', 'val', 'test')  # a split's position seeds its scenes: append only
 
 
@@ -49,8 +47,8 @@ def write_dataset(
 ) -> Path:  # fmt: skip
     """Write ``img_dir``, ``ann_dir`` and ``splits`` under ``root``, unless they are there already.
 
-    Scene ``i`` of a split depends on ``(seed, split, i)`` alone; every four in a row are frames of
-    one drive: same street, light, weather and looks. The labeled images are the first of ``train``; the unlabeled ones, which get no mask, follow. So ``num_labeled=312,
+    Scene ``i`` of a split depends on ``(seed, split, i)`` alone. The labeled images are the first
+    of ``train``; the unlabeled ones, which get no mask, follow. So ``num_labeled=312,
     num_unlabeled=0`` gives the same images with all masks, for an upper bound. Not for several
     processes at once on one folder.
 
@@ -80,10 +78,8 @@ def write_dataset(
     scenes = [(split, index) for split in SPLITS for index in range(counts[split])]
     stems: dict[str, list[str]] = dict(labeled=[], unlabeled=[])
     for split, index in track(scenes, 'Drawing street scenes'):
-        place = [seed, SPLITS.index(split)]
-        rng = np.random.default_rng([*place, index])
-        drive = np.random.default_rng([*place, index // FRAMES_PER_DRIVE, 0])
-        image, mask = render_scene(rng, height, width, drive)
+        rng = np.random.default_rng([seed, SPLITS.index(split), index])
+        image, mask = render_scene(rng, height, width)
         stem = f'{split}_{index:05d}'
         save(root / 'img_dir' / split / f'{stem}.jpg', image)
         labeled = split != 'train' or index < num_labeled

@@ -251,19 +251,9 @@ def develop(scene: Scene, height: int, width: int) -> np.ndarray:
 
 
 def render_scene(
-    rng: np.random.Generator,
-    height: int = 96,
-    width: int = 128,
-    drive: np.random.Generator | None = None,
+    rng: np.random.Generator, height: int = 96, width: int = 128
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one frame of a street.
-
-    Args:
-        rng: What is this frame's own: objects, place on the road, photograph.
-        height: Pixels.
-        width: Pixels.
-        drive: What it shares with other frames of its drive: street, light, weather, looks.
-            None means ``rng``.
+    """Draw one street.
 
     Returns:
         The image, uint8 BGR ``(height, width, 3)``, and its mask, uint8 ``(height, width)`` of
@@ -271,7 +261,7 @@ def render_scene(
     """
     if min(height, width) < MIN_SIDE:
         raise ValueError(f'a scene needs {MIN_SIDE} or more pixels a side, got {height}x{width}')
-    scene = Scene(rng, drive or rng, SUPERSAMPLE * height, SUPERSAMPLE * width)
+    scene = Scene(rng, SUPERSAMPLE * height, SUPERSAMPLE * width)
     draw_sky(scene)
     draw_ground(scene)
     draw_row(scene, -1)

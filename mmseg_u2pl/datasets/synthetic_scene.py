@@ -71,29 +71,26 @@ def disc(x: float, y: float, rx: float, ry: float) -> list[tuple[float, float]]:
 class Scene:
     """The factors one scene is made of, and the canvas: color, class and depth of each pixel."""
 
-    def __init__(
-        self, rng: np.random.Generator, drive: np.random.Generator, height: int, width: int
-    ) -> None:
-        """Draw the factors: the frames of a ``drive`` share street, light, air and looks."""
+    def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
         self.rng, self.noise = rng, noise_tile(rng)
         # Light and air. `sun` is how far a shadow's tip moves in x and z per meter of height.
-        self.night, self.overcast = drive.beta(0.8, 2.2), drive.beta(0.7, 1.0)
-        self.haze = 0.06 * drive.beta(0.7, 2.5)  # extinction per meter
-        self.sun = np.array([drive.uniform(-1.4, 1.4), drive.uniform(-0.5, 1.0)])
+        self.night, self.overcast = rng.beta(0.8, 2.2), rng.beta(0.7, 1.0)
+        self.haze = 0.06 * rng.beta(0.7, 2.5)  # extinction per meter
+        self.sun = np.array([rng.uniform(-1.4, 1.4), rng.uniform(-0.5, 1.0)])
         self.contrast = 0.6 * (1 - self.overcast) * (1 - self.night)
-        gray = drive.uniform(0.55, 0.9) * (1 - 0.8 * self.night) * 0.85 * self.overcast
+        gray = rng.uniform(0.55, 0.9) * (1 - 0.8 * self.night) * 0.85 * self.overcast
         self.zenith, self.horizon_color = (
             along(anchors, self.night) * (1 - 0.85 * self.overcast) + gray
             for anchors in (ZENITH, HORIZON)
         )
         # Ground plan in meters; a `crossing` beyond FAR is none.
-        self.road, self.pavement = drive.uniform(2.4, 4.2), drive.uniform(2.6, 4.6)  # half, whole
+        self.road, self.pavement = rng.uniform(2.4, 4.2), rng.uniform(2.6, 4.6)  # half, whole
         self.crossing = rng.uniform(8, 30) if rng.random() < 0.45 else 2 * FAR
         self.crossing_end = self.crossing + rng.uniform(5, 9)
-        self.look = {label: drive.random() for label in MATERIALS}
+        self.look = {label: rng.random() for label in MATERIALS}
         # Camera in meters and pixels; (`center`, `horizon`) is the vanishing point.
-        self.eye, self.eye_x = drive.uniform(1.3, 2.8), rng.uniform(-1, 1) * (self.road + 0.5)
-        self.focal = width * drive.uniform(0.65, 1.05)
+        self.eye, self.eye_x = rng.uniform(1.3, 2.8), rng.uniform(-1, 1) * (self.road + 0.5)
+        self.focal = width * rng.uniform(0.65, 1.05)
         self.center, self.horizon = width * rng.uniform(0.25, 0.75), height * rng.uniform(0.4, 0.6)
         self.layer = np.zeros((height, width, 4), np.float32)  # RGB, glow
         self.mask = np.full((height, width), SKY, np.uint8)

@@ -113,8 +113,7 @@ def test_layout_on_disk(written):
 
 
 def test_files_hold_the_scene_of_their_seed_split_and_index(written):
-    frame, drive = np.random.default_rng([0, 0, 1]), np.random.default_rng([0, 0, 0, 0])
-    image, mask = render_scene(frame, 32, 48, drive)
+    image, mask = render_scene(np.random.default_rng([0, 0, 1]), 32, 48)
     saved = cv2.imread(str(written / 'ann_dir/train/train_00001.png'), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(saved, mask)
     photo = cv2.imread(str(written / 'img_dir/train/train_00001.jpg'))

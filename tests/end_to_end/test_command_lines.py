@@ -16,7 +16,7 @@ from mmseg_u2pl.report import read_test_metrics
 
 pytest.importorskip('efficientnet_lite_pytorch')
 ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / 'configs/u2pl/u2pl_effnet-lite0_fpn_1xb4+4-800_synthetic-12-96x128.py'
+CONFIG = ROOT / 'configs/u2pl/u2pl_effnet-lite0_fpn_1xb4+4-1000_synthetic-12-96x128.py'
 SMALL = (
     'model.warmup_iters=1', 'model.contrastive.bank_size=64', 'model.contrastive.num_anchors=8',
     'model.backbone.pretrained=False', 'default_hooks.logger.interval=1',

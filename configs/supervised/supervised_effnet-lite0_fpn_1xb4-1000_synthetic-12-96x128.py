@@ -2,7 +2,7 @@ _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/synthetic.py',
     '../_base_/models/fpn_efficientnet-lite0.py',
-    '../_base_/schedules/adamw_poly_800.py',
+    '../_base_/schedules/adamw_poly_1000.py',
     '../_base_/methods/supervised.py',
 ]
 model = dict(
