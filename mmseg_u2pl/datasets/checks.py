@@ -94,8 +94,16 @@ def check_labels(dataset: Any, num_classes: int, ignore_index: int = 255) -> Non
         ValueError: Names the file, the value and the remedy.
     """
     seen: set[int] = set()
-    for leaf in leaves(dataset):
-        seen.update(_check_labels(leaf, num_classes, ignore_index))
+    for path, counts in _labels(dataset):
+        values = np.flatnonzero(counts)
+        seen.update(values.tolist())
+        outside = values[(values >= num_classes) & (values != ignore_index)]
+        if outside.size:
+            raise ValueError(
+                f'mask {path!r} holds the label {int(outside[0])}, but the model has the '
+                f'classes 0 ... {num_classes - 1} and {ignore_index} means ignore. Set '
+                'decode_head.num_classes, or map the values (a 0/255 mask needs 255 → 1)'
+            )
     if seen <= {0, ignore_index} and ignore_index in seen:
         first = next(leaves(dataset)).get_data_info(0)['seg_map_path']
         raise ValueError(
@@ -104,28 +112,27 @@ def check_labels(dataset: Any, num_classes: int, ignore_index: int = 255) -> Non
         )
 
 
-def _check_labels(dataset: Any, num_classes: int, ignore_index: int) -> set[int]:
-    """All values of the masks of one data set."""
-    steps = [t for t in dataset.pipeline.transforms if 'LoadAnnotations' in type(t).__name__]
-    if not steps:
-        raise ValueError(
-            'the labeled pipeline has no LoadAnnotations step: without masks nothing is labeled'
-        )
+def label_counts(dataset: Any) -> np.ndarray:
+    """Pixels of each label 0 ... 255 in all masks of a labeled data set, long (256,).
 
-    def read(index: int) -> tuple[str, np.ndarray]:
-        info = steps[0](dataset.get_data_info(index))
-        values = np.unique(info['gt_seg_map'])
-        return info['seg_map_path'], values
+    Raises:
+        ValueError: The data set's pipeline loads no masks.
+    """
+    return sum((counts[:256] for _, counts in _labels(dataset)), np.zeros(256, dtype=np.int64))
 
-    seen: set[int] = set()
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
-        for path, values in pool.map(read, range(len(dataset))):
-            seen.update(values.tolist())
-            outside = values[(values >= num_classes) & (values != ignore_index)]
-            if outside.size:
-                raise ValueError(
-                    f'mask {path!r} holds the label {int(outside[0])}, but the model has the '
-                    f'classes 0 ... {num_classes - 1} and {ignore_index} means ignore. Set '
-                    'decode_head.num_classes, or map the values (a 0/255 mask needs 255 → 1)'
-                )
-    return seen
+
+def _labels(dataset: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """Path and pixels of each label (256,) of every mask, as the loading step leaves it."""
+    for leaf in leaves(dataset):
+        steps = [t for t in leaf.pipeline.transforms if 'LoadAnnotations' in type(t).__name__]
+        if not steps:
+            raise ValueError(
+                'the labeled pipeline has no LoadAnnotations step: without masks nothing is labeled'
+            )
+
+        def read(index: int, leaf: Any = leaf, load: Any = steps[0]) -> tuple[str, np.ndarray]:
+            info = load(leaf.get_data_info(index))
+            return info['seg_map_path'], np.bincount(info['gt_seg_map'].ravel(), minlength=256)
+
+        with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
+            yield from pool.map(read, range(len(leaf)))

@@ -11,6 +11,7 @@ from .contrast import (
     unlabeled_negative_mask,
 )
 from .mixing import apply_mix, box_masks, class_mix_masks, cutmix_boxes
+from .photometric import color_jitter, gaussian_blur, photometric_view
 from .reliability import (
     consistency_loss,
     entropy_map,
@@ -26,14 +27,17 @@ __all__ = [
     'class_mix_masks',
     'class_prototypes',
     'class_ranks',
+    'color_jitter',
     'consistency_loss',
     'cutmix_boxes',
     'draw_with_replacement',
     'draw_without_replacement',
     'entropy_map',
+    'gaussian_blur',
     'info_nce',
     'labeled_negative_mask',
     'percentile_threshold',
+    'photometric_view',
     'unlabeled_negative_mask',
     'unsupervised_loss',
     'upcast',

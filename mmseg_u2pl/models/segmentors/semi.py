@@ -11,6 +11,7 @@ from mmseg.models.utils import resize
 from mmseg.utils import add_prefix
 from torch import Tensor
 
+from ...functional import photometric_view
 from ..heads import logits_and_feature
 
 IGNORE = 255
@@ -121,7 +122,7 @@ class SemiSegmentor(EncoderDecoder):
         network = self.network(self.predictor)
         return network.decode_head(network.extract_feat(inputs))
 
-    # ---------------------------------------------------------------- the labeled half
+    # ---------------------------------------------------------------- the two streams
     def streams(self, inputs: Any, data_samples: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Images and labels of both streams.
 
@@ -151,6 +152,13 @@ class SemiSegmentor(EncoderDecoder):
             for name in ('sup', 'unsup')
         ]
         return sup, labels[0], unsup, labels[1]
+
+    def strong_view(self, images: Tensor) -> Tensor:
+        """A photometric view of normalised images (B, 3, H, W), every pixel in its place."""
+        preprocessor = self.data_preprocessor
+        mean, std = getattr(preprocessor, 'mean', 0.0), getattr(preprocessor, 'std', 1.0)
+        view = (photometric_view((images * std + mean) / 255) * 255 - mean) / std
+        return torch.empty_like(images).copy_(view)  # in the memory format of the images
 
     def supervised_losses(
         self, features: list[Tensor], logits: Tensor, data_samples: list

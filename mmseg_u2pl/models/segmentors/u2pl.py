@@ -41,6 +41,8 @@ class U2PL(SemiSegmentor):
         mix: Strong view of the unlabeled images: ``'cutmix'``, ``'classmix'``, ``'cutout'`` or
             None.
         mix_prob: Share of steps with a mixed view.
+        photometric: Whether the student sees the mixed unlabeled images through
+            :func:`~mmseg_u2pl.functional.photometric_view` as well; not in the paper.
         ema_momentum: Largest momentum of the teacher.
         teacher_norm: ``'batch'`` or ``'ema'`` BatchNorm statistics in the teacher, see
             :class:`~mmseg_u2pl.models.teacher.Teacher`.
@@ -64,6 +66,7 @@ class U2PL(SemiSegmentor):
         unreliable_percent: float = 20.0,
         mix: Literal['cutmix', 'classmix', 'cutout'] | None = 'cutmix',
         mix_prob: float = 0.5,
+        photometric: bool = False,
         ema_momentum: float = 0.99,
         teacher_norm: Literal['ema', 'batch'] = 'batch',
         teacher_passes: Literal[1, 2] = 2,
@@ -83,6 +86,7 @@ class U2PL(SemiSegmentor):
         self.unreliable_percent = unreliable_percent
         self.mix = mix
         self.mix_prob = mix_prob
+        self.photometric = photometric
         self.teacher_passes = teacher_passes
         self.reverse_weight = reverse_weight
         self.class_counts: dict[str, Tensor] = {}
@@ -136,15 +140,12 @@ class U2PL(SemiSegmentor):
         images_u, pseudo, entropy, low, teacher_rep = view
 
         # student: one forward, so BatchNorm sees both streams
-        features = self.extract_feat(torch.cat((images_l, images_u)))
+        strong = self.strong_view(images_u) if self.photometric else images_u
+        features = self.extract_feat(torch.cat((images_l, strong)))
         logits, rep = self.decode(self, features)
         losses = self.supervised_losses(features, logits[:num_l], samples_l)
 
-        # reliability (Eq. 2-3): the α_t percent of highest entropy are unreliable
-        valid = pseudo != IGNORE
-        alpha = self.unreliable_percent * (1 - min(self.progress, 1.0))
-        threshold = percentile_threshold(entropy, 100 - alpha, valid)
-        unreliable = valid & (entropy >= threshold)
+        unreliable, threshold = self.unreliable(pseudo, entropy)
         reliable_label = pseudo.masked_fill(unreliable, IGNORE)
 
         student_u = self.upsample(logits[num_l:], images_u.shape[2:])
@@ -152,7 +153,8 @@ class U2PL(SemiSegmentor):
             student_u, reliable_label, IGNORE, self.reverse_weight
         )
         losses['semi/threshold'] = threshold
-        losses['semi/reliable_share'] = 1 - unreliable.sum() / valid.sum().clamp(min=1)
+        valid = (pseudo != IGNORE).sum().clamp(min=1)
+        losses['semi/reliable_share'] = 1 - unreliable.sum() / valid
         losses['semi/unsup_weight'] = unsup_weight
 
         if self.contrastive is None:
@@ -172,6 +174,26 @@ class U2PL(SemiSegmentor):
         losses['semi/bank_fill'] = self.contrastive.bank.fill()
         return losses
 
+    def pseudo_labels(self, images: Tensor, pads: Tensor) -> tuple[Tensor, Tensor]:
+        """ŷ (B, H, W) of clean images (B, 3, H, W), 255 on pads, and the logits (B, C, h, w)."""
+        low, _ = self._teach(images, batch_statistics=False)
+        return self._pseudo_label(low, pads), low
+
+    def unreliable(self, pseudo: Tensor, entropy: Tensor) -> tuple[Tensor, Tensor]:
+        """Where ŷ is not believed: the α_t percent of highest entropy (Eq. 2-3).
+
+        Args:
+            pseudo: ŷ (B, H, W), 255 on pads.
+            entropy: H (B, H, W), nats.
+
+        Returns:
+            Boolean (B, H, W), False on pads, and the scalar threshold γ_t.
+        """
+        valid = pseudo != IGNORE
+        alpha = self.unreliable_percent * (1 - min(self.progress, 1.0))
+        threshold = percentile_threshold(entropy, 100 - alpha, valid)
+        return valid & (entropy >= threshold), threshold
+
     @staticmethod
     def _keep_in_graph(losses: dict[str, Tensor], rep: Tensor | None) -> dict[str, Tensor]:
         """Add 0 · z where L_c is not computed: DDP hangs on a branch that has no gradient."""
@@ -181,8 +203,7 @@ class U2PL(SemiSegmentor):
 
     def _two_teacher_passes(self, images_l: Tensor, images_u: Tensor, pads: Tensor) -> TeacherView:
         """The paper's: clean images for ŷ, then labeled and mixed images for everything else."""
-        clean, _ = self._teach(images_u, batch_statistics=False)
-        pseudo = self._pseudo_label(clean, pads)
+        pseudo, _ = self.pseudo_labels(images_u, pads)
         images_u, pseudo, _ = self._mix(images_u, pseudo)
         low, teacher_rep = self._teach(torch.cat((images_l, images_u)))
         return images_u, pseudo, self._entropy(low[len(images_l) :], images_u), low, teacher_rep

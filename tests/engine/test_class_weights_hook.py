@@ -1,0 +1,111 @@
+"""Class weights of the supervised loss: values by hand, and their effect in a run."""
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import runs
+import tiny
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+
+from mmseg_u2pl.engine import ClassWeightsHook
+from mmseg_u2pl.engine.hooks.class_weights_hook import class_weights
+
+
+@pytest.mark.parametrize(
+    ('power', 'counts', 'expected'),
+    [
+        (0, [90, 10, 5], [1, 1, 1]),
+        # shares .9 .1: 1/√ = 1.0541 3.1623, whose mean over the pixels is 1.2649
+        (0.5, [90, 10, 0], [0.8333, 2.5, 0]),
+        (1, [90, 10, 0], [0.5556, 5, 0]),
+    ],
+)
+def test_weights_by_hand(power, counts, expected):
+    np.testing.assert_allclose(class_weights(np.array(counts), power), expected, atol=1e-4)
+
+
+def weighed(root, dataset=None, power=0.5, **config):
+    """The model after the hook has seen the labeled masks."""
+    torch.manual_seed(0)
+    model = MODELS.build(tiny.u2pl_config(**config))
+    loader = SimpleNamespace(dataset=dataset or tiny.semi_dataset(root))
+    messages = []
+    logger = SimpleNamespace(info=messages.append)
+    runner = SimpleNamespace(model=model, train_dataloader=loader, logger=logger)
+    ClassWeightsHook(power).before_train(runner)
+    return model, messages
+
+
+def counted(root):
+    """Shares of the three classes in the labeled masks, read plainly."""
+    masks = [cv2.imread(str(path), 0) for path in sorted((root / 'masks/train').glob('l*.png'))]
+    counts = np.bincount(np.concatenate(masks, axis=None), minlength=256)[:3]
+    return counts / counts.sum()
+
+
+def test_every_head_gets_the_weights_of_the_labeled_pixels(data_root):
+    model, messages = weighed(data_root, aux=True)
+    expected = counted(data_root) ** -0.5
+    for head in (model.decode_head, model.auxiliary_head):
+        weights = np.array(head.loss_decode.class_weight)
+        np.testing.assert_allclose(weights / weights[0], expected / expected[0])
+    assert 'green' in messages[0]
+
+
+def test_the_twins_data_set_serves_as_well(data_root):
+    dataset = tiny.semi_dataset(data_root)
+    both, _ = weighed(data_root, dataset)
+    alone, _ = weighed(data_root, dataset.labeled)
+    assert both.decode_head.loss_decode.class_weight == alone.decode_head.loss_decode.class_weight
+
+
+def test_the_loss_is_pytorchs_weighted_mean(data_root):
+    model, _ = weighed(data_root)
+    _, samples = tiny.batch(pad_rows=5)
+    logits = torch.randn(2, 3, *tiny.CROP)
+    loss = model.decode_head.loss_by_feat(logits, samples['sup'])['loss_ce']
+    weight = torch.tensor(model.decode_head.loss_decode.class_weight)
+    label = torch.cat([sample.gt_sem_seg.data for sample in samples['sup']])
+    torch.testing.assert_close(loss, F.cross_entropy(logits, label, weight, ignore_index=255))
+
+
+def test_a_class_without_labeled_pixels_is_shown(own_root):
+    for path in (own_root / 'masks' / 'train').glob('*.png'):
+        mask = cv2.imread(str(path), 0)
+        mask[mask == 2] = 1
+        cv2.imwrite(str(path), mask)
+    model, messages = weighed(own_root)
+    assert model.decode_head.loss_decode.class_weight[2] == 0
+    assert 'no pixel' in messages[0]
+
+
+@pytest.mark.parametrize('power', [-0.1, 1.5])
+def test_a_power_outside_its_range_is_named(power):
+    tiny.assert_raises(ValueError, lambda: ClassWeightsHook(power), power)
+
+
+def test_weights_in_the_config_are_not_replaced(data_root):
+    head = tiny.networks()['decode_head']
+    head['loss_decode']['class_weight'] = [1.0, 2.0, 3.0]
+    tiny.assert_raises(
+        ValueError, lambda: weighed(data_root, decode_head=head), 'class_weight=[1.0, 2.0, 3.0]'
+    )
+
+
+def test_a_loss_that_takes_no_weights_is_named(data_root):
+    head = tiny.networks()['decode_head']
+    head['loss_decode'] = dict(type='LovaszLoss', per_image=False, reduction='none')
+    tiny.assert_raises(
+        ValueError, lambda: weighed(data_root, decode_head=head), 'LovaszLoss', 'custom_hooks'
+    )
+
+
+def test_a_run_trains_with_weights(data_root, tmp_path):
+    runner = runs.runner(data_root, tmp_path, max_iters=2, **{'train_cfg.val_interval': 2})
+    runner.register_hook(ClassWeightsHook())
+    runner.train()
+    assert len(runner.model.decode_head.loss_decode.class_weight) == 3

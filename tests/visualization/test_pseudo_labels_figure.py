@@ -1,0 +1,68 @@
+"""Pseudo-labels against hidden masks, as a table and as a picture."""
+
+import math
+
+import mmcv
+import pytest
+import torch
+
+from mmseg_u2pl.pseudo_label_quality import Measurement, PseudoLabelQuality
+from mmseg_u2pl.visualization import draw_pseudo_labels, pseudo_label_table
+from mmseg_u2pl.visualization.pseudo_labels import PRECISION, RECALL
+
+CLASSES = ('rare', 'gone', 'frequent')
+PALETTE = ((200, 0, 0), (255, 255, 255), (0, 0, 200))
+
+
+def measurement(iteration, rare_right, bank=None):
+    """Of 100 pixels 10 are class 0, of which ``rare_right`` are found, and 20 are class 1."""
+    quality = PseudoLabelQuality(3, bins=4)
+    rows = [[rare_right, 0, 10 - rare_right], [0, 0, 20], [0, 0, 70]]
+    quality.confusion[1] = torch.tensor(rows)
+    quality.bin_count += torch.tensor([0, 20, 0, 80])
+    quality.bin_correct += torch.tensor([0, 5, 0, 65 + rare_right])
+    quality.bin_sum += torch.tensor([0, 8.0, 0, 72.0])
+    return Measurement(f'iter_{iteration}.pth', iteration, quality, bank)
+
+
+def cells(table):
+    return [list(row) for row in zip(*(column.cells for column in table.columns), strict=True)]
+
+
+def test_the_table_has_the_frequent_classes_first_and_marks_erased_ones():
+    rows = cells(pseudo_label_table(measurement(8, 4, bank=[3, 0, 64]), CLASSES))
+    lost = '[red]0.00[/]'
+    assert rows[0] == ['frequent', '70.00', '96.00', '96.00', '72.9', '100.0', '72.9', '64']
+    assert rows[1] == ['gone', '20.00', lost, lost, '–', '0.0', '0.0', '0']
+    rare = '[red]4.00[/]'
+    assert rows[2] == ['rare', '10.00', rare, rare, '100.0', '40.0', '40.0', '3']
+
+
+def test_without_a_bank_the_table_says_so():
+    table = pseudo_label_table(measurement(8, 4), CLASSES)
+    assert [row[-1] for row in cells(table)] == ['–'] * 3
+    assert 'right: 74.0 % of all' in str(table.caption)
+    assert '– % of the dropped' in str(table.caption)
+
+
+@pytest.mark.parametrize('iterations', [(8,), (4, 6, 8)])
+def test_the_picture_has_bars_and_with_several_checkpoints_lines(tmp_path, iterations):
+    found = [measurement(iteration, iteration // 2) for iteration in iterations]
+    path = draw_pseudo_labels(found, CLASSES, PALETTE, tmp_path / 'new' / 'a.png', 'a title')
+    picture = mmcv.imread(path, channel_order='rgb').astype(int)
+
+    def pixels(color):
+        return int((abs(picture - color).sum(2) < 12).sum())
+
+    for color in (PRECISION, RECALL):
+        assert pixels([int(color[i : i + 2], 16) for i in (1, 3, 5)]) > 2000
+    lines = [pixels(PALETTE[0]), pixels(PALETTE[2])]
+    assert min(lines) > 100 if len(iterations) > 1 else max(lines) < 10
+
+
+def test_a_class_without_true_pixels_is_drawn_as_nothing(tmp_path):
+    found = [measurement(4, 2), measurement(8, 2)]
+    for one in found:
+        one.quality.confusion[1, 1] = 0
+    assert math.isnan(found[0].quality.recall[1])
+    assert draw_pseudo_labels(found, CLASSES, PALETTE, tmp_path / 'a.png').stat().st_size > 10_000
