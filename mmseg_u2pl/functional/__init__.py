@@ -13,6 +13,7 @@ from .contrast import (
 from .mixing import apply_mix, box_masks, class_mix_masks, cutmix_boxes
 from .photometric import color_jitter, gaussian_blur, photometric_view
 from .reliability import (
+    align_classes,
     consistency_loss,
     entropy_map,
     percentile_threshold,
@@ -21,6 +22,7 @@ from .reliability import (
 )
 
 __all__ = [
+    'align_classes',
     'anchor_mask',
     'apply_mix',
     'box_masks',

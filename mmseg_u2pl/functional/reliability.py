@@ -63,8 +63,30 @@ def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = 
     return threshold.masked_fill(count == 0, math.inf)
 
 
+def align_classes(logits: Tensor, share: Tensor, mean_prob: Tensor) -> Tensor:
+    """Logits whose classes are as frequent as they should be (distribution alignment).
+
+    p_c is multiplied by ``share_c`` / ``mean_prob_c`` (ReMixMatch, Sec. 3.1): a class that the
+    network predicts too rarely on the whole gains everywhere, one too frequent loses.
+
+    Args:
+        logits: (B, C, ...), floating.
+        share: Shares of the classes as they should be (C,); 0 is treated as 1e-6.
+        mean_prob: Mean probabilities of the network (C,); 0 is treated as 1e-6.
+
+    Returns:
+        Logits, the shape of the input, in float32 or better.
+    """
+    shift = share.clamp(min=1e-6).log() - mean_prob.clamp(min=1e-6).log()
+    return upcast(logits) + shift.view(-1, *[1] * (logits.dim() - 2))
+
+
 def consistency_loss(
-    logits: Tensor, target: Tensor, ignore_index: int = 255, reverse_weight: float = 0.0
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int = 255,
+    reverse_weight: float = 0.0,
+    class_weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy against the kept pseudo-labels, weighted by how few they are (Eq. 3-4).
 
@@ -74,21 +96,27 @@ def consistency_loss(
         ignore_index: The label that is left out.
         reverse_weight: Weight of reverse cross-entropy, −Σ_c p_c ln q_c with the one-hot q
             clamped to [1e-4, 1] (U²PL+ uses 0.1; 0 turns it off).
+        class_weight: w (C,) of the kept pixels by their pseudo-label; L_u then is a weighted mean.
+            None weighs all alike, as the paper does.
 
     Returns:
         The loss λ_u·L_u and λ_u = B·H·W / #kept, scalars. Nothing kept: both are exactly 0.
     """
     logits = upcast(logits)
     kept = target != ignore_index
-    count = kept.sum()
-    loss = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction='sum')
+    count = total = kept.sum()
+    loss = F.cross_entropy(logits, target, class_weight, ignore_index=ignore_index, reduction='sum')
+    safe = target.masked_fill(~kept, 0)
+    if class_weight is not None:
+        kept = kept * class_weight[safe]
+        total = kept.sum()
     if reverse_weight:
-        safe = target.masked_fill(~kept, 0).unsqueeze(1)
+        safe = safe.unsqueeze(1)
         prob = logits.softmax(1).gather(1, safe).squeeze(1)  # (B, H, W), p of the pseudo-label
         reverse = (prob - 1) * math.log(REVERSE_CE_FLOOR)  # only the other classes contribute
         loss = loss + reverse_weight * (reverse * kept).sum()
     weight = (target.numel() / count.clamp(min=1)) * (count > 0)
-    return weight * loss / count.clamp(min=1), weight
+    return weight * loss / total.masked_fill(total == 0, 1), weight
 
 
 def unsupervised_loss(

@@ -5,7 +5,7 @@ from .data_preprocessor import SemiDataPreprocessor
 from .heads import RepresentationHead, U2PLHead
 from .losses import UnreliableContrastiveLoss
 from .memory_bank import MemoryBank
-from .segmentors import U2PL, SemiSegmentor
+from .segmentors import U2PL, SemiSegmentor, U2PLBalanced
 from .teacher import Teacher
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     'SemiDataPreprocessor',
     'SemiSegmentor',
     'Teacher',
+    'U2PLBalanced',
     'U2PLHead',
     'UnreliableContrastiveLoss',
 ]

@@ -10,6 +10,7 @@ from mmseg.registry import DATASETS, MODELS
 from torch.utils.data import DataLoader
 
 from mmseg_u2pl.datasets import SemiDataset, SemiSampler
+from mmseg_u2pl.engine import ClassWeightsHook
 from mmseg_u2pl.engine.checks import check_training
 
 
@@ -18,7 +19,8 @@ def runner(root, batch_size=4, ratio=(1, 1), dataset=None, sampler=None, **model
     dataset = tiny.semi_dataset(root) if dataset is None else dataset
     sampler = SemiSampler(dataset, ratio=ratio) if sampler is None else sampler(dataset)
     loader = DataLoader(dataset, batch_size, sampler=sampler, collate_fn=pseudo_collate)
-    return SimpleNamespace(model=MODELS.build(tiny.u2pl_config(**model)), train_dataloader=loader)
+    built = MODELS.build(tiny.u2pl_config(**model))
+    return SimpleNamespace(model=built, train_dataloader=loader, hooks=[])
 
 
 def test_good_data_passes(own_root):
@@ -111,3 +113,15 @@ def test_another_data_set_or_sampler_is_refused_with_the_remedy(own_root):
         'DefaultSampler',
         "dict(type='SemiSampler', ratio=(1, 1))",
     )
+
+
+def test_class_balance_needs_the_hook_that_counts(own_root):
+    balanced = runner(own_root, type='U2PLBalanced', contrastive=None)
+    tiny.assert_raises(
+        ValueError,
+        lambda: check_training(balanced),
+        'U2PLBalanced',
+        "dict(type='ClassWeightsHook')",
+    )
+    balanced.hooks = [ClassWeightsHook()]
+    check_training(balanced)

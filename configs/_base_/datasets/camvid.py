@@ -24,6 +24,15 @@ labeled = dict(
     ann_file='splits/1_16_labeled.txt',
     pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), *augment],
 )
+labeled_photometric = dict(
+    labeled,
+    pipeline=[
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations'),
+        dict(type='PhotoMetricDistortion'),
+        *augment,
+    ],
+)
 unlabeled = dict(
     type='UnlabeledDataset',
     data_root=data_root,

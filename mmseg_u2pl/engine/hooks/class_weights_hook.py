@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.models.losses import CrossEntropyLoss
 from mmseg.registry import HOOKS
 from prettytable import PrettyTable
-from torch import nn
 
 from ...datasets.checks import label_counts
 from .progress_hook import segmentor
@@ -24,7 +24,8 @@ class ClassWeightsHook(Hook):
 
     The masks of the labeled training images are counted once, before training; any mmseg
     segmentor and data set will do. With mmseg's weighted mean the classes' shares of the loss
-    then go like share^(1 − power): 0 changes nothing, 1 makes all classes equal.
+    then go like share^(1 − power): 0 changes nothing, 1 makes all classes equal. A method that has
+    ``set_class_balance(share, weight)``, like ``U2PLBalanced``, is told both, (C,) each.
 
     Args:
         power: In [0, 1].
@@ -44,7 +45,9 @@ class ClassWeightsHook(Hook):
         dataset = runner.train_dataloader.dataset
         dataset = getattr(dataset, 'labeled', dataset)
         counts = label_counts(dataset)[: model.num_classes]
-        weights = class_weights(counts, self.power)
+        share, weights = counts / counts.sum(), class_weights(counts, self.power)
+        if hasattr(model, 'set_class_balance'):
+            model.set_class_balance(torch.from_numpy(share), torch.from_numpy(weights))
         for loss in _losses(model):
             loss.class_weight = weights.tolist()
             # mmseg divides by the labeled pixels' weights already; its branch for
@@ -52,7 +55,7 @@ class ClassWeightsHook(Hook):
             loss.avg_non_ignore = False
         table = PrettyTable(['class', 'labeled pixels, %', 'weight'], align='r')
         table.align['class'] = 'l'
-        for row in zip(dataset.metainfo['classes'], counts / counts.sum(), weights, strict=True):
+        for row in zip(dataset.metainfo['classes'], share, weights, strict=True):
             table.add_row(
                 [row[0], f'{100 * row[1]:.2f}', f'{row[2]:.2f}' if row[1] else 'no pixel']
             )
@@ -72,25 +75,23 @@ def class_weights(counts: np.ndarray, power: float) -> np.ndarray:
 
 
 def _losses(model: Any) -> list[CrossEntropyLoss]:
-    found: list[nn.Module] = []
-    for head in filter(None, (getattr(model, name, None) for name in HEADS)):
-        for part in head if isinstance(head, nn.ModuleList) else [head]:
-            losses = part.loss_decode
-            found += losses if isinstance(losses, nn.ModuleList) else [losses]
-    softmax = [
-        loss
-        for loss in found
-        if isinstance(loss, CrossEntropyLoss) and not (loss.use_sigmoid or loss.use_mask)
+    """The softmax losses of the heads."""
+    heads = [getattr(model, name) for name in HEADS if getattr(model, name, None) is not None]
+    losses = [
+        module
+        for head in heads
+        for module in head.modules()
+        if isinstance(module, CrossEntropyLoss) and not (module.use_sigmoid or module.use_mask)
     ]
-    if not softmax:
+    if not losses:
         raise ValueError(
-            'ClassWeightsHook weighs a softmax CrossEntropyLoss, but loss_decode is '
-            f'{", ".join(type(loss).__name__ for loss in found)}: take the hook out of custom_hooks'
+            'ClassWeightsHook weighs a softmax CrossEntropyLoss, but decode_head.loss_decode is a '
+            f'{type(model.decode_head.loss_decode).__name__}: take the hook out of custom_hooks'
         )
-    for loss in softmax:
+    for loss in losses:
         if loss.class_weight is not None:
             raise ValueError(
                 f'loss_decode.class_weight={loss.class_weight} is set, and ClassWeightsHook would '
                 'replace it: remove one of them'
             )
-    return softmax
+    return losses

@@ -1,0 +1,20 @@
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/camvid.py',
+    '../_base_/models/fpn_efficientnet-lite0.py',
+    '../_base_/schedules/adamw_poly_600.py',
+    '../_base_/methods/supervised_balanced.py',
+]
+model = dict(
+    data_preprocessor=dict(size=_base_.crop_size),
+    decode_head=dict(num_classes=11),
+)
+train_dataloader = dict(
+    _delete_=True,
+    batch_size=4,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=_base_.labeled_photometric,
+)
+default_hooks = dict(checkpoint=dict(save_best='mIoU'))
