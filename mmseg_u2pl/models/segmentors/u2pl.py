@@ -212,8 +212,8 @@ class U2PL(SemiSegmentor):
 
     def _one_teacher_pass(self, images_l: Tensor, images_u: Tensor, pads: Tensor) -> TeacherView:
         """B_u forwards fewer: clean images once, the outputs mixed by the images' own masks."""
-        num_l = len(images_l)
-        low, teacher_rep = self._teach(torch.cat((images_l, images_u)))
+        num_l = 0 if self.contrastive is None else len(images_l)  # L_c alone asks about them
+        low, teacher_rep = self._teach(torch.cat((images_l[:num_l], images_u)))
         pseudo = self._pseudo_label(low[num_l:], pads)
         entropy = self._entropy(low[num_l:], images_u)
         images_u, pseudo, masks = self._mix(images_u, pseudo)
