@@ -51,10 +51,9 @@ def test_keys_of_all_processes_reach_all_banks(tmp_path):
     spawn(push_apart, tmp_path)
 
 
-def train_apart(rank, contrastive):
+def train_apart(rank, settings):
     """Four steps over the end of the warm-up; rank 1's unlabeled crops are pads in one of them."""
-    config = dict(momentum_prototypes=True) if contrastive else None
-    model = tiny.u2pl(teacher=False, warmup_iters=2, contrastive=config)
+    model = tiny.u2pl(teacher=False, warmup_iters=2, **settings)
     wrapped = MMDistributedDataParallel(model, broadcast_buffers=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for step in range(4):
@@ -74,14 +73,32 @@ def train_apart(rank, contrastive):
     for name, value in state.items():
         one, other = of_all_ranks(value)
         assert torch.equal(one, other), name
-    if contrastive:
+    if model.contrastive is not None:
         assert model.contrastive.bank.count.sum() > 0
         assert model.contrastive.prototype_updates.sum() > 0
 
 
 def test_parameters_teacher_bank_and_prototypes_stay_equal(tmp_path):
-    spawn(train_apart, tmp_path, True)
+    spawn(train_apart, tmp_path, dict(contrastive=dict(momentum_prototypes=True)))
 
 
 def test_no_branch_hangs_without_the_contrastive_term(tmp_path):
-    spawn(train_apart, tmp_path, False)
+    spawn(train_apart, tmp_path, dict(contrastive=None))
+
+
+def test_the_alignment_stays_equal(tmp_path):
+    spawn(train_apart, tmp_path, dict(type='U2PLBalanced', contrastive=None))
+
+
+def track_apart(rank):
+    """The mean of both processes' pixels, of which rank 1 has three times as many."""
+    model = tiny.u2pl(type='U2PLBalanced')
+    prob = torch.tensor([[0.8, 0.1, 0.1], [0.4, 0.1, 0.5]])[rank]
+    valid = torch.zeros(1, 4, 4, dtype=torch.bool)
+    valid[:, : 1 + 2 * rank] = True
+    model._track(prob.view(1, 3, 1, 1).expand(1, 3, 4, 4), valid)
+    torch.testing.assert_close(model.mean_prob, torch.tensor([0.5, 0.1, 0.4]))
+
+
+def test_the_mean_probability_is_that_of_all_pixels(tmp_path):
+    spawn(track_apart, tmp_path)
