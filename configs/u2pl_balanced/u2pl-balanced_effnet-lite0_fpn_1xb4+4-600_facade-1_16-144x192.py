@@ -7,7 +7,7 @@ _base_ = [
 ]
 model = dict(
     type='U2PLBalanced',
-    warmup_iters=300,
+    warmup_iters=150,
     data_preprocessor=dict(size=_base_.crop_size),
     decode_head=dict(num_classes=8),
 )

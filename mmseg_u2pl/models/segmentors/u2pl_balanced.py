@@ -23,7 +23,8 @@ class U2PLBalanced(U2PL):
     * L_u weighs classes as L_s does. ``ClassWeightsHook`` sets weights and shares, and belongs to
       ``configs/_base_/methods/u2pl_balanced.py``.
     * The student always sees a mixed view, with other colors and another sharpness.
-    * The contrastive loss is off, so one teacher pass over clean images says everything.
+    * The contrastive loss is off, so one teacher pass over clean images, normalised by running
+      statistics, says everything.
 
     Args:
         alignment_momentum: Of the running mean of the teacher's probabilities.
@@ -32,6 +33,7 @@ class U2PLBalanced(U2PL):
         photometric: As in :class:`U2PL`.
         teacher_passes: As in :class:`U2PL`.
         ema_momentum: As in :class:`U2PL`.
+        teacher_norm: As in :class:`U2PL`.
         **u2pl: Everything else, as in :class:`U2PL`.
     """
 
@@ -48,6 +50,7 @@ class U2PLBalanced(U2PL):
         photometric: bool = True,
         teacher_passes: Literal[1, 2] = 1,
         ema_momentum: float = 0.95,
+        teacher_norm: Literal['ema', 'batch'] = 'ema',
         **u2pl: Any,
     ) -> None:
         super().__init__(
@@ -56,6 +59,7 @@ class U2PLBalanced(U2PL):
             photometric=photometric,
             teacher_passes=teacher_passes,
             ema_momentum=ema_momentum,
+            teacher_norm=teacher_norm,
             **u2pl,
         )
         if not 0 <= alignment_momentum < 1:
