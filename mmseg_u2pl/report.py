@@ -69,33 +69,54 @@ def mean_std(values: Sequence[float]) -> str:
     return mean if len(values) == 1 else f'{mean} ± {statistics.stdev(values):.1f}'
 
 
-def markdown_table(runs: Mapping[str, Iterable[str | Path]], predictor: str = '') -> str:
+def markdown_table(
+    runs: Mapping[str, Iterable[str | Path]],
+    predictor: str = '',
+    gap: tuple[str, str] | None = None,
+) -> str:
     """A Markdown table, one row a method, from the test metrics of its runs.
 
     Args:
         runs: Work dirs of the seeds of each method.
         predictor: Which predictor's metrics, such as ``'teacher'``, where a run has several.
+        gap: Names of the methods on few and on all labels. Adds how much of the way from the one
+            to the other, in mean mIoU, each method goes.
 
     Returns:
         Columns: method, seeds, mIoU and each class, mean ± std in percent.
 
     Raises:
         FileNotFoundError: A run has no test metrics.
-        ValueError: The runs have different classes.
+        ValueError: The runs have different classes, or ``gap`` names none of them.
     """
+    results = {
+        method: [_of_predictor(read_test_metrics(folder), predictor) for folder in folders]
+        for method, folders in runs.items()
+    }
+    unknown = set(gap or ()) - set(results)
+    if unknown:
+        raise ValueError(f'--gap names {sorted(unknown)}, but the runs are {list(results)}')
+    means = {m: statistics.mean(own['mIoU'] for own in owns) for m, owns in results.items()}
     lines: list[list[str]] = []
     header: list[str] = []
-    for method, folders in runs.items():
-        results = [_of_predictor(read_test_metrics(folder), predictor) for folder in folders]
-        keys = ['mIoU', *(key for key in results[0] if key.startswith(CLASS_PREFIX))]
-        titles = ['method', 'seeds', *(key.removeprefix(CLASS_PREFIX) for key in keys)]
+    other: list[str] = []
+    for method, owns in results.items():
+        classes = [key for key in owns[0] if key.startswith(CLASS_PREFIX)]
+        names = [key.removeprefix(CLASS_PREFIX) for key in classes]
+        titles = ['method', 'seeds', 'mIoU', *(['gap closed'] if gap else []), *names]
         if header and titles != header:
-            raise ValueError(f'{method} has the classes {titles[3:]}, others {header[3:]}')
-        header = titles
-        cells = [mean_std([result[key] for result in results]) for key in keys]
-        lines.append([method, str(len(results)), *cells])
+            raise ValueError(f'{method} has the classes {names}, others {other}')
+        header, other = titles, names
+        closed = [_closed(means[method], *(means[name] for name in gap))] if gap else []
+        cells = [mean_std([own[key] for own in owns]) for key in ('mIoU', *classes)]
+        lines.append([method, str(len(owns)), cells[0], *closed, *cells[1:]])
     rule = ['---', *('---:' for _ in header[1:])]
     return '\n'.join(f'| {" | ".join(row)} |' for row in (header, rule, *lines))
+
+
+def _closed(value: float, floor: float, ceiling: float) -> str:
+    """Share of the way from ``floor`` to ``ceiling``; a dash where that is no way up."""
+    return f'{(value - floor) / (ceiling - floor):.0%}' if ceiling > floor else '–'
 
 
 def _of_predictor(metrics: Mapping[str, float], predictor: str) -> dict[str, float]:

@@ -50,6 +50,25 @@ def test_methods_on_other_classes_do_not_share_a_table(tmp_path):
         markdown_table({'a': [one], 'b': [other]})
 
 
+def test_how_much_of_the_gap_to_all_labels_is_closed(tmp_path):
+    scores = dict(few=(40.0, 42.0), semi=(43.0,), all=(49.0,))
+    runs = {
+        name: [run(tmp_path, f'{name}{i}', mIoU=v) for i, v in enumerate(values)]
+        for name, values in scores.items()
+    }
+    lines = markdown_table(runs, gap=('few', 'all')).splitlines()
+    assert lines[0] == '| method | seeds | mIoU | gap closed |'
+    assert lines[2:] == [  # (43 − 41) of (49 − 41)
+        '| few | 2 | 41.0 ± 1.4 | 0% |',
+        '| semi | 1 | 43.0 | 25% |',
+        '| all | 1 | 49.0 | 100% |',
+    ]
+    no_way_up = markdown_table(runs, gap=('all', 'few'))
+    assert no_way_up.count('–') == 3
+    with pytest.raises(ValueError, match=r"\['none'\], but the runs are \['few', 'semi', 'all'\]"):
+        markdown_table(runs, gap=('few', 'none'))
+
+
 def test_gain_table_shows_the_difference():
     before, after = {'mIoU': 50.0, 'IoU.sky': 80.0}, {'mIoU': 54.24, 'IoU.sky': 78.5}
     table = gain_table(before, after, ('labels', 'U²PL'))

@@ -25,11 +25,18 @@ def main() -> None:
     parser.add_argument(
         '--predictor', default='teacher', help='whose metrics, where there are more'
     )
+    parser.add_argument(
+        '--gap',
+        nargs=2,
+        metavar=('FEW', 'ALL'),
+        help='names of the methods on few and on all labels: adds how much of the gap is closed',
+    )
     args = parser.parse_args()
     for name, *folders in args.run:
         if not folders:
             parser.error(f'--run {name}: no work dir')
-    print(markdown_table({name: folders for name, *folders in args.run}, args.predictor))
+    runs = {name: folders for name, *folders in args.run}
+    print(markdown_table(runs, args.predictor, args.gap))
 
 
 if __name__ == '__main__':
