@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)
 """Gray of an RGB pixel (ITU-R BT.601)."""
-BLUR = (0.1 / 512, 2.0 / 512)
-"""Least and largest σ of the blur as a share of the shorter side: the field's 0.1 to 2 pixels are
-for crops of about 512 pixels; at a quarter of that they would wipe out poles and signs."""
+BLUR_RADIUS = 4
+"""Half width of the blur's kernel, pixels: two standard deviations of the widest blur."""
 
 
 def color_jitter(
@@ -38,23 +35,22 @@ def color_jitter(
     return torch.lerp(_gray(images), images, saturation).clamp(0, 1)
 
 
-def gaussian_blur(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
+def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
     """Blur each image by its own standard deviation.
 
     Args:
-        images: (B, C, H, W), floating, higher and wider than ``radius``.
+        images: (B, C, H, W), floating, higher and wider than ``BLUR_RADIUS``.
         sigma: Standard deviations (B,), pixels, above 0.
-        radius: Half width of the kernel, pixels.
 
     Returns:
         (B, C, H, W); borders are mirrored.
     """
     batch, channels = images.shape[:2]
-    steps = torch.arange(-radius, radius + 1, device=images.device)
+    steps = torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1, device=images.device)
     kernel = torch.exp(-0.5 * (steps / sigma[:, None]).square())  # (B, K)
     kernel = (kernel / kernel.sum(1, keepdim=True)).to(images.dtype)
     kernel = kernel.repeat_interleave(channels, 0)[:, None, None]  # (B·C, 1, 1, K)
-    padded = F.pad(images, (radius,) * 4, mode='reflect').flatten(0, 1)[None]
+    padded = F.pad(images, (BLUR_RADIUS,) * 4, mode='reflect').flatten(0, 1)[None]
     rows = F.conv2d(padded, kernel, groups=batch * channels)
     return F.conv2d(rows, kernel.transpose(2, 3), groups=batch * channels).view_as(images)
 
@@ -63,7 +59,7 @@ def photometric_view(images: Tensor) -> Tensor:
     """The strong view of the field (FixMatch for segmentation, UniMatch): every image its own.
 
     With probability 0.8 brightness, contrast and saturation are scaled by factors in
-    [0.5, 1.5]; with 0.2 the image turns gray; with 0.5 it is blurred, σ as ``BLUR`` says.
+    [0.5, 1.5]; with 0.2 the image turns gray; with 0.5 it is blurred, σ in [0.1, 2] pixels.
 
     Args:
         images: RGB (B, 3, H, W) in [0, 1], floating. Randomness is torch's, on their device.
@@ -82,10 +78,7 @@ def photometric_view(images: Tensor) -> Tensor:
     jittered = color_jitter(images, uniform(0.5, 1.5), uniform(0.5, 1.5), uniform(0.5, 1.5))
     view = sometimes(0.8, jittered, images)
     view = sometimes(0.2, _gray(view).expand_as(view), view)
-    least, largest = (share * min(images.shape[2:]) for share in BLUR)
-    # two standard deviations of the widest blur
-    blurred = gaussian_blur(view, uniform(least, largest), radius=math.ceil(2 * largest))
-    return sometimes(0.5, blurred, view)
+    return sometimes(0.5, gaussian_blur(view, uniform(0.1, 2.0)), view)
 
 
 def _gray(images: Tensor) -> Tensor:

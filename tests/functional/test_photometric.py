@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg_u2pl.functional import color_jitter, gaussian_blur, photometric, photometric_view
-
-RADIUS = 4
+from mmseg_u2pl.functional import color_jitter, gaussian_blur, photometric_view
+from mmseg_u2pl.functional.photometric import BLUR_RADIUS
 
 
 def factors(*values):
@@ -50,8 +49,8 @@ def test_every_image_has_its_own_factors(images):
 
 @pytest.mark.parametrize('sigma', [0.5, 1.0, 2.0])
 def test_blur_agrees_with_opencv(images, sigma):
-    blurred = gaussian_blur(images, factors(sigma, sigma, sigma), RADIUS)
-    size = 2 * RADIUS + 1
+    blurred = gaussian_blur(images, factors(sigma, sigma, sigma))
+    size = 2 * BLUR_RADIUS + 1
     for image, own in zip(images, blurred, strict=True):
         expected = cv2.GaussianBlur(
             image.permute(1, 2, 0).numpy(), (size, size), sigma, borderType=cv2.BORDER_REFLECT_101
@@ -60,9 +59,9 @@ def test_blur_agrees_with_opencv(images, sigma):
 
 
 def test_every_image_has_its_own_blur(images):
-    together = gaussian_blur(images, factors(0.3, 1.0, 2.0), RADIUS)
+    together = gaussian_blur(images, factors(0.3, 1.0, 2.0))
     for index, sigma in enumerate((0.3, 1.0, 2.0)):
-        alone = gaussian_blur(images[index : index + 1], factors(sigma), RADIUS)
+        alone = gaussian_blur(images[index : index + 1], factors(sigma))
         torch.testing.assert_close(together[index : index + 1], alone)
 
 
@@ -98,27 +97,11 @@ def test_views_differ_by_image_and_by_draw(images):
     assert not torch.allclose(first[0], first[1])
 
 
-def test_a_fifth_is_gray():
+def test_a_fifth_is_gray_and_a_twelfth_is_left_alone():
     torch.manual_seed(0)
     images = torch.rand(1, 3, 12, 12).expand(2000, -1, -1, -1)
     view = photometric_view(images)
     gray = (view - view.mean(1, keepdim=True)).abs().amax((1, 2, 3)) < 1e-5
     assert 0.17 < gray.float().mean() < 0.23
-
-
-@pytest.mark.parametrize(
-    ('size', 'widest', 'radius'), [(512, 2.0, 4), (128, 0.5, 1), (96, 0.375, 1)]
-)
-def test_the_blur_is_in_proportion_to_the_crop(monkeypatch, size, widest, radius):
-    asked = {}
-
-    def record(images, sigma, radius):
-        asked.update(sigma=sigma, radius=radius)
-        return images
-
-    monkeypatch.setattr(photometric, 'gaussian_blur', record)
-    torch.manual_seed(0)
-    photometric_view(torch.zeros(50, 3, size, size + 8))
-    assert asked['radius'] == radius
-    assert 0.9 * widest < asked['sigma'].max() <= widest
-    assert asked['sigma'].min() > 0
+    unchanged = (view == images).flatten(1).all(1)  # .2 · .8 · .5 of them
+    assert 0.06 < unchanged.float().mean() < 0.1
