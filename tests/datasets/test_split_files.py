@@ -1,0 +1,280 @@
+"""Reading images, masks and groups for splits; writing lists."""
+
+import hashlib
+import json
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmseg_u2pl.datasets.split_files import (
+    find_images,
+    list_warnings,
+    parse_size,
+    parse_sizes,
+    read_groups,
+    read_list,
+    read_masks,
+    summarize,
+    write_lists,
+)
+from mmseg_u2pl.datasets.splits import Lists
+
+
+def save(path, values, mode=None, **options):
+    """A grey mask, or one of another mode, or a color image."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(np.asarray(values, dtype=np.uint8))
+    if mode == 'P':
+        image.putpalette([255 - i // 3 for i in range(768)])
+    elif mode:
+        image = image.convert(mode)
+    image.save(path, **options)
+    return path
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Images a, 'x/b ü' and x/c.d, 2 wide and 3 high; masks of the first two."""
+    for name in ('a.jpg', 'x/b ü.jpg', 'x/c.d.jpg'):
+        save(tmp_path / 'img' / name, np.zeros((3, 2, 3)))
+    save(tmp_path / 'ann/a.png', [[0, 0], [2, 255], [0, 0]])
+    save(tmp_path / 'ann/x/b ü.PNG', [[1, 1], [1, 1], [2, 2]], mode='P')
+    return tmp_path / 'img', tmp_path / 'ann'
+
+
+@pytest.mark.parametrize(
+    ('text', 'size'),
+    [('12', 12), ('007', 7), ('1/16', Fraction(1, 16)), ('0.0625', Fraction(1, 16)),
+     ('.5', Fraction(1, 2)), ('1.0', Fraction(1)), ('2/2', Fraction(1)), ('1', 1)],
+)  # fmt: skip
+def test_sizes(text, size):
+    parsed = parse_size(text)
+    assert parsed == size
+    assert type(parsed) is type(size)
+
+
+@pytest.mark.parametrize(
+    'text', ['0', '-1', '1_6', '1e-3', '1/0', '3/2', '0/4', '1.5', '0.0', '', 'a', '½', '1 /2']
+)
+def test_what_is_no_size(text):
+    with pytest.raises(ValueError, match='give a number of images'):
+        parse_size(text)
+
+
+def test_names_of_sizes():
+    assert list(parse_sizes(['1/16', '0.1', '12'])) == ['1_16', '0.1', '12']
+    with pytest.raises(ValueError, match='given twice'):
+        parse_sizes(['12', '12'])
+
+
+def test_images_are_found_at_any_depth_by_stem(folders):
+    (folders[0] / 'x/notes.txt').write_text('no image')
+    found = find_images(folders[0])
+    assert list(found) == ['a', 'x/b ü', 'x/c.d']
+    assert found['x/c.d'] == folders[0] / 'x/c.d.jpg'
+
+
+def test_folders_that_cannot_be_listed(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'no folder .*nowhere'):
+        find_images(tmp_path / 'nowhere')
+    with pytest.raises(ValueError, match='no image found in'):
+        find_images(tmp_path)
+    save(tmp_path / 'a.png', [[0]])
+    save(tmp_path / 'a.JPG', [[0]], format='jpeg')
+    with pytest.raises(ValueError, match=r"a\.JPG' and .*a\.png' have one stem 'a'"):
+        find_images(tmp_path)
+
+
+@pytest.mark.parametrize('name', [' a.png', 'a .png', 'a\u2028b.png'])
+def test_names_that_a_list_cannot_hold(tmp_path, name):
+    save(tmp_path / name, [[0]])
+    with pytest.raises(ValueError, match='a list cannot hold a name'):
+        find_images(tmp_path)
+
+
+def test_masks_are_counted_by_hand(folders):
+    masks = read_masks(find_images(folders[0]), folders[1])
+    assert masks.stems == ['a', 'x/b ü']
+    assert masks.counts.tolist() == [[4, 0, 1], [0, 4, 2]]
+    assert masks.counts.dtype == np.int64
+    files = [(s, folders[1] / f) for s, f in (('a', 'a.png'), ('x/b ü', 'x/b ü.PNG'))]
+    lines = (f'{s} {hashlib.sha256(path.read_bytes()).hexdigest()}\n' for s, path in files)
+    assert masks.sha256 == hashlib.sha256(''.join(lines).encode()).hexdigest()
+
+
+def test_classes_and_ignored_label_as_told(folders):
+    images = find_images(folders[0])
+    assert read_masks(images, folders[1], num_classes=5).counts.shape == (2, 5)
+    assert read_masks(images, folders[1], ignore_index=2).counts.shape == (2, 256)
+    counts = read_masks(images, folders[1], 300, ignore_index=0).counts
+    assert counts.shape == (2, 300)
+    assert np.flatnonzero(counts[0]).tolist() == [2, 255]
+    with pytest.raises(ValueError, match=r'a\.png.* holds the label 2, but .* 0 \.\.\. 1 '):
+        read_masks(images, folders[1], num_classes=2)
+
+
+@pytest.mark.parametrize('mode', ['1', 'I', 'I;16'])
+def test_other_index_modes(folders, mode):
+    values = np.array([[0, 1], [1, 1], [0, 0]])
+    (folders[1] / 'a.png').unlink()
+    if mode == '1':
+        save(folders[1] / 'a.tif', values * 255, mode='1')
+    else:
+        kind = np.int32 if mode == 'I' else np.uint16
+        Image.fromarray(values.astype(kind)).save(folders[1] / 'a.tif')
+    masks = read_masks(find_images(folders[0]), folders[1])
+    assert masks.counts[0].tolist() == [3, 3, 0]
+
+
+def test_a_color_mask_is_no_mask(folders):
+    path = save(folders[1] / 'a.png', np.zeros((3, 2, 3)))
+    with pytest.raises(ValueError, match=rf'{path}.* is a RGB image\. Index masks are needed'):
+        read_masks(find_images(folders[0]), folders[1])
+
+
+def test_a_mask_of_another_size(folders):
+    save(folders[1] / 'a.png', np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r'a\.png.* is 3x2 pixels, .*a\.jpg.* 2x3'):
+        read_masks(find_images(folders[0]), folders[1])
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+def test_an_image_is_as_large_as_it_is_when_turned(folders, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (folders[0] / 'a.jpg').unlink()
+    path = save(folders[0] / f'a{suffix}', np.zeros((2, 3, 3)), exif=exif)
+    loaded = cv2.imread(str(path))  # as mmcv will load it
+    assert loaded is not None
+    assert loaded.shape == (3, 2, 3)
+    assert read_masks(find_images(folders[0]), folders[1]).stems[0] == 'a'
+
+
+def test_files_that_cannot_be_read(folders):
+    images = find_images(folders[0])
+    (folders[1] / 'a.png').write_bytes((folders[1] / 'a.png').read_bytes()[:-30])
+    with pytest.raises(ValueError, match=r'cannot read the mask .*a\.png'):
+        read_masks(images, folders[1])
+    save(folders[1] / 'a.png', np.zeros((3, 2)))
+    (folders[0] / 'a.jpg').write_text('no image')
+    with pytest.raises(ValueError, match=r'cannot read the image .*a\.jpg'):
+        read_masks(images, folders[1])
+
+
+def test_labels_that_are_no_bytes(folders):
+    Image.fromarray(np.array([[0, 256]] * 3, dtype=np.uint16)).save(folders[1] / 'a.png')
+    with pytest.raises(ValueError, match=r'holds labels 0 \.\.\. 256: mmseg reads'):
+        read_masks(find_images(folders[0]), folders[1])
+
+
+def test_a_mask_without_image(folders):
+    save(folders[1] / 'x/e.png', [[0]])
+    with pytest.raises(
+        ValueError, match=r'1 masks have no image of their stem, the first is .*e\.png'
+    ):
+        read_masks(find_images(folders[0]), folders[1])
+
+
+def test_a_list_of_the_images_with_masks(folders, tmp_path):
+    images, path = find_images(folders[0]), tmp_path / 'list.txt'
+    path.write_text('x/b ü\n\n a\n', encoding='utf-8')
+    assert read_list(path, images) == ['a', 'x/b ü']
+    path.write_text('a.jpg\n')
+    with pytest.raises(ValueError, match=r"names 'a\.jpg', but there is no such image"):
+        read_list(path, images)
+    path.write_text('\n')
+    with pytest.raises(ValueError, match='is empty'):
+        read_list(path, images)
+
+
+@pytest.mark.parametrize('text', ['b\tü 1\na\t2\nother\t2\n', '\ufeffb,ü 1\n\na,2\n'])
+def test_groups_from_a_file(tmp_path, text):
+    (tmp_path / 'groups').write_text(text, encoding='utf-8')
+    assert read_groups(str(tmp_path / 'groups'), ['a', 'b']) == ['2', 'ü 1']
+
+
+def test_groups_by_a_regular_expression():
+    assert read_groups(r'^(seq\d+)_', ['seq1_a', 'seq12_b']) == ['seq1', 'seq12']
+    assert read_groups('_(.)|(x)', ['a_b']) == ['b']
+
+
+@pytest.mark.parametrize(
+    ('source', 'says'),
+    [
+        ('groups.tsv', 'no such file; a regex needs'),
+        ('(', 'no such file, and no regular expression'),
+        ('^(seq)', "the image 'a' gets no group"),
+        ('(x)?', "the image 'a' gets no group"),
+    ],
+)
+def test_expressions_that_give_no_groups(source, says):
+    with pytest.raises(ValueError, match=says):
+        read_groups(source, ['a'])
+
+
+@pytest.mark.parametrize(
+    ('text', 'says'),
+    [
+        ('b\t1\n', "the image 'a' gets no group"),
+        ('a\t1\t2\n', 'is no line of stem and group'),
+        ('a\t1\na\t2\n', "'a\\\\t2' is no line of stem and group, or gives a stem its second"),
+    ],
+)
+def test_files_that_give_no_groups(tmp_path, text, says):
+    (tmp_path / 'groups.tsv').write_text(text)
+    with pytest.raises(ValueError, match=says):
+        read_groups(str(tmp_path / 'groups.tsv'), ['a'])
+
+
+def test_what_is_in_a_list(folders):
+    masks = read_masks(find_images(folders[0]), folders[1])
+    stems = {'1_labeled': ['a'], '1_unlabeled': ['x/b ü', 'x/c.d']}
+    summary = summarize(stems, masks, ['sky', 'road', 'car'])
+    labeled, unlabeled = summary.values()
+    assert labeled['sha256'] == hashlib.sha256(b'a\n').hexdigest()
+    assert labeled['class_share'] == {'sky': 0.8, 'road': 0.0, 'car': 0.2}
+    assert labeled['classes_covered'] == '2 of 3'
+    assert labeled['classes_missing'] == ['road']
+    assert (unlabeled['images'], unlabeled['images_with_mask']) == (2, 1)
+    assert unlabeled['class_share'] == {'sky': 0, 'road': 0.666667, 'car': 0.333333}
+    p, q = np.array([0.8, 0, 0.2]), np.array([4, 4, 3]) / 11
+    assert labeled['share_distance'] == pytest.approx(
+        (1 - (p * q) ** 0.5 @ [1, 1, 1]) ** 0.5, abs=1e-6
+    )
+
+
+def test_warnings(folders):
+    images = find_images(folders[0])
+    masks = read_masks(images, folders[1], num_classes=4)
+    classes = ['sky', 'road', 'car', 'pole']
+    lists = Lists({'1_labeled': ['a'], '1_unlabeled': []}, {'1_labeled': 9})
+    summary = summarize(lists.stems, masks, classes)
+    images['x/e'] = images['a'].with_suffix('.PNG')
+    assert list_warnings(lists, summary, images, masks, classes) == [
+        'in no mask at all: pole',
+        '1_labeled: no image has road',
+        '1_labeled: 1 images, 9 were asked for, as groups stay whole',
+        '1_unlabeled is empty',
+        'the images end in .PNG, .jpg; lists name no suffix and a data set adds one, its '
+        'img_suffix: convert the images, or use one data set a suffix',
+    ]
+
+
+def test_lists_are_not_overwritten_unawares(tmp_path):
+    out = tmp_path / 'deep/out'
+    stems = {'1_labeled': ['ü', 'x/a b'], '1_unlabeled': []}
+    assert write_lists(out, stems, {'b': 'ü', 'a': 1})
+    assert (out / '1_labeled.txt').read_bytes() == 'ü\nx/a b\n'.encode()
+    assert (out / '1_unlabeled.txt').read_bytes() == b''
+    assert (out / 'provenance.json').read_bytes() == '{\n "a": 1,\n "b": "ü"\n}\n'.encode()
+    assert not write_lists(out, stems, {'a': 1, 'b': 'ü'})
+    other = {'1_labeled': ['c'], '2_labeled': ['c']}
+    with pytest.raises(FileExistsError, match=r'1_labeled\.txt.* is there and differs'):
+        write_lists(out, other, {})
+    assert not (out / '2_labeled.txt').exists()
+    assert write_lists(out, other, {}, force=True)
+    assert (out / '1_labeled.txt').read_text() == 'c\n'
+    assert json.loads((out / 'provenance.json').read_text()) == {}

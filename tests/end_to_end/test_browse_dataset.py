@@ -1,0 +1,95 @@
+"""``tools/browse_dataset.py`` on tiny data, in this process."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import mmcv
+import pytest
+import runs
+import tiny
+
+TOOL = Path(__file__).parents[2] / 'tools/browse_dataset.py'
+
+
+@pytest.fixture
+def browse(monkeypatch):
+    """Call the command line with these words."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, words)])
+        runpy.run_path(str(TOOL), run_name='__main__')
+
+    return call
+
+
+@pytest.fixture
+def config(data_root, tmp_path):
+    """A U²PL config file with the photometric view."""
+    path = tmp_path / 'semi.py'
+    runs.config(data_root, tmp_path / 'work', **{'model.photometric': True}).dump(path)
+    return path
+
+
+def test_a_semi_supervised_config_draws_the_same_sheets_again(browse, config, tmp_path, capsys):
+    for out in ('one', 'two'):
+        browse(config, '--out', tmp_path / out)
+    names = ['batch_1.png', 'batch_2.png']
+    assert sorted(path.name for path in (tmp_path / 'one').iterdir()) == names
+    pictures = [mmcv.imread(tmp_path / out / name) for name in names for out in ('one', 'two')]
+    assert (pictures[0] == pictures[1]).all()
+    assert (pictures[2] == pictures[3]).all()
+    assert pictures[0].shape != pictures[2].shape or (pictures[0] != pictures[2]).any()
+    output = capsys.readouterr().out
+    assert str(tmp_path / 'one' / 'batch_2.png') in output
+    assert 'labeled, mask: 2 images of 32×32 px' in output
+    assert 'unlabeled: 2 images of 32×32 px' in output
+
+
+def test_a_supervised_config_shows_the_labeled_stream(
+    browse, data_root, tmp_path, capsys, monkeypatch
+):
+    cfg = runs.config(data_root, tmp_path / 'work')
+    preprocessor = cfg.model.data_preprocessor
+    cfg.model = dict(
+        type='EncoderDecoder', data_preprocessor=preprocessor, pretrained=None, **tiny.networks()
+    )
+    cfg.train_dataloader = dict(
+        batch_size=2,
+        num_workers=1,
+        persistent_workers=True,
+        sampler=dict(type='InfiniteSampler', shuffle=True),
+        dataset=tiny.labeled_config(data_root),
+    )
+    path = tmp_path / 'supervised.py'
+    cfg.dump(path)
+    monkeypatch.chdir(tmp_path)
+    browse(path, '--batches', 1)
+    assert Path('work_dirs/supervised/browse/batch_1.png').is_file()
+    output = capsys.readouterr().out
+    assert 'labeled, mask: 2 images' in output
+    assert 'unlabeled' not in output
+
+
+@pytest.mark.parametrize(
+    ('option', 'says'),
+    [
+        ('train_dataloader.dataset.labeled.data_root=nowhere', "no folder 'nowhere'"),
+        ('train_dataloader.sampler.ratio=(0,1)', 'sampler.ratio'),
+        ('train_dataloader=None', 'no train_dataloader'),
+        ('model.mix=stir', "got 'stir'"),
+    ],
+)
+def test_a_mistake_is_one_line(browse, config, option, says):
+    with pytest.raises(SystemExit) as error:
+        browse(config, '--cfg-options', option)
+    message = str(error.value.code)
+    assert says in message
+    assert '\n' not in message
+
+
+def test_at_least_one_batch(browse, config, capsys):
+    with pytest.raises(SystemExit) as error:
+        browse(config, '--batches', 0)
+    assert error.value.code == 2
+    assert '--batches must be at least 1, got 0' in capsys.readouterr().err

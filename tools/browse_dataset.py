@@ -1,0 +1,102 @@
+"""See what the network gets in training: contact sheets of batches, augmented, padded and mixed."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner, set_random_seed
+from mmseg.registry import MODELS
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from mmseg_u2pl.datasets import SemiDataset
+from mmseg_u2pl.datasets.checks import check_dataset_config, check_files
+from mmseg_u2pl.visualization.contact_sheet import describe, draw_contact_sheet, training_rows
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='training config file')
+    parser.add_argument('--out', help='folder of the PNGs (default: work_dirs/CONFIG/browse)')
+    parser.add_argument('--batches', type=int, default=2, help='how many, from the first on')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override settings: key=value'
+    )
+    args = parser.parse_args()
+    if args.batches < 1:
+        parser.error(f'--batches must be at least 1, got {args.batches}')
+    return args
+
+
+def build_loader(cfg: Config, seed: int) -> DataLoader:
+    """The training batches, loaded in this process.
+
+    Raises:
+        FileNotFoundError: Data are missing.
+        ValueError: The config has no training data, or these have no class names.
+    """
+    if not cfg.get('train_dataloader'):
+        raise ValueError('the config has no train_dataloader')
+    settings = dict(cfg.train_dataloader, num_workers=0)
+    for key in ('persistent_workers', 'prefetch_factor', 'multiprocessing_context'):
+        settings.pop(key, None)  # they need workers
+    where = 'train_dataloader.dataset'
+    if 'data_prefix' in settings['dataset']:
+        check_dataset_config(settings['dataset'], where)
+    set_random_seed(seed)  # without a SemiSampler augmentations have no seeds of their own
+    loader = Runner.build_dataloader(settings, seed=seed)
+    dataset: Any = loader.dataset
+    if not isinstance(dataset, SemiDataset):  # which checks its own parts
+        check_files(dataset, where)
+    if not dataset.metainfo.get('classes'):
+        raise ValueError(f'{where} has no class names: give it metainfo=dict(classes=(...))')
+    return loader
+
+
+def build_model(cfg: Config) -> Any:
+    """The model with random weights: the network's input needs no others."""
+    if cfg.model.get('backbone', {}).get('pretrained') is True:
+        cfg.model.backbone.pretrained = False  # some backbones download as they are built
+    return MODELS.build(cfg.model)
+
+
+def main() -> None:
+    """Write one sheet a batch."""
+    args = parse_args()
+    warnings.filterwarnings('ignore')
+    try:
+        cfg = Config.fromfile(args.config)
+        if args.cfg_options:
+            cfg.merge_from_dict(args.cfg_options)
+        init_default_scope(cfg.get('default_scope', 'mmseg'))
+        seed = cfg.get('randomness', {}).get('seed') or 0
+        loader, model = build_loader(cfg, seed), build_model(cfg)
+    except (OSError, TypeError, ValueError) as error:
+        raise SystemExit(' '.join(str(error).split())) from None
+
+    console = Console(highlight=False, soft_wrap=True)
+    stem = Path(args.config).stem
+    out = Path(args.out or Path('work_dirs') / stem / 'browse')
+    dataset: Any = loader.dataset
+    classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
+    for number, batch in enumerate(islice(loader, args.batches), 1):
+        torch.manual_seed(seed + number)  # of the mix; building the network drew numbers as well
+        rows = training_rows(model, batch)
+        size = '×'.join(map(str, rows[0].images.shape[1:3]))
+        title = f'{stem}\nbatch {number} · crop {size} px · seed {seed}'
+        path = draw_contact_sheet(rows, classes, palette, out / f'batch_{number}.png', title)
+        console.print(f'[bold]Batch {number}[/]  {path}')
+        for row in rows[1:3]:
+            console.print(describe(row, classes), markup=False)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,203 @@
+"""Make lists of labeled, unlabeled and held-out images, fairly and reproducibly.
+
+Sizes are numbers (12) or ratios (1/16, 0.0625) of the images that have a mask and are not held
+out; a ratio is rounded half up and gives at least one image. Several are nested: the smaller
+list is in the larger.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mmseg_u2pl.datasets.split_files import (
+    Masks,
+    find_images,
+    list_warnings,
+    parse_size,
+    parse_sizes,
+    read_groups,
+    read_list,
+    read_masks,
+    summarize,
+    write_lists,
+)
+from mmseg_u2pl.datasets.splits import Request, make_lists
+from mmseg_u2pl.version import __version__
+
+WHOLE = 'all images'
+
+
+def parse_args() -> argparse.Namespace:
+    """Flags of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example: tools/make_splits.py img_dir/train --masks ann_dir/train '
+        '--labeled 1/16 1/8 --holdout 1/10 --method stratified --out splits',
+    )
+    parser.add_argument('images', help='folder of the images, searched recursively')
+    parser.add_argument(
+        '--masks',
+        help='folder of index masks, named as the images, or a list of the images that have one '
+        '(one a line, no suffix); images without can only be unlabeled. Default: all may be '
+        'labeled, as when you choose which to annotate',
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        '--labeled', nargs='+', metavar='N|RATIO', default=[], help='sizes of the labeled lists'
+    )
+    what.add_argument('--folds', type=int, metavar='K', help='make folds to train and validate on')
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the lists')
+    parser.add_argument(
+        '--method',
+        choices=['plain', 'stratified'],
+        default='plain',
+        help='plain: at random; stratified: class shares near those of all masks, and every class '
+        'as early as possible',
+    )
+    parser.add_argument(
+        '--groups',
+        metavar='FILE|REGEX',
+        help='images of a group stay together, as frames of a video should: lines of '
+        "stem<TAB>group, or a regex whose first (...) is the group, as '^(seq[0-9]+)_'. Sizes are "
+        'then met as nearly as whole groups allow',
+    )
+    parser.add_argument(
+        '--holdout',
+        metavar='N|RATIO',
+        help='also draw, first, images with masks to choose settings on; in no other list',
+    )
+    parser.add_argument('--seed', type=int, default=0, help='another seed, another draw')
+    parser.add_argument(
+        '--classes', nargs='+', metavar='NAME', help='names of the labels 0, 1, ...'
+    )
+    parser.add_argument('--ignore-index', type=int, default=255, help='label that does not count')
+    parser.add_argument(
+        '--force', action='store_true', help='overwrite lists of other content in DIR'
+    )
+    return parser.parse_args()
+
+
+def options(args: argparse.Namespace) -> dict[str, Any]:
+    """What determines the lists besides the files; no paths, which differ between machines."""
+    chosen = ('labeled', 'folds', 'method', 'holdout', 'seed', 'classes', 'ignore_index')
+    groups = args.groups
+    if groups and Path(groups).is_file():
+        groups = dict(
+            file=Path(groups).name, sha256=hashlib.sha256(Path(groups).read_bytes()).hexdigest()
+        )
+    masks = None if args.masks is None else 'list' if Path(args.masks).is_file() else 'folder'
+    return {**{key: getattr(args, key) for key in chosen}, 'groups': groups, 'masks': masks}
+
+
+def split_table(summary: Mapping[str, Mapping[str, Any]]) -> Table:
+    """A column a list to train or choose on: images, class shares in percent, missing classes.
+
+    The last row is the Hellinger distance of its class shares from those of all masks, 0 to 1.
+    """
+    own = {name: s for name, s in summary.items() if not name.endswith('unlabeled')}
+    if any(name.endswith('_val') for name in own):  # a fold's training list is the rest
+        own = {name: s for name, s in own.items() if not name.endswith('_labeled')}
+    table = Table(title='Lists, with class shares in % of labeled pixels', title_style='bold')
+    table.add_column('', no_wrap=True)
+    for name in own:
+        table.add_column(' '.join(name.rsplit('_', 1)), justify='right')
+    table.add_row('images', *(str(s['images']) for s in own.values()), style='bold')
+    rest = [summary.get(name.replace('_labeled', '_unlabeled'), {}) for name in own]
+    counts = [str(s.get('images', '')) if s not in own.values() else '' for s in rest]
+    if any(counts):
+        table.add_row('unlabeled', *counts)
+    whole = summary[WHOLE]
+    if 'class_share' in whole:
+        table.add_section()
+        for key in whole['class_share']:
+            if key in whole['classes_missing'] or whole['class_share'][key] > 0:
+                table.add_row(escape(key), *(_share(s, key) for s in own.values()))
+        table.add_section()
+        table.add_row('missing', *(_names(s['classes_missing']) for s in own.values()))
+        table.add_row('distance', *(f'{s["share_distance"]:.3f}' for s in own.values()))
+    return table
+
+
+def _share(own: Mapping[str, Any], key: str) -> str:
+    return '[red]–[/]' if key in own['classes_missing'] else f'{100 * own["class_share"][key]:.2f}'
+
+
+def _names(missing: list[str]) -> str:
+    return f'[red]{escape(", ".join(missing))}[/]' if missing else 'none'
+
+
+def make_splits(args: argparse.Namespace, console: Console) -> None:
+    """Read, choose, write, and say what came of it.
+
+    Raises:
+        ValueError: A mistake in the request or the files.
+        OSError: A file or folder is missing, or would be overwritten.
+    """
+    if args.classes and len(set(args.classes)) < len(args.classes):
+        raise ValueError(f'--classes {" ".join(args.classes)}: a name is given twice')
+    request = Request(
+        labeled=parse_sizes(args.labeled),
+        holdout=parse_size(args.holdout) if args.holdout else None,
+        folds=args.folds,
+        method=args.method,
+        seed=args.seed,
+    )
+    images = find_images(args.images)
+    stems = list(images)
+    groups = read_groups(args.groups, stems) if args.groups else None
+    masks: Masks | None = None
+    masked = stems
+    if args.masks and Path(args.masks).is_file():
+        masked = read_list(args.masks, images)
+    elif args.masks:
+        number = len(args.classes) if args.classes else None
+        masks = read_masks(images, args.masks, number, args.ignore_index)
+        masked = masks.stems
+    lists = make_lists(stems, masked, request, masks.counts if masks else None, groups)
+
+    names = args.classes or [str(c) for c in range(masks.counts.shape[1] if masks else 0)]
+    summary = summarize({WHOLE: stems, **lists.stems}, masks, names)
+    notes = list_warnings(lists, summary, images, masks, args.classes)
+    provenance = dict(
+        tool='make_splits',
+        version=__version__,
+        options=options(args),
+        images=len(stems),
+        images_that_may_be_labeled=len(masked),
+        groups=len(set(groups)) if groups else None,
+        masks_sha256=masks.sha256 if masks else None,
+        lists=summary,
+        asked=lists.asked,
+        warnings=notes,
+    )
+    changed = write_lists(args.out, lists.stems, provenance, args.force)
+
+    console.print(split_table(summary))
+    for note in notes:
+        console.print(f'[yellow]warning:[/] {escape(note)}', highlight=False, soft_wrap=True)
+    done = f'{len(lists.stems)} lists {"written" if changed else "unchanged"}'
+    console.print(f'{escape(args.out)}: {done}', highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """A user's mistake ends in one line."""
+    args = parse_args()
+    warnings.filterwarnings('ignore')
+    try:
+        make_splits(args, Console())
+    except (ValueError, OSError) as error:
+        raise SystemExit(f'error: {error}') from None
+
+
+if __name__ == '__main__':
+    main()
