@@ -33,7 +33,7 @@ def weighed(root, dataset=None, power=0.5, **config):
     torch.manual_seed(0)
     model = MODELS.build(tiny.u2pl_config(**config))
     loader = SimpleNamespace(dataset=dataset or tiny.semi_dataset(root))
-    messages = []
+    messages: list[str] = []
     logger = SimpleNamespace(info=messages.append)
     runner = SimpleNamespace(model=model, train_dataloader=loader, logger=logger)
     ClassWeightsHook(power).before_train(runner)
@@ -42,7 +42,8 @@ def weighed(root, dataset=None, power=0.5, **config):
 
 def counted(root):
     """Shares of the three classes in the labeled masks, read plainly."""
-    masks = [cv2.imread(str(path), 0) for path in sorted((root / 'masks/train').glob('l*.png'))]
+    paths = sorted((root / 'masks/train').glob('l*.png'))
+    masks = [np.array(cv2.imread(str(path), 0)) for path in paths]
     counts = np.bincount(np.concatenate(masks, axis=None), minlength=256)[:3]
     return counts / counts.sum()
 
@@ -75,7 +76,7 @@ def test_the_loss_is_pytorchs_weighted_mean(data_root):
 
 def test_a_class_without_labeled_pixels_is_shown(own_root):
     for path in (own_root / 'masks' / 'train').glob('*.png'):
-        mask = cv2.imread(str(path), 0)
+        mask = np.array(cv2.imread(str(path), 0))
         mask[mask == 2] = 1
         cv2.imwrite(str(path), mask)
     model, messages = weighed(own_root)

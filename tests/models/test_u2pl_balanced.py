@@ -112,6 +112,7 @@ def test_nothing_that_counts_is_exactly_zero(weight):
     loss, _ = consistency_loss(logits, target, class_weight=weight)
     assert loss == 0
     loss.backward()
+    assert logits.grad is not None
     assert not logits.grad.any()
 
 
