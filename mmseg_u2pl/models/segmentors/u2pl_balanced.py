@@ -16,7 +16,7 @@ from .u2pl import U2PL, nearest
 
 @MODELS.register_module()
 class U2PLBalanced(U2PL):
-    """:class:`U2PL` that keeps rare classes; defaults were chosen in ``docs/results.md``.
+    """:class:`U2PL` for classes of very different size (``docs/when_it_helps.md``).
 
     * Pseudo-labels are aligned: the teacher's probabilities are scaled so that on the whole
       classes are as frequent as among the labeled pixels (ReMixMatch, Sec. 3.1).
