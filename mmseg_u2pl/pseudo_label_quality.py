@@ -309,9 +309,12 @@ def measure(model: SemiSegmentor, groups: Iterable[list[dict]]) -> PseudoLabelQu
         pads = torch.full_like(images[:, 0], IGNORE, dtype=torch.long)
         pads[:, :height, :width] = 0
         _, low = model.pseudo_labels(images, pads)
-        logits = model.upsample(low.float(), images.shape[2:])[..., :height, :width]
-        prob = model.upsample(logits, mask.shape[1:]).softmax(1)
-        label = prob.argmax(1)
+        prob, label = (
+            model.upsample(logits.float(), images.shape[2:])[..., :height, :width]
+            for logits in (low, model.label_logits(low))
+        )
+        prob = model.upsample(prob, mask.shape[1:]).softmax(1)
+        label = model.upsample(label, mask.shape[1:]).argmax(1)
         unreliable, _ = model.unreliable(label, entropy_map(prob))
         quality.update(label, ~unreliable, prob, mask)
     return quality

@@ -97,21 +97,22 @@ def markdown_table(
     if unknown:
         raise ValueError(f'--gap names {sorted(unknown)}, but the runs are {list(results)}')
     means = {m: statistics.mean(own['mIoU'] for own in owns) for m, owns in results.items()}
+    classes = _classes(next(iter(results.values()))[0])
+    keys = [CLASS_PREFIX + name for name in classes]
     lines: list[list[str]] = []
-    header: list[str] = []
-    other: list[str] = []
     for method, owns in results.items():
-        classes = [key for key in owns[0] if key.startswith(CLASS_PREFIX)]
-        names = [key.removeprefix(CLASS_PREFIX) for key in classes]
-        titles = ['method', 'seeds', 'mIoU', *(['gap closed'] if gap else []), *names]
-        if header and titles != header:
-            raise ValueError(f'{method} has the classes {names}, others {other}')
-        header, other = titles, names
+        if _classes(owns[0]) != classes:
+            raise ValueError(f'{method} has the classes {_classes(owns[0])}, others {classes}')
         closed = [_closed(means[method], *(means[name] for name in gap))] if gap else []
-        cells = [mean_std([own[key] for own in owns]) for key in ('mIoU', *classes)]
+        cells = [mean_std([own[key] for own in owns]) for key in ('mIoU', *keys)]
         lines.append([method, str(len(owns)), cells[0], *closed, *cells[1:]])
+    header = ['method', 'seeds', 'mIoU', *(['gap closed'] if gap else []), *classes]
     rule = ['---', *('---:' for _ in header[1:])]
     return '\n'.join(f'| {" | ".join(row)} |' for row in (header, rule, *lines))
+
+
+def _classes(metrics: Mapping[str, float]) -> list[str]:
+    return [key.removeprefix(CLASS_PREFIX) for key in metrics if key.startswith(CLASS_PREFIX)]
 
 
 def _closed(value: float, floor: float, ceiling: float) -> str:

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from PIL import Image
 from rich.progress import track
 
 from .splits import Lists, Size
-from .unlabeled import IMAGE_SUFFIXES
+from .unlabeled import IMAGE_SUFFIXES, image_files
 
 _MODES = ('1', 'L', 'P', 'I', 'I;16')  # grey, or a palette's indices
 _EXIF_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
@@ -64,16 +63,15 @@ def find_images(folder: str | Path) -> dict[str, Path]:
     if not root.is_dir():
         raise FileNotFoundError(f'no folder {str(folder)!r} (from {Path.cwd()})')
     found: dict[str, Path] = {}
-    for place, _, names in os.walk(root, followlinks=True):
-        for path in (Path(place) / n for n in names if n.lower().endswith(IMAGE_SUFFIXES)):
-            stem = path.relative_to(root).with_suffix('').as_posix()
-            if stem in found:
-                one, other = sorted((str(found[stem]), str(path)))
-                raise ValueError(f'{one!r} and {other!r} have one stem {stem!r}: rename one')
-            if stem != stem.strip() or len(stem.splitlines()) > 1:
-                why = 'begins or ends with a space or has a line break; rename it'
-                raise ValueError(f'{str(path)!r}: a list cannot hold a name that {why}')
-            found[stem] = path
+    for path in image_files(root):
+        stem = path.relative_to(root).with_suffix('').as_posix()
+        if stem in found:
+            one, other = sorted((str(found[stem]), str(path)))
+            raise ValueError(f'{one!r} and {other!r} have one stem {stem!r}: rename one')
+        if stem != stem.strip() or len(stem.splitlines()) > 1:
+            why = 'begins or ends with a space or has a line break; rename it'
+            raise ValueError(f'{str(path)!r}: a list cannot hold a name that {why}')
+        found[stem] = path
     if not found:
         endings = ', '.join(IMAGE_SUFFIXES)
         raise ValueError(f'no image found in {str(folder)!r}: none of its files ends in {endings}')

@@ -14,6 +14,16 @@ from mmseg.registry import DATASETS, TRANSFORMS
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
+def image_files(folder: Path) -> list[Path]:
+    """Every image below a folder, in subfolders too, sorted."""
+    return sorted(
+        Path(root) / name
+        for root, _, files in os.walk(folder, followlinks=True)
+        for name in files
+        if name.lower().endswith(IMAGE_SUFFIXES)
+    )
+
+
 @DATASETS.register_module()
 class UnlabeledDataset(BaseSegDataset):
     """Images alone: every image under a folder, or those that a list names. No mask is read.
@@ -38,12 +48,7 @@ class UnlabeledDataset(BaseSegDataset):
             names = [line.strip() for line in lines if line.strip()]
             paths = [folder / self._with_suffix(name) for name in names]
         else:
-            paths = sorted(
-                Path(root) / name
-                for root, _, files in os.walk(folder, followlinks=True)
-                for name in files
-                if name.lower().endswith(IMAGE_SUFFIXES)
-            )
+            paths = image_files(folder)
         if not paths:  # mmengine would fail to serialise an empty list
             raise ValueError(
                 f'no image found in {str(folder)!r}: data_prefix.img_path must hold files ending '

@@ -181,6 +181,10 @@ class U2PL(SemiSegmentor):
         low, _ = self._teach(images, batch_statistics=False)
         return self._pseudo_label(low, pads), low
 
+    def label_logits(self, low: Tensor) -> Tensor:
+        """What ŷ is the arg max of, from the teacher's logits (B, C, h, w): the paper's are these."""
+        return low
+
     def unreliable(self, pseudo: Tensor, entropy: Tensor) -> tuple[Tensor, Tensor]:
         """Where ŷ is not believed: the α_t percent of highest entropy (Eq. 2-3).
 
@@ -240,7 +244,7 @@ class U2PL(SemiSegmentor):
 
     def _pseudo_label(self, low: Tensor, pads: Tensor) -> Tensor:
         """ŷ (B_u, H, W) from logits (B_u, C, h, w); 255 on pads."""
-        label = self.upsample(low, pads.shape[1:]).argmax(1)
+        label = self.upsample(self.label_logits(low), pads.shape[1:]).argmax(1)
         return label.masked_fill(pads == IGNORE, IGNORE)
 
     def _entropy(self, low: Tensor, images: Tensor) -> Tensor:

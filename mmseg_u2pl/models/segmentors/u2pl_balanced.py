@@ -74,11 +74,15 @@ class U2PLBalanced(U2PL):
         self.class_share.copy_(share)
         self.class_weight.copy_(weight)
 
+    def label_logits(self, low: Tensor) -> Tensor:
+        """The teacher's logits (B, C, h, w), aligned."""
+        return align_classes(low, self.class_share, self.mean_prob)
+
     def _pseudo_label(self, low: Tensor, pads: Tensor) -> Tensor:
-        """ŷ (B_u, H, W) from logits (B_u, C, h, w), aligned; 255 on pads."""
+        """As in :class:`U2PL`; training also tracks what the labels are aligned by."""
         if self.training:
             self._track(low.float().softmax(1), nearest(pads, low.shape[2:]) != IGNORE)
-        return super()._pseudo_label(align_classes(low, self.class_share, self.mean_prob), pads)
+        return super()._pseudo_label(low, pads)
 
     def _track(self, prob: Tensor, valid: Tensor) -> None:
         """Update the running mean of p (B, C, h, w) over valid pixels (B, h, w), of all processes."""
