@@ -55,7 +55,15 @@ setup(
     keywords='semantic segmentation, semi-supervised learning, mmsegmentation',
     packages=find_packages(include=['mmseg_u2pl', 'mmseg_u2pl.*']),
     python_requires='>=3.10',
-    install_requires=['torch>=2.1', 'numpy', 'opencv-python', 'pillow', 'prettytable', 'rich'],
+    install_requires=[
+        'torch>=2.1',
+        'numpy',
+        'opencv-python',
+        'pillow',
+        'platformdirs',
+        'prettytable',
+        'rich',
+    ],
     extras_require={
         # One of the two host stacks: they install the same import names, never both.
         'onedl': ['onedl-mmengine>=0.10.9', 'onedl-mmcv>=2.3', 'onedl-mmsegmentation>=1.4'],

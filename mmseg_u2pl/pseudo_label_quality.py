@@ -17,6 +17,7 @@ from mmseg.registry import DATASETS
 from torch import Tensor
 
 from .datasets.checks import check_files
+from .datasets.scan import infos
 from .functional import entropy_map
 from .models.segmentors.semi import IGNORE, SemiSegmentor
 
@@ -228,6 +229,10 @@ def hidden_mask_dataset(cfg: Config, masks: str) -> Any:
         }
     )
     check_files(dataset, f'--masks {masks}')
+    if unlabeled.get('without'):  # no list names them
+        unlabeled_images = {info['img_path'] for info in infos(DATASETS.build(unlabeled))}
+        paths = [info['img_path'] for info in infos(dataset)]
+        dataset.get_subset_([i for i, path in enumerate(paths) if path in unlabeled_images])
     return dataset
 
 

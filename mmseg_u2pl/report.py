@@ -6,11 +6,16 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
+from .datasets.provenance import Protocol, same_family, same_scores
+
 CLASS_PREFIX = 'IoU.'
+UNKNOWN = 'unknown'
 
 
 def gain_table(
@@ -46,8 +51,10 @@ def gain_table(
     return table
 
 
-def read_test_metrics(work_dir: str | Path) -> dict[str, float]:
-    """The newest metrics that a test run wrote below a work dir.
+def read_test_metrics(work_dir: str | Path) -> dict[str, Any]:
+    """The newest metrics that a test run wrote below a work dir, in percent.
+
+    ``protocol`` and ``scored_on``, where there, are the fields of a ``Protocol``.
 
     Raises:
         FileNotFoundError: No test has run there.
@@ -76,6 +83,9 @@ def markdown_table(
 ) -> str:
     """A Markdown table, one row a method, from the test metrics of its runs.
 
+    Runs on lists of several families, or scored on several sets of images, get no common table.
+    One family's lists may differ, as 1/16 and 1/8 do, or few labels and all: a column tells.
+
     Args:
         runs: Work dirs of the seeds of each method.
         predictor: Which predictor's metrics, such as ``'teacher'``, where a run has several.
@@ -83,15 +93,21 @@ def markdown_table(
             to the other, in mean mIoU, each method goes.
 
     Returns:
-        Columns: method, seeds, mIoU and each class, mean ± std in percent.
+        Columns: method, its protocol where they differ, seeds, mIoU and each class, mean ± std in
+        percent. A line below names the runs whose protocol is not known.
 
     Raises:
         FileNotFoundError: A run has no test metrics.
-        ValueError: The runs have different classes, or ``gap`` names none of them.
+        ValueError: The runs have different classes or protocols, or ``gap`` names none of them.
     """
-    results = {
-        method: [_of_predictor(read_test_metrics(folder), predictor) for folder in folders]
+    tests = {
+        method: {str(folder): read_test_metrics(folder) for folder in folders}
         for method, folders in runs.items()
+    }
+    check_protocols(tests)
+    results = {
+        method: [_of_predictor(metrics, predictor) for metrics in own.values()]
+        for method, own in tests.items()
     }
     unknown = set(gap or ()) - set(results)
     if unknown:
@@ -99,16 +115,64 @@ def markdown_table(
     means = {m: statistics.mean(own['mIoU'] for own in owns) for m, owns in results.items()}
     classes = _classes(next(iter(results.values()))[0])
     keys = [CLASS_PREFIX + name for name in classes]
+    protocols = {method: _protocol_names(own.values()) for method, own in tests.items()}
+    several = len(set(protocols.values()) - {UNKNOWN}) > 1
     lines: list[list[str]] = []
     for method, owns in results.items():
         if _classes(owns[0]) != classes:
             raise ValueError(f'{method} has the classes {_classes(owns[0])}, others {classes}')
         closed = [_closed(means[method], *(means[name] for name in gap))] if gap else []
         cells = [mean_std([own[key] for own in owns]) for key in ('mIoU', *keys)]
-        lines.append([method, str(len(owns)), cells[0], *closed, *cells[1:]])
-    header = ['method', 'seeds', 'mIoU', *(['gap closed'] if gap else []), *classes]
-    rule = ['---', *('---:' for _ in header[1:])]
-    return '\n'.join(f'| {" | ".join(row)} |' for row in (header, rule, *lines))
+        texts = [method, protocols[method]] if several else [method]
+        lines.append([*texts, str(len(owns)), cells[0], *closed, *cells[1:]])
+    texts = ['method', 'protocol'] if several else ['method']
+    header = [*texts, 'seeds', 'mIoU', *(['gap closed'] if gap else []), *classes]
+    rule = ['---' if title in texts else '---:' for title in header]
+    table = '\n'.join(f'| {" | ".join(row)} |' for row in (header, rule, *lines))
+    return table + _note(tests)
+
+
+def check_protocols(tests: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """Runs of one table were trained on lists of one family and scored on the same images.
+
+    Runs that do not say, as those of older versions, are not held against others.
+
+    Args:
+        tests: Metrics of each method by work dir.
+
+    Raises:
+        ValueError: Names two runs, both protocols and the remedy.
+    """
+    named = [
+        (f'{method} ({folder})', metrics)
+        for method, own in tests.items()
+        for folder, metrics in own.items()
+    ]
+    rules = (('protocol', 'trained', same_family), ('scored_on', 'scored', same_scores))
+    for key, what, agree in rules:
+        known = [(run, Protocol(**metrics[key])) for run, metrics in named if key in metrics]
+        for (one, first), (other, second) in combinations(known, 2):
+            if not agree(first, second):
+                raise ValueError(
+                    f'{one} was {what} on {first.name!r}, {other} on {second.name!r}: their scores '
+                    'do not compare. Make a table of each, or run both on the same lists'
+                )
+
+
+def _protocol_names(metrics: Iterable[Mapping[str, Any]]) -> str:
+    """What the runs of one row were trained on."""
+    names = {own['protocol']['name'] if 'protocol' in own else UNKNOWN for own in metrics}
+    return ', '.join(sorted(names))
+
+
+def _note(tests: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """A line on the methods with runs that do not tell their protocol."""
+    silent = [
+        method
+        for method, own in tests.items()
+        if any('protocol' not in metrics for metrics in own.values())
+    ]
+    return f'\n\nprotocol {UNKNOWN}: {", ".join(silent)}' if silent else ''
 
 
 def _classes(metrics: Mapping[str, float]) -> list[str]:

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import tempfile
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ['MMSEG_U2PL_CACHE'] = tempfile.mkdtemp()  # also of the processes that tests start
 
 from pathlib import Path
 

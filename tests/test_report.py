@@ -1,20 +1,37 @@
 """Tables from the metrics that test runs leave behind."""
 
 import json
+import runpy
+import sys
+from pathlib import Path
 
 import pytest
+import tiny
 
+from mmseg_u2pl.datasets.provenance import Protocol
 from mmseg_u2pl.report import gain_table, markdown_table, mean_std, read_test_metrics
 
+U2PL_16 = Protocol('u2pl 1_16', 'u2pl', '1_16', '11111111')
+U2PL_8 = Protocol('u2pl 1_8', 'u2pl', '1_8', '22222222')
+CPS_16 = Protocol('cps 1_16', 'cps', '1_16', '33333333')
+OWN = Protocol('mine 44444444', '', 'mine', '44444444')
+OWN_OTHER = Protocol('mine 55555555', '', 'mine', '55555555')
+ALL = Protocol('all of train (9 images) 66666666', '', 'all of train', '66666666')
+TEST = Protocol('all of test (4 images) 77777777', '', 'all of test', '77777777')
+VAL = Protocol('all of val (2 images) 88888888', '', 'all of val', '88888888')
+FOLDS = [Protocol(f'drawn, fold{i}', 'drawn', f'fold{i}_val', f'{i:08}') for i in range(2)]
 
-def run(root, name, **metrics):
+
+def run(root, name, protocol=None, scored_on=None, **metrics):
     """A work dir as mmengine's test loop leaves it: one older and one newer result."""
+    images = dict(protocol=protocol, scored_on=scored_on)
     for time, scale in (('20260101_000000', 0.0), ('20260102_000000', 1.0)):
         folder = root / name / time
         folder.mkdir(parents=True)
         values = {
             key.replace('__', '/').replace('_c_', '.'): v * scale for key, v in metrics.items()
         }
+        values |= {key: own._asdict() for key, own in images.items() if own}
         (folder / f'{time}.json').write_text(json.dumps(values) + '\n')
         (folder / 'vis_data').mkdir()
     return root / name
@@ -41,6 +58,8 @@ def test_markdown_table_of_seeds_and_predictors(tmp_path):
         '| --- | ---: | ---: | ---: |',
         '| labels | 2 | 41.0 ± 1.4 | 90.0 ± 0.0 |',
         '| U²PL | 1 | 45.0 | 91.0 |',
+        '',
+        'protocol unknown: labels, U²PL',
     ]
 
 
@@ -58,7 +77,7 @@ def test_how_much_of_the_gap_to_all_labels_is_closed(tmp_path):
     }
     lines = markdown_table(runs, gap=('few', 'all')).splitlines()
     assert lines[0] == '| method | seeds | mIoU | gap closed |'
-    assert lines[2:] == [  # (43 − 41) of (49 − 41)
+    assert lines[2:5] == [  # (43 − 41) of (49 − 41)
         '| few | 2 | 41.0 ± 1.4 | 0% |',
         '| semi | 1 | 43.0 | 25% |',
         '| all | 1 | 49.0 | 100% |',
@@ -67,6 +86,85 @@ def test_how_much_of_the_gap_to_all_labels_is_closed(tmp_path):
     assert no_way_up.count('–') == 3
     with pytest.raises(ValueError, match=r"\['none'\], but the runs are \['few', 'semi', 'all'\]"):
         markdown_table(runs, gap=('few', 'none'))
+
+
+def table_of(root, *images):
+    """A table of runs, each with its training protocol and what it was scored on."""
+    runs = {
+        f'm{i}': [run(root, f'm{i}', protocol, scored_on, mIoU=40.0 + i)]
+        for i, (protocol, scored_on) in enumerate(images)
+    }
+    return markdown_table(runs)
+
+
+def test_one_protocol_needs_no_words(tmp_path):
+    assert table_of(tmp_path, (U2PL_16, TEST), (U2PL_16, TEST)).splitlines() == [
+        '| method | seeds | mIoU |',
+        '| --- | ---: | ---: |',
+        '| m0 | 1 | 40.0 |',
+        '| m1 | 1 | 41.0 |',
+    ]
+
+
+def test_lists_of_one_family_and_all_images_share_a_table_with_a_column(tmp_path):
+    table = table_of(tmp_path, (U2PL_16, TEST), (U2PL_8, TEST), (ALL, TEST), (None, TEST))
+    assert table.splitlines() == [
+        '| method | protocol | seeds | mIoU |',
+        '| --- | --- | ---: | ---: |',
+        '| m0 | u2pl 1_16 | 1 | 40.0 |',
+        '| m1 | u2pl 1_8 | 1 | 41.0 |',
+        '| m2 | all of train (9 images) 66666666 | 1 | 42.0 |',
+        '| m3 | unknown | 1 | 43.0 |',
+        '',
+        'protocol unknown: m3',
+    ]
+
+
+def test_seeds_on_two_lists_are_both_named(tmp_path):
+    seeds = [run(tmp_path, f's{i}', p, mIoU=40.0) for i, p in enumerate((U2PL_16, U2PL_8))]
+    other = run(tmp_path, 'other', U2PL_16, mIoU=40.0)
+    lines = markdown_table({'both': seeds, 'one': [other]}).splitlines()
+    assert lines[2:] == [
+        '| both | u2pl 1_16, u2pl 1_8 | 2 | 40.0 ± 0.0 |',
+        '| one | u2pl 1_16 | 1 | 40.0 |',
+    ]
+
+
+@pytest.mark.parametrize(
+    ('one', 'other', 'what'),
+    [
+        ((U2PL_16, TEST), (CPS_16, TEST), ("trained on 'u2pl 1_16'", "on 'cps 1_16'")),
+        # the same file name elsewhere, with other images
+        ((OWN, None), (OWN_OTHER, None), ("trained on 'mine 44444444'", "on 'mine 55555555'")),
+        ((U2PL_16, TEST), (U2PL_16, VAL), ("scored on 'all of test", "on 'all of val")),
+        ((None, TEST), (None, VAL), ("scored on 'all of test", "on 'all of val")),
+    ],
+    ids=['families', 'one-name', 'scored', 'old-runs-scored'],
+)
+def test_other_protocols_get_no_common_table(tmp_path, one, other, what):
+    remedy = 'Make a table of each'
+    runs = (f'm0 ({tmp_path / "m0"})', f'm1 ({tmp_path / "m1"})')
+    tiny.assert_raises(ValueError, lambda: table_of(tmp_path, one, other), *runs, *what, remedy)
+
+
+def test_seeds_of_one_method_must_agree_too(tmp_path):
+    seeds = [run(tmp_path, f's{i}', p, mIoU=40.0) for i, p in enumerate((U2PL_16, CPS_16))]
+    tiny.assert_raises(ValueError, lambda: markdown_table({'m': seeds}), 's0', 's1')
+
+
+def test_folds_of_one_draw_are_each_scored_on_their_own(tmp_path):
+    folds = [run(tmp_path, f'f{i}', scored_on=f, mIoU=40.0 + 2 * i) for i, f in enumerate(FOLDS)]
+    assert '| m | 2 | 41.0 ± 1.4 |' in markdown_table({'m': folds})
+
+
+def test_the_command_refuses_in_one_line(tmp_path, monkeypatch, capsys):
+    work_dirs = [run(tmp_path, p.family, p, mIoU=40.0) for p in (U2PL_16, CPS_16)]
+    flags = [text for folder in work_dirs for text in ('--run', folder.name, str(folder))]
+    monkeypatch.setattr(sys, 'argv', ['report', *flags])
+    tool = Path(__file__).parents[1] / 'tools' / 'report.py'
+    with pytest.raises(SystemExit, match=r'^error: u2pl \(.*\) was trained on .*same lists$'):
+        runpy.run_path(str(tool))['main']()
+    assert capsys.readouterr().out == ''
 
 
 def test_gain_table_shows_the_difference():

@@ -1,4 +1,7 @@
-"""Compare methods over seeds: a Markdown table of mean ± std from the test runs' metrics."""
+"""Compare methods over seeds: a Markdown table of mean ± std from the test runs' metrics.
+
+Runs on lists of different families, or scored on different images, get no common table.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from mmseg_u2pl.report import markdown_table
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table; a user's mistake ends in one line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog='example: tools/report.py --run supervised work_dirs/sup_s0 work_dirs/sup_s1 '
@@ -36,7 +39,10 @@ def main() -> None:
         if not folders:
             parser.error(f'--run {name}: no work dir')
     runs = {name: folders for name, *folders in args.run}
-    print(markdown_table(runs, args.predictor, args.gap))
+    try:
+        print(markdown_table(runs, args.predictor, args.gap))
+    except (ValueError, OSError) as error:
+        raise SystemExit(f'error: {error}') from None
 
 
 if __name__ == '__main__':

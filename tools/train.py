@@ -15,8 +15,18 @@ def parse_args() -> argparse.Namespace:
         '--resume', action='store_true', help='go on from the latest checkpoint of the work dir'
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--skip-bad',
+        type=int,
+        default=0,
+        metavar='N',
+        help='leave out up to N training images that cannot be decoded, with a warning',
+    )
     add_common_arguments(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.skip_bad < 0:
+        parser.error(f'--skip-bad must be at least 0, got {args.skip_bad}')
+    return args
 
 
 def main() -> None:
@@ -30,6 +40,11 @@ def main() -> None:
             raise SystemExit(f'--amp replaces OptimWrapper, but the config has {kind}')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.skip_bad:
+        kind = cfg.train_dataloader.dataset.type
+        if kind != 'SemiDataset':
+            raise SystemExit(f'--skip-bad is for a SemiDataset, but the config trains on {kind}')
+        cfg.train_dataloader.dataset.skip_bad = args.skip_bad
     build_runner(cfg).train()
 
 

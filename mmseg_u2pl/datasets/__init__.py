@@ -1,5 +1,7 @@
 """Data sets, sampler and transforms; importing this registers them with mmseg."""
 
+from .folder import FolderDataset
+from .masks import LoadMask
 from .sampler import SemiSampler
 from .semi_dataset import SemiDataset
 from .street_datasets import CamVidDataset, LabelMeFacadeDataset, SyntheticStreetDataset
@@ -8,7 +10,9 @@ from .unlabeled import AddValidityMap, UnlabeledDataset
 __all__ = [
     'AddValidityMap',
     'CamVidDataset',
+    'FolderDataset',
     'LabelMeFacadeDataset',
+    'LoadMask',
     'SemiDataset',
     'SemiSampler',
     'SyntheticStreetDataset',

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.logging import print_log
+
+from .scan import UndecodableError, infos, scan_images, scan_masks
+
+_NAMED = 10  # files that a message names, before it only counts
 
 
 def check_dataset_config(config: dict, where: str) -> None:
@@ -35,23 +43,32 @@ def check_dataset_config(config: dict, where: str) -> None:
         return
     path = root / ann_file
     if not path.is_file():
-        raise FileNotFoundError(
-            f'{where}.ann_file: no list {str(path)!r}. It names one image a line, without '
-            'folder and suffix'
+        makers = (
+            '. tools/dataset_converters/import_splits.py imports published lists, '
+            'tools/make_splits.py makes your own'
         )
-    if not path.read_text().strip():
+        raise FileNotFoundError(
+            f'{where}.ann_file: no list {str(path)!r}. It names one image a line, its path in '
+            f'the image folder{makers if "splits" in path.parts else ""}'
+        )
+    if not path.read_text(encoding='utf-8-sig', errors='replace').strip():
         raise ValueError(f'{where}.ann_file: the list {str(path)!r} is empty')
 
 
 def leaves(dataset: Any) -> Iterator[Any]:
-    """The data sets inside mmengine's wrappers (ConcatDataset, RepeatDataset, ...)."""
-    if hasattr(dataset, 'datasets'):
-        for part in dataset.datasets:
-            yield from leaves(part)
-    elif hasattr(dataset, 'dataset'):
-        yield from leaves(dataset.dataset)
-    else:
+    """The data sets inside a ``SemiDataset`` or mmengine's wrappers, ConcatDataset and such."""
+    inner = _inner(dataset)
+    for part in inner:
+        yield from leaves(part)
+    if not inner:
         yield dataset
+
+
+def _inner(dataset: Any) -> list[Any]:
+    for key in ('parts', 'datasets'):
+        if hasattr(dataset, key):
+            return list(getattr(dataset, key))
+    return [dataset.dataset] if hasattr(dataset, 'dataset') else []
 
 
 def check_files(dataset: Any, where: str) -> None:
@@ -66,13 +83,13 @@ def check_files(dataset: Any, where: str) -> None:
 
 
 def _check_files(dataset: Any, where: str) -> None:
-    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-    if not infos:
+    all_infos = list(infos(dataset))
+    if not all_infos:
         raise ValueError(
             f'{where}: no image found in {dataset.data_prefix.get("img_path")!r}'
             + (f' by the list {dataset.ann_file!r}' if dataset.ann_file else '')
         )
-    paths = [info[key] for info in infos for key in ('img_path', 'seg_map_path') if key in info]
+    paths = [info[key] for info in all_infos for key in ('img_path', 'seg_map_path') if key in info]
     with ThreadPoolExecutor() as pool:  # threads: on a network disk each look-up waits
         found = list(pool.map(lambda path: Path(path).is_file(), paths))
     missing = [path for path, there in zip(paths, found, strict=True) if not there]
@@ -84,31 +101,135 @@ def _check_files(dataset: Any, where: str) -> None:
         )
 
 
+def check_images(dataset: Any, where: str, skip_bad: int = 0) -> None:
+    """Every image can be decoded, every mask can be loaded and is of its image's size.
+
+    In a distributed run the main process looks and tells the others, so all call this together.
+
+    Args:
+        dataset: A built one; masks are read of those parts whose pipeline loads masks.
+        where: Its place in the user's config, for the message.
+        skip_bad: Up to so many images that cannot be decoded, or whose mask cannot, are taken
+            out of the data set, with a warning; the same ones in every process.
+
+    Raises:
+        ValueError: More cannot be decoded, or none is left of a part; a mask is of another size
+            than its image or its loading step refuses it. Names the files and the remedy.
+    """
+    found: list[Any] = [None]
+    if is_main_process():
+        try:
+            found = [_find_bad(dataset, where)]
+        except Exception as error:  # the others wait for an answer
+            broadcast_object_list([str(error)])
+            raise
+    broadcast_object_list(found)
+    bad = found[0]
+    if isinstance(bad, str):
+        raise ValueError(bad)
+    if not bad:
+        return
+    files = '\n'.join(f'  {path!r}: {reason}' for path, reason in list(bad.items())[:_NAMED])
+    files += f'\n  and {len(bad) - _NAMED} more' if len(bad) > _NAMED else ''
+    if len(bad) > skip_bad:
+        raise ValueError(
+            f'{where}: {len(bad)} images cannot be used:\n{files}\nReplace them, or train without '
+            f'them: tools/train.py --skip-bad {len(bad)} (skip_bad={len(bad)} of the SemiDataset)'
+        )
+    _drop(dataset, set(bad), where)
+    print_log(
+        f'{where}: {len(bad)} images cannot be used and are left out:\n{files}',
+        'current',
+        logging.WARNING,
+    )
+
+
+def _find_bad(dataset: Any, where: str) -> dict[str, str]:
+    """Images that cannot be decoded, or whose mask cannot, and why."""
+    bad: dict[str, str] = {}
+    wrong: list[str] = []
+    for leaf in leaves(dataset):
+        images, masks = scan_images(leaf), scan_masks(leaf)
+        sizes = {} if images is None else images.facts
+        if images is not None:
+            bad.update({path: str(error) for path, error in images.errors.items()})
+        if masks is None:
+            continue
+        for info in infos(leaf):
+            image, mask = info['img_path'], info['seg_map_path']
+            error, size = masks.errors.get(mask), sizes.get(image)
+            if isinstance(error, UndecodableError):
+                bad.setdefault(image, f'its mask {mask!r}: {error}')
+            elif error is not None:
+                wrong.append(str(error))
+            elif size is not None and size != masks.facts[mask][:2]:
+                width, height = masks.facts[mask][:2]
+                wrong.append(
+                    f'mask {mask!r} is {width}x{height} pixels, but its image {image!r} '
+                    f'{size[0]}x{size[1]} (EXIF orientation applied): they must be the same size'
+                )
+    if wrong:
+        count = f' ({len(wrong)} masks are wrong)' if wrong[1:] else ''
+        raise ValueError(f'{where}: {wrong[0]}{count}')
+    return bad
+
+
+def _drop(dataset: Any, images: set[str], where: str) -> None:
+    """Take images out of the data sets inside, and let wrappers count again.
+
+    Raises:
+        ValueError: None would be left.
+    """
+    inner = _inner(dataset)
+    for part in inner:
+        _drop(part, images, where)
+    if inner and hasattr(dataset, 'full_init'):
+        dataset._fully_initialized = False
+        dataset.full_init()
+    elif not inner:
+        kept = [i for i, info in enumerate(infos(dataset)) if info['img_path'] not in images]
+        if not kept:
+            folder = dataset.data_prefix['img_path']
+            raise ValueError(f'{where}: no image of {folder!r} can be used: replace them')
+        if len(kept) < len(dataset):
+            dataset.get_subset_(kept)
+
+
 def check_labels(dataset: Any, num_classes: int, ignore_index: int = 255) -> None:
     """Every mask of a labeled data set holds only 0 ... C−1 and ``ignore_index``.
 
-    Masks go through the data set's own loading step, so ``reduce_zero_label`` and class
-    mappings count.
+    Warns:
+        UserWarning: A class has no labeled pixel.
 
     Raises:
         ValueError: Names the file, the value and the remedy.
     """
     seen: set[int] = set()
-    for path, counts in _labels(dataset):
-        values = np.flatnonzero(counts)
-        seen.update(values.tolist())
-        outside = values[(values >= num_classes) & (values != ignore_index)]
-        if outside.size:
+    for path, pixels in _labels(dataset):
+        values = {label for label, _ in pixels}
+        seen |= values
+        outside = sorted(v for v in values if v >= num_classes and v != ignore_index)
+        if outside:
             raise ValueError(
-                f'mask {path!r} holds the label {int(outside[0])}, but the model has the '
+                f'mask {path!r} holds the label {outside[0]}, but the model has the '
                 f'classes 0 ... {num_classes - 1} and {ignore_index} means ignore. Set '
-                'decode_head.num_classes, or map the values (a 0/255 mask needs 255 → 1)'
+                'decode_head.num_classes, or map the values (a 0/255 mask needs 255 → 1): '
+                "dict(type='LoadMask', values={0: 0, 255: 1}) instead of LoadAnnotations"
             )
     if seen <= {0, ignore_index} and ignore_index in seen:
-        first = next(leaves(dataset)).get_data_info(0)['seg_map_path']
+        first = next(infos(next(leaves(dataset))))['seg_map_path']
         raise ValueError(
             f'all masks, {first!r} and on, hold nothing but 0 and {ignore_index}, which means '
-            'ignore: only class 0 would be learnt. Map the values (a 0/255 mask needs 255 → 1)'
+            'ignore: only class 0 would be learnt. Map the values (a 0/255 mask needs 255 → 1): '
+            "dict(type='LoadMask', values={0: 0, 255: 1}) instead of LoadAnnotations"
+        )
+    names = (dataset.metainfo.get('classes') or range(num_classes))[:num_classes]
+    empty = [str(name) for label, name in enumerate(names) if label not in seen]
+    if empty:
+        warnings.warn(
+            f'no labeled pixel of {", ".join(empty)}: {len(empty)} of {num_classes} classes cannot '
+            'be learnt from these masks. Choose labeled images that show them',
+            stacklevel=2,
         )
 
 
@@ -118,21 +239,26 @@ def label_counts(dataset: Any) -> np.ndarray:
     Raises:
         ValueError: The data set's pipeline loads no masks.
     """
-    return sum((counts[:256] for _, counts in _labels(dataset)), np.zeros(256, dtype=np.int64))
+    counts = np.zeros(256, dtype=np.int64)
+    for _, pixels in _labels(dataset):
+        labels, numbers = np.array(pixels, dtype=np.int64).T
+        counts[labels[labels < 256]] += numbers[labels < 256]
+    return counts
 
 
-def _labels(dataset: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """Path and pixels of each label (256,) of every mask, as the loading step leaves it."""
+def _labels(dataset: Any) -> Iterator[tuple[str, list[list[int]]]]:
+    """Path and [[label, pixels], ...] of every mask, as the loading step leaves it.
+
+    A mask that several images share counts for each.
+    """
     for leaf in leaves(dataset):
-        steps = [t for t in leaf.pipeline.transforms if 'LoadAnnotations' in type(t).__name__]
-        if not steps:
+        masks = scan_masks(leaf)
+        if masks is None:
             raise ValueError(
                 'the labeled pipeline has no LoadAnnotations step: without masks nothing is labeled'
             )
-
-        def read(index: int, leaf: Any = leaf, load: Any = steps[0]) -> tuple[str, np.ndarray]:
-            info = load(leaf.get_data_info(index))
-            return info['seg_map_path'], np.bincount(info['gt_seg_map'].ravel(), minlength=256)
-
-        with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
-            yield from pool.map(read, range(len(leaf)))
+        for path, error in masks.errors.items():
+            raise ValueError(f'mask {path!r} cannot be read: {error}') from error
+        for info in infos(leaf):
+            path = info['seg_map_path']
+            yield path, masks.facts[path][2]

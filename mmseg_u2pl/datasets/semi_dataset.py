@@ -11,7 +11,7 @@ import numpy as np
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from .checks import check_dataset_config, check_files
+from .checks import check_dataset_config, check_files, check_images
 
 
 @contextmanager
@@ -32,24 +32,30 @@ class SemiDataset(Dataset):
     """Labeled samples first, then unlabeled ones; each sample names its stream.
 
     A sample is what the part's own pipeline packs, plus ``stream``: ``'sup'`` or ``'unsup'``.
-    Files are checked when it is built, so a missing one is named before training starts.
+    Files are checked when it is built, so a missing or broken one is named before training
+    starts. In a distributed run all processes build it together.
 
     Args:
         labeled: Any mmseg data set config.
         unlabeled: Usually an ``UnlabeledDataset``; no mask of it is ever read.
+        skip_bad: Up to so many images of both together are left out, with a warning, if they or
+            their masks cannot be decoded.
 
     Raises:
         FileNotFoundError: A data root, list, image or mask is missing.
-        ValueError: A list is empty.
+        ValueError: A list is empty; images cannot be decoded, or masks do not fit.
     """
 
-    def __init__(self, labeled: dict, unlabeled: dict) -> None:
+    def __init__(self, labeled: dict, unlabeled: dict, skip_bad: int = 0) -> None:
+        if skip_bad < 0:
+            raise ValueError(f'SemiDataset: skip_bad must be at least 0, got {skip_bad}')
         self.parts = []
         for stream, config in (('labeled', labeled), ('unlabeled', unlabeled)):
             check_dataset_config(config, f'train_dataloader.dataset.{stream}')
             part = DATASETS.build(config)
             check_files(part, f'train_dataloader.dataset.{stream}')
             self.parts.append(part)
+        check_images(self, 'train_dataloader.dataset', skip_bad)
         self.labeled, self.unlabeled = self.parts
 
     @property

@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
+from .folder import IMAGE_SUFFIXES, image_files
 from .splits import Lists, Size
-from .unlabeled import IMAGE_SUFFIXES, image_files
 
 _MODES = ('1', 'L', 'P', 'I', 'I;16')  # grey, or a palette's indices
 _EXIF_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
@@ -131,7 +131,7 @@ def read_masks(
         )
 
     def read(stem: str) -> tuple[np.ndarray, str]:
-        return _read_mask(masks[stem], images[stem])
+        return read_mask(masks[stem], images[stem])
 
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
         reads = track(pool.map(read, masks), 'masks', total=len(masks), transient=True)
@@ -151,7 +151,7 @@ def read_masks(
     return Masks(list(masks), counts[:, :width], _sha256(''.join(lines).encode()))
 
 
-def _read_mask(path: Path, image: Path) -> tuple[np.ndarray, str]:
+def read_mask(path: Path, image: Path) -> tuple[np.ndarray, str]:
     """Pixels of each label 0 ... 255 (256,), and the file's hash."""
     content = path.read_bytes()
     try:
@@ -164,7 +164,7 @@ def _read_mask(path: Path, image: Path) -> tuple[np.ndarray, str]:
             f'mask {str(path)!r} is a {mode} image. Index masks are needed, grey or palette, whose '
             'values are class numbers: map the colors to classes first'
         )
-    expected = _image_size(image)
+    expected = image_size(image)
     if size != expected:
         raise ValueError(
             f'mask {str(path)!r} is {size[0]}x{size[1]} pixels, but its image {str(image)!r} '
@@ -176,7 +176,7 @@ def _read_mask(path: Path, image: Path) -> tuple[np.ndarray, str]:
     return np.bincount(labels.ravel().astype(np.uint8), minlength=256), _sha256(content)
 
 
-def _image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path) -> tuple[int, int]:
     """Width and height as mmcv loads the image: turned as its camera says."""
     try:
         with Image.open(path) as image:  # reads no pixels
@@ -302,8 +302,8 @@ def list_warnings(
     suffixes = sorted({path.suffix for path in images.values()})
     if len(suffixes) > 1:
         found.append(
-            f'the images end in {", ".join(suffixes)}; lists name no suffix and a data set adds '
-            'one, its img_suffix: convert the images, or use one data set a suffix'
+            f'the images end in {", ".join(suffixes)}; lists name no suffix, and FolderDataset and '
+            'UnlabeledDataset look it up, but other data sets add one, their img_suffix'
         )
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,15 @@ from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Every image below a folder, in subfolders too, sorted."""
-    return sorted(
-        Path(root) / name
-        for root, _, files in os.walk(folder, followlinks=True)
-        for name in files
-        if name.lower().endswith(IMAGE_SUFFIXES)
-    )
+from .folder import (
+    IMAGE_SUFFIXES,
+    LineError,
+    image_names,
+    images_by_stem,
+    listed_images,
+    raise_first,
+    stem_of,
+)
 
 
 @DATASETS.register_module()
@@ -33,34 +32,78 @@ class UnlabeledDataset(BaseSegDataset):
         data_prefix: ``dict(img_path=...)``: the image folder, searched recursively.
         ann_file: Optional list, one image a line, relative to the image folder, with or
             without suffix.
-        img_suffix: Suffix of list lines that have none.
+        img_suffix: Suffix of list lines that have none. None: whichever the file in the folder
+            has; giving it saves a walk over a large folder.
+        without: Images to leave out: a list like ``ann_file``, or a folder of masks, whose names
+            alone are looked at. So ``without='masks'`` is every image that has no mask.
         **kwargs: As in mmseg's ``BaseSegDataset``.
+
+    Raises:
+        FileNotFoundError: A folder or list is missing; a line names no image.
+        ValueError: A line that leaves the folder, names an image twice or a stem of two images;
+            no image is found, or left.
     """
 
-    def __init__(self, img_suffix: str = '.jpg', **kwargs: Any) -> None:
+    def __init__(
+        self, img_suffix: str | None = None, without: str | None = None, **kwargs: Any
+    ) -> None:
+        self.without = without
         super().__init__(img_suffix=img_suffix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """One dict an image: ``img_path`` and the keys mmseg's transforms expect."""
-        folder = Path(self.data_prefix['img_path'])
+        folder = self.data_prefix['img_path']
         if self.ann_file:
-            lines = Path(self.ann_file).read_text().splitlines()
-            names = [line.strip() for line in lines if line.strip()]
-            paths = [folder / self._with_suffix(name) for name in names]
+            listed = listed_images(self.ann_file, folder, self.img_suffix)
+            names = [image.name for image in listed]
         else:
-            paths = image_files(folder)
-        if not paths:  # mmengine would fail to serialise an empty list
+            names = image_names(folder)
+        if not names:  # mmengine would fail to serialise an empty list
             raise ValueError(
                 f'no image found in {str(folder)!r}: data_prefix.img_path must hold files ending '
                 f'in {", ".join(IMAGE_SUFFIXES)}'
             )
+        if self.without:
+            names = self._leave_out(names, self.without)
         return [
-            dict(img_path=str(path), label_map=None, reduce_zero_label=False, seg_fields=[])
-            for path in paths
+            dict(
+                img_path=os.path.join(folder, name),
+                label_map=None,
+                reduce_zero_label=False,
+                seg_fields=[],
+            )
+            for name in names
         ]
 
-    def _with_suffix(self, name: str) -> str:
-        return name if name.lower().endswith(IMAGE_SUFFIXES) else name + self.img_suffix
+    def _leave_out(self, names: list[str], without: str) -> list[str]:
+        path = Path(self.data_root or '', without)
+        stems = set(images_by_stem(path)) if path.is_dir() else self._listed_stems(path)
+        left = [name for name in names if stem_of(name) not in stems]
+        if not left:
+            raise ValueError(
+                f'without={without!r} leaves out all {len(names)} images of '
+                f'{self.data_prefix["img_path"]!r}: there is nothing unlabeled to train on'
+            )
+        if len(left) == len(names):
+            warnings.warn(
+                f'without={without!r} leaves out no image of '
+                f'{self.data_prefix["img_path"]!r}: their stems are like {stem_of(names[0])!r}, '
+                f'those to leave out like {min(stems)!r}',
+                stacklevel=2,
+            )
+        return left
+
+    def _listed_stems(self, path: Path) -> set[str]:
+        folder = self.data_prefix['img_path']
+        listed = listed_images(path, folder, self.img_suffix)
+        if self.img_suffix is not None:  # a slip would train on an image that is to be left out
+            errors = [
+                LineError(image.line, f'no image {image.name!r} in {str(folder)!r}', missing=True)
+                for image in listed
+                if not os.path.isfile(os.path.join(folder, image.name))
+            ]
+            raise_first(path, errors)
+        return {image.stem for image in listed}
 
 
 @TRANSFORMS.register_module()

@@ -4,17 +4,23 @@ from .hooks import (
     ClassCountsHook,
     ClassWeightsHook,
     ProgressBarHook,
+    ProtocolHook,
+    SelectionHook,
     SemiProgressHook,
     TeacherHook,
 )
 from .loops import PredictorsTestLoop, PredictorsValLoop
+from .optim import AdversarialOptimWrapperConstructor
 
 __all__ = [
+    'AdversarialOptimWrapperConstructor',
     'ClassCountsHook',
     'ClassWeightsHook',
     'PredictorsTestLoop',
     'PredictorsValLoop',
     'ProgressBarHook',
+    'ProtocolHook',
+    'SelectionHook',
     'SemiProgressHook',
     'TeacherHook',
 ]

@@ -64,6 +64,13 @@ def _check_batch(model: Any, loader: Any) -> None:
             f'{pattern} = sum of sampler.ratio {sampler.ratio}'
         )
     unlabeled = loader.batch_size // pattern * sampler.ratio[1]
+    if unlabeled % model.unlabeled_group:
+        raise ValueError(
+            f'{type(model).__name__} takes unlabeled images in groups of {model.unlabeled_group}, '
+            f'but a batch has {unlabeled}: change the second number of '
+            f'train_dataloader.sampler.ratio={tuple(sampler.ratio)} or '
+            f'batch_size={loader.batch_size}'
+        )
     mix = getattr(model, 'mix', None)
     if unlabeled == 1 and mix in ('cutmix', 'classmix'):
         warnings.warn(
@@ -76,7 +83,7 @@ def _check_batch(model: Any, loader: Any) -> None:
 
 def _check_class_balance(model: Any, runner: Runner) -> None:
     hooks = [type(hook).__name__ for hook in runner.hooks]
-    if hasattr(model, 'set_class_balance') and 'ClassWeightsHook' not in hooks:
+    if hasattr(model, 'set_class_share') and 'ClassWeightsHook' not in hooks:
         raise ValueError(
             f'{type(model).__name__} aligns pseudo-labels to the shares of the labeled classes, '
             "which ClassWeightsHook counts: add dict(type='ClassWeightsHook') to custom_hooks, as "

@@ -63,21 +63,58 @@ def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = 
     return threshold.masked_fill(count == 0, math.inf)
 
 
-def align_classes(logits: Tensor, share: Tensor, mean_prob: Tensor) -> Tensor:
+def class_percentile_thresholds(
+    values: Tensor, label: Tensor, percent: float, num_classes: int, ignore_index: int = 255
+) -> Tensor:
+    """:func:`percentile_threshold` within each class, without a host synchronisation.
+
+    Args:
+        values: Any shape, floating.
+        label: Classes, the shape of ``values``, long; ``ignore_index`` counts nowhere.
+        percent: In [0, 100].
+        num_classes: C.
+        ignore_index: The label that is left out.
+
+    Returns:
+        ``numpy.percentile(values[label == c], percent)`` of each class c, (C,); +inf for a class
+        without values.
+
+    Raises:
+        ValueError: ``percent`` outside [0, 100].
+    """
+    if not 0 <= percent <= 100:
+        raise ValueError(f'percent must be in [0, 100], got {percent}')
+    values = upcast(values.detach()).flatten()
+    label = label.flatten()
+    label = label.masked_fill(label == ignore_index, num_classes)
+    order = values.argsort()
+    order = order[label[order].argsort(stable=True)]  # class by class, each ascending
+    count = label.new_zeros(num_classes + 1).scatter_add_(0, label, torch.ones_like(label))
+    first = count.cumsum(0) - count
+    position = first + (count - 1).clamp(min=0).double() * (percent / 100)
+    ordered = torch.cat((values[order], values.new_zeros(1)))  # an absent last class looks here
+    below, above = ordered[position.floor().long()], ordered[position.ceil().long()]
+    thresholds = torch.lerp(below, above, position.frac().to(ordered.dtype))
+    return thresholds.masked_fill(count == 0, math.inf)[:num_classes]
+
+
+def align_classes(logits: Tensor, share: Tensor, predicted_share: Tensor) -> Tensor:
     """Logits whose classes are as frequent as they should be (distribution alignment).
 
-    p_c is multiplied by ``share_c`` / ``mean_prob_c`` (ReMixMatch, Sec. 3.1): a class that the
-    network predicts too rarely on the whole gains everywhere, one too frequent loses.
+    p_c is multiplied by ``share_c`` / ``predicted_share_c`` (after ReMixMatch, Sec. 3.1): a class
+    that the network predicts too rarely on the whole gains everywhere, one too frequent loses.
 
     Args:
         logits: (B, C, ...), floating.
         share: Shares of the classes as they should be (C,); 0 is treated as 1e-6.
-        mean_prob: Mean probabilities of the network (C,); 0 is treated as 1e-6.
+        predicted_share: What the network makes of them (C,), taken as at least a tenth of
+            ``share``: noise is not to be scaled up to a class.
 
     Returns:
         Logits, the shape of the input, in float32 or better.
     """
-    shift = share.clamp(min=1e-6).log() - mean_prob.clamp(min=1e-6).log()
+    share = share.clamp(min=1e-6)
+    shift = share.log() - torch.maximum(predicted_share, share / 10).log()
     return upcast(logits) + shift.view(-1, *[1] * (logits.dim() - 2))
 
 
@@ -86,7 +123,6 @@ def consistency_loss(
     target: Tensor,
     ignore_index: int = 255,
     reverse_weight: float = 0.0,
-    class_weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy against the kept pseudo-labels, weighted by how few they are (Eq. 3-4).
 
@@ -96,27 +132,22 @@ def consistency_loss(
         ignore_index: The label that is left out.
         reverse_weight: Weight of reverse cross-entropy, −Σ_c p_c ln q_c with the one-hot q
             clamped to [1e-4, 1] (U²PL+ uses 0.1; 0 turns it off).
-        class_weight: w (C,) of the kept pixels by their pseudo-label; L_u then is a weighted mean.
-            None weighs all alike, as the paper does.
 
     Returns:
         The loss λ_u·L_u and λ_u = B·H·W / #kept, scalars. Nothing kept: both are exactly 0.
     """
     logits = upcast(logits)
     kept = target != ignore_index
-    count = total = kept.sum()
-    loss = F.cross_entropy(logits, target, class_weight, ignore_index=ignore_index, reduction='sum')
-    safe = target.masked_fill(~kept, 0)
-    if class_weight is not None:
-        kept = kept * class_weight[safe]
-        total = kept.sum()
+    count = kept.sum()
+    loss = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction='sum')
     if reverse_weight:
-        safe = safe.unsqueeze(1)
+        safe = target.masked_fill(~kept, 0).unsqueeze(1)
         prob = logits.softmax(1).gather(1, safe).squeeze(1)  # (B, H, W), p of the pseudo-label
         reverse = (prob - 1) * math.log(REVERSE_CE_FLOOR)  # only the other classes contribute
         loss = loss + reverse_weight * (reverse * kept).sum()
-    weight = (target.numel() / count.clamp(min=1)) * (count > 0)
-    return weight * loss / total.masked_fill(total == 0, 1), weight
+    at_least_one = count.clamp(min=1)
+    weight = (target.numel() / at_least_one) * (count > 0)
+    return weight * loss / at_least_one, weight
 
 
 def unsupervised_loss(

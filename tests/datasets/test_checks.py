@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import tiny
+from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.registry import TRANSFORMS
 
-from mmseg_u2pl.datasets.checks import check_labels
+from mmseg_u2pl.datasets.checks import check_labels, label_counts
 
 
 # --------------------------------------------------------------------- before it is built
@@ -43,6 +45,16 @@ def test_a_missing_list_is_named(own_root, part):
         f'train_dataloader.dataset.{part}.ann_file',
         own_root / 'lists' / 'split.txt',
         'one image a line',
+    )
+
+
+def test_a_missing_split_names_what_makes_splits(own_root):
+    tiny.assert_raises(
+        FileNotFoundError,
+        lambda: tiny.semi_dataset(own_root, labeled=dict(ann_file='splits/1_8_labeled.txt')),
+        own_root / 'splits' / '1_8_labeled.txt',
+        'tools/dataset_converters/import_splits.py',
+        'tools/make_splits.py',
     )
 
 
@@ -132,6 +144,13 @@ def test_a_binary_mask_of_0_and_255_is_not_taken_for_foreground_and_ignore(own_r
         '255',
         '0/255 mask needs 255 → 1',
     )
+    # the remedy that the message gives
+    step = dict(type='LoadMask', values={0: 0, 255: 1})
+    dataset = tiny.semi_dataset(
+        own_root, labeled=dict(pipeline=[dict(type='LoadImageFromFile'), step])
+    )
+    check_labels(dataset.labeled, 2)
+    assert label_counts(dataset.labeled)[:2].tolist() == [4 * 30 * 48, 4 * 10 * 48]
 
 
 def test_labels_count_after_the_data_sets_own_mapping(own_root):
@@ -140,6 +159,20 @@ def test_labels_count_after_the_data_sets_own_mapping(own_root):
     dataset = tiny.semi_dataset(own_root, labeled=dict(reduce_zero_label=True))
     check_labels(dataset.labeled, 3)
     tiny.assert_raises(ValueError, lambda: check_labels(dataset.labeled, 2), 'the label 2')
+
+
+@pytest.mark.parametrize('step', ['LoadMask', 'OwnLoader'])
+def test_any_kind_of_mmcvs_loading_step_counts(own_root, step):
+    tiny.set_label(own_root, 3)
+    if step == 'OwnLoader' and 'OwnLoader' not in TRANSFORMS:
+
+        @TRANSFORMS.register_module()
+        class OwnLoader(LoadAnnotations):
+            pass
+
+    pipeline = [dict(type='LoadImageFromFile'), dict(type=step)]
+    dataset = tiny.semi_dataset(own_root, labeled=dict(pipeline=pipeline))
+    tiny.assert_raises(ValueError, lambda: check_labels(dataset.labeled, 3), 'the label 3')
 
 
 def test_a_labeled_pipeline_without_masks_is_named(own_root):

@@ -258,8 +258,8 @@ def test_warnings(folders):
         '1_labeled: no image has road',
         '1_labeled: 1 images, 9 were asked for, as groups stay whole',
         '1_unlabeled is empty',
-        'the images end in .PNG, .jpg; lists name no suffix and a data set adds one, its '
-        'img_suffix: convert the images, or use one data set a suffix',
+        'the images end in .PNG, .jpg; lists name no suffix, and FolderDataset and UnlabeledDataset '
+        'look it up, but other data sets add one, their img_suffix',
     ]
 
 

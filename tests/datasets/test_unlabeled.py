@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tiny
 
 from mmseg_u2pl.datasets import AddValidityMap, UnlabeledDataset
 
@@ -48,6 +49,92 @@ def test_a_list_names_images_with_or_without_suffix(folder, tmp_path):
     listed.write_text('x/g.with.dots\n\n  b \nx/y/d.tif\na.JPG\n')
     names = found(folder, ann_file=str(listed), img_suffix='.png')
     assert names == ['x/g.with.dots.png', 'b.png', 'x/y/d.tif', 'a.JPG']  # the list's order
+
+
+def test_a_list_finds_any_suffix_in_the_folder(folder, tmp_path):
+    listed = tmp_path / 'list.txt'
+    listed.write_text('\ufeffe\nx/y/d\na\n\nx/g.with.dots\n', encoding='utf-8')
+    expected = ['e.bmp', 'x/y/d.tif', 'a.JPG', 'x/g.with.dots.png']
+    assert found(folder, ann_file=str(listed)) == expected
+
+
+def test_a_given_suffix_saves_the_walk(folder, tmp_path, monkeypatch):
+    listed = tmp_path / 'list.txt'
+    listed.write_text('x/f\nb')
+    monkeypatch.setattr('os.walk', None)  # calling it fails
+    names = found(folder, ann_file=str(listed), img_suffix='_left.png')
+    assert names == ['x/f_left.png', 'b_left.png']
+
+
+@pytest.mark.parametrize('img_suffix', [None, '.png'])
+@pytest.mark.parametrize(
+    ('line', 'part'),
+    [
+        ('../b', "'../b' leaves the image folder"),
+        ('/b.png', "'/b.png' leaves the image folder"),
+        ('b.png', "'b.png' is the image of line 1 again"),
+    ],
+)
+def test_a_bad_line_is_named(folder, tmp_path, img_suffix, line, part):
+    listed = tmp_path / 'list.txt'
+    listed.write_text(f'b\n{line}\n')
+    tiny.assert_raises(
+        ValueError,
+        lambda: found(folder, ann_file=str(listed), img_suffix=img_suffix),
+        listed,
+        'line 2',
+        part,
+    )
+
+
+def test_a_line_without_image_is_named(folder, tmp_path):
+    listed = tmp_path / 'list.txt'
+    listed.write_text('b\nx/nowhere\nb.jpg\n')
+    tiny.assert_raises(
+        FileNotFoundError,
+        lambda: found(folder, ann_file=str(listed)),
+        listed,
+        "line 2: no image 'x/nowhere'",
+        '(2 lines are wrong)',
+    )
+
+
+# ------------------------------------------------------------------------------- without
+def test_every_image_without_a_mask(folder, tmp_path):
+    for name in ('a.png', 'x/c.PNG', 'x/g.with.dots.tif', 'of_another_split.png'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('never opened')
+    expected = ['b.png', 'e.bmp', 'x/f.WebP', 'x/y/d.tif']
+    assert found(folder, without=str(tmp_path)) == expected
+
+
+@pytest.mark.parametrize('img_suffix', [None, '.png'])
+def test_a_list_of_images_to_leave_out(folder, img_suffix):
+    (folder / 'without.txt').write_text('b\nx/c.jpeg\n')
+    (folder / 'all.txt').write_text('x/y/d.tif\nx/c.jpeg\nb\na.JPG\n')
+    settings = dict(without='without.txt', img_suffix=img_suffix)
+    assert found(folder, ann_file='all.txt', **settings) == ['x/y/d.tif', 'a.JPG']
+    assert 'x/c.jpeg' not in found(folder, **settings)
+    (folder / 'without.txt').write_text('b\nx/nowhere\n')
+    tiny.assert_raises(
+        FileNotFoundError,
+        lambda: found(folder, **settings),
+        folder / 'without.txt',
+        'line 2: no image',
+        'x/nowhere',
+    )
+    for name in ('without.txt', 'all.txt'):
+        (folder / name).unlink()
+
+
+def test_leaving_out_all_images_or_none_is_told(folder, tmp_path):
+    tiny.assert_raises(ValueError, lambda: found(folder, without=str(folder)), 'all 7')
+    (tmp_path / 'a_mask.png').touch()
+    with pytest.warns(UserWarning, match="leaves out no image.*'a'.*'a_mask'"):
+        assert len(found(folder, without=str(tmp_path))) == 7
+    tiny.assert_raises(
+        FileNotFoundError, lambda: found(folder, without='nowhere'), folder / 'nowhere'
+    )
 
 
 def test_a_list_is_found_below_the_data_root(folder):

@@ -91,14 +91,15 @@ def test_the_alignment_stays_equal(tmp_path):
 
 
 def track_apart(rank):
-    """The mean of both processes' pixels, of which rank 1 has three times as many."""
+    """Shares of the pixels of both processes, of which rank 1 has three times as many."""
     model = tiny.u2pl(type='U2PLBalanced')
-    prob = torch.tensor([[0.8, 0.1, 0.1], [0.4, 0.1, 0.5]])[rank]
-    valid = torch.zeros(1, 4, 4, dtype=torch.bool)
-    valid[:, : 1 + 2 * rank] = True
-    model._track(prob.view(1, 3, 1, 1).expand(1, 3, 4, 4), valid)
-    torch.testing.assert_close(model.mean_prob, torch.tensor([0.5, 0.1, 0.4]))
+    model.set_class_share(torch.tensor([0.5, 0.25, 0.25]))
+    label = torch.full((1, 4, 4), 255)
+    label[:, : 1 + 2 * rank] = rank  # 4 pixels of class 0, 12 of class 1
+    model._track(label)
+    expected = 0.98 * torch.tensor([0.5, 0.25, 0.25]) + 0.02 * torch.tensor([0.25, 0.75, 0.0])
+    torch.testing.assert_close(model.predicted_share, expected)
 
 
-def test_the_mean_probability_is_that_of_all_pixels(tmp_path):
+def test_the_shares_are_those_of_all_pixels(tmp_path):
     spawn(track_apart, tmp_path)

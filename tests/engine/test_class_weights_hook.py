@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import cross
 import cv2
 import numpy as np
 import pytest
@@ -28,10 +29,10 @@ def test_weights_by_hand(power, counts, expected):
     np.testing.assert_allclose(class_weights(np.array(counts), power), expected, atol=1e-4)
 
 
-def weighed(root, dataset=None, power=0.5, **config):
+def weighed(root, dataset=None, power=0.5, model=None, **config):
     """The model after the hook has seen the labeled masks."""
     torch.manual_seed(0)
-    model = MODELS.build(tiny.u2pl_config(**config))
+    model = model or MODELS.build(tiny.u2pl_config(**config))
     loader = SimpleNamespace(dataset=dataset or tiny.semi_dataset(root))
     messages: list[str] = []
     logger = SimpleNamespace(info=messages.append)
@@ -55,6 +56,14 @@ def test_every_head_gets_the_weights_of_the_labeled_pixels(data_root):
         weights = np.array(head.loss_decode.class_weight)
         np.testing.assert_allclose(weights / weights[0], expected / expected[0])
     assert 'green' in messages[0]
+
+
+def test_both_networks_of_cross_supervision_get_them(data_root):
+    model, _ = weighed(data_root, model=cross.build(aux=True))
+    first = model.decode_head.loss_decode.class_weight
+    assert first[0] != first[1]
+    for head in (model.network2.decode_head, model.network2.auxiliary_head):
+        assert head.loss_decode.class_weight == first
 
 
 def test_the_twins_data_set_serves_as_well(data_root):

@@ -3,6 +3,7 @@
 import warnings
 from types import SimpleNamespace
 
+import cross
 import pytest
 import tiny
 from mmengine.dataset import DefaultSampler, pseudo_collate
@@ -44,6 +45,18 @@ def test_several_labeled_data_sets_as_one_are_checked_like_one(own_root):
 
 
 # ------------------------------------------------------------------- data, model, sampler
+def test_unlabeled_images_that_make_no_pairs_are_named(own_root):
+    wrong = runner(own_root, batch_size=4, ratio=(1, 3))  # 1 labeled, 3 unlabeled
+    wrong.model = cross.build()
+    tiny.assert_raises(
+        ValueError,
+        lambda: check_training(wrong),
+        'CrossPseudo takes unlabeled images in groups of 2',
+        'a batch has 3',
+        'sampler.ratio=(1, 3)',
+    )
+
+
 def test_a_wrong_number_of_classes_is_named(own_root):
     tiny.assert_raises(
         ValueError,

@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 import reference
+import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mmseg_u2pl.functional import (
+    class_percentile_thresholds,
     consistency_loss,
     entropy_map,
     percentile_threshold,
@@ -105,8 +107,33 @@ def test_percentile_of_nothing_is_infinite(values):
     assert percentile_threshold(values, 50, torch.zeros_like(values, dtype=torch.bool)) == math.inf
 
 
+def test_percentiles_of_classes_by_hand():
+    values = torch.tensor([0.0, 1.0, 2.0, 10.0, 20.0, 7.0])
+    label = torch.tensor([0, 0, 0, 3, 3, 255])
+    thresholds = class_percentile_thresholds(values, label, 75, num_classes=4)
+    assert thresholds.tolist() == [1.5, math.inf, math.inf, 17.5]
+
+
+@given(seed=SEEDS, classes=st.integers(1, 5), size=st.integers(0, 60), percent=st.floats(0, 100))
+def test_percentiles_of_classes_are_numpys(seed, classes, size, percent):
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.rand(size, generator=generator).mul(8).round().div(8)  # with ties
+    label = torch.randint(0, classes + 1, (size,), generator=generator)
+    label[label == classes] = 255
+    thresholds = class_percentile_thresholds(values, label, percent, classes)
+    for c, threshold in enumerate(thresholds.tolist()):
+        own = values[label == c].numpy()
+        expected = np.percentile(own, percent) if own.size else math.inf
+        assert threshold == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize('percent', [-1, 100.5])
 def test_percentile_outside_its_range(percent):
+    tiny.assert_raises(
+        ValueError,
+        lambda: class_percentile_thresholds(torch.ones(2), torch.zeros(2).long(), percent, 2),
+        str(percent),
+    )
     with pytest.raises(ValueError, match=str(percent)):
         percentile_threshold(torch.ones(3), percent)
 

@@ -1,18 +1,17 @@
-"""What the recipe changes in U²PL: labels aligned, weighed, and seen through a strong view."""
+"""What the recipe changes in U²PL: labels aligned, believed class by class, under strong views."""
 
 import pytest
 import tiny
 import torch
-import torch.nn.functional as F
 
-from mmseg_u2pl.functional import align_classes, consistency_loss
+from mmseg_u2pl.functional import align_classes
 
 
 def balanced(**config):
     """A tiny model of two unlabeled images a step, its classes' shares known."""
     config = {'type': 'U2PLBalanced', 'contrastive': None, 'teacher_passes': 1, **config}
     model = tiny.u2pl(**config)
-    model.set_class_balance(torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.5, 1.0, 2.0]))
+    model.set_class_share(torch.tensor([0.7, 0.2, 0.1]))
     return model
 
 
@@ -43,22 +42,38 @@ def test_alignment_keeps_at_least_float32(dtype):
     assert aligned.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
 
 
-def test_the_mean_starts_at_the_first_and_follows_slowly():
+def test_a_class_never_predicted_gains_no_more_than_tenfold():
+    share = torch.tensor([0.5, 0.3, 0.2])
+    predicted = torch.tensor([0.7, 0.3, 0.0])
+    shift = align_classes(torch.zeros(1, 3), share, predicted)[0]
+    torch.testing.assert_close(shift.exp(), torch.tensor([0.5 / 0.7, 1.0, 10.0]))
+
+
+def test_shares_of_the_arg_max_start_at_the_labeled_ones_and_follow_slowly():
     model = balanced()
+    torch.testing.assert_close(model.predicted_share, torch.tensor([0.7, 0.2, 0.1]))
     pads = torch.zeros(1, 4, 4, dtype=torch.long)
     pads[:, :, 2:] = 255  # the right half does not count
-    first, second = torch.tensor([0.6, 0.3, 0.1]), torch.tensor([0.2, 0.2, 0.6])
-    for prob, expected in ((first, first), (second, 0.98 * first + 0.02 * second)):
-        low = prob.log().view(1, 3, 1, 1).repeat(1, 1, 4, 4)
-        low[..., 2:] = torch.tensor([9.0, 0, 0]).view(1, 3, 1, 1)
-        model._pseudo_label(low, pads)
-        torch.testing.assert_close(model.mean_prob, expected)
+    low = torch.zeros(1, 3, 4, 4)
+    low[:, 1] = 1  # class 1 in the upper half, 2 in the lower
+    low[:, 2, 2:] = 2
+    low[:, 0, :, 2:] = 9
+    model._pseudo_label(low, pads)
+    expected = 0.98 * torch.tensor([0.7, 0.2, 0.1]) + 0.02 * torch.tensor([0.0, 0.5, 0.5])
+    torch.testing.assert_close(model.predicted_share, expected)
+
+
+def test_a_resumed_run_keeps_its_shares():
+    model = balanced()
+    model.predicted_share.copy_(torch.tensor([0.1, 0.2, 0.7]))
+    model.set_class_share(torch.tensor([0.7, 0.2, 0.1]))
+    torch.testing.assert_close(model.predicted_share, torch.tensor([0.1, 0.2, 0.7]))
 
 
 def test_pseudo_labels_follow_the_labeled_shares():
     model = balanced()
-    model.mean_prob.copy_(torch.tensor([0.9, 0.05, 0.05]))
-    # .5 · .7/.9 = .39 for class 0, .4 · .2/.05 = 1.6 for class 1
+    model.predicted_share.copy_(torch.tensor([0.9, 0.05, 0.05]))
+    # .5 · .7/.9 = .39 for class 0, .4 · .2/.05 = 1.6 for class 1, .1 · .1/.05 = .2 for class 2
     low = torch.tensor([0.5, 0.4, 0.1]).log().view(1, 3, 1, 1).expand(1, 3, 8, 8)
     pads = torch.zeros(1, 32, 32, dtype=torch.long)
     pads[:, 0] = 255
@@ -70,9 +85,9 @@ def test_pseudo_labels_follow_the_labeled_shares():
 def test_looking_at_pseudo_labels_changes_nothing():
     model = balanced().eval()
     images, pads = torch.randn(2, 3, *tiny.CROP), torch.zeros(2, *tiny.CROP, dtype=torch.long)
-    before = model.mean_prob.clone()
+    before = model.predicted_share.clone()
     model.pseudo_labels(images, pads)
-    assert torch.equal(model.mean_prob, before)
+    assert torch.equal(model.predicted_share, before)
 
 
 def test_state_is_saved():
@@ -80,40 +95,35 @@ def test_state_is_saved():
     inputs, samples = tiny.batch()
     model.loss(inputs, samples)
     other.load_state_dict(model.state_dict())
-    for name in ('class_weight', 'class_share', 'mean_prob'):
+    for name in ('class_share', 'predicted_share'):
         assert torch.equal(getattr(model, name), getattr(other, name))
-    assert model.mean_prob.sum() == pytest.approx(1, abs=1e-5)
+    assert model.predicted_share.sum() == pytest.approx(1, abs=1e-5)
 
 
-# ----------------------------------------------------------------------------- weights
-def test_weighted_consistency_is_pytorchs_weighted_mean():
-    logits, target = torch.randn(2, 3, 6, 6), torch.randint(0, 3, (2, 6, 6))
-    target[:, :2] = 255
-    weight = torch.tensor([0.5, 1.0, 2.0])
-    loss, scale = consistency_loss(logits, target, class_weight=weight)
-    assert scale == pytest.approx(1.5)
-    expected = 1.5 * F.cross_entropy(logits, target, weight, ignore_index=255)
-    torch.testing.assert_close(loss, expected)
+# ----------------------------------------------------------------------------- reliability
+def test_the_same_percent_of_each_class_is_unreliable():
+    model = balanced(unreliable_percent=50)
+    pseudo = torch.tensor([[[0, 0, 0, 0], [1, 1, 1, 255]]])
+    entropy = torch.tensor([[[0.1, 0.2, 0.3, 0.4], [0.9, 0.8, 0.7, 0.0]]])
+    # medians: class 0 .25, class 1 .8, class 2 has none
+    unreliable, threshold = model.unreliable(pseudo, entropy)
+    assert unreliable.tolist() == [[[False, False, True, True], [True, True, False, False]]]
+    assert threshold == pytest.approx((0.25 + 0.8) / 2)
 
 
-def test_weights_of_one_change_nothing():
-    logits, target = torch.randn(2, 3, 6, 6), torch.randint(0, 3, (2, 6, 6))
-    for reverse in (0.0, 0.1):
-        torch.testing.assert_close(
-            consistency_loss(logits, target, 255, reverse, torch.ones(3)),
-            consistency_loss(logits, target, 255, reverse),
-        )
+def test_the_percent_does_not_fall():
+    model = balanced(unreliable_percent=50)
+    pseudo, entropy = torch.zeros(1, 1, 4, dtype=torch.long), torch.tensor([[[0.1, 0.2, 0.3, 0.4]]])
+    for iteration in (0, 99):
+        model.set_progress(iteration, 100)
+        assert model.unreliable(pseudo, entropy)[0].sum() == 2
 
 
-@pytest.mark.parametrize('weight', [torch.tensor([0.0, 1.0, 1.0]), torch.ones(3)])
-def test_nothing_that_counts_is_exactly_zero(weight):
-    logits = torch.randn(2, 3, 6, 6, requires_grad=True)
-    target = torch.full((2, 6, 6), 255 if weight[0] else 0)
-    loss, _ = consistency_loss(logits, target, class_weight=weight)
-    assert loss == 0
-    loss.backward()
-    assert logits.grad is not None
-    assert not logits.grad.any()
+def test_nothing_but_pads_has_no_unreliable_pixel():
+    pseudo = torch.full((1, 2, 2), 255)
+    unreliable, threshold = balanced().unreliable(pseudo, torch.rand(1, 2, 2))
+    assert not unreliable.any()
+    assert threshold == 0
 
 
 # ----------------------------------------------------------------------------- the step

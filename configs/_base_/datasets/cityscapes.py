@@ -1,6 +1,7 @@
 # Cityscapes, 2048x1024 street scenes, 19 classes; 2975 train and 500 val images.
-# Elsewhere than data/cityscapes? Set CITYSCAPES_ROOT, or link it there. Lists: configs/u2pl/README.md
-# Masks are *_gtFine_labelTrainIds.png (mmseg's tools/dataset_converters/cityscapes.py makes them).
+# tools/dataset_converters/cityscapes.py makes the masks, *_gtFine_labelTrainIds.png, and
+# import_splits.py beside it the lists.
+# Elsewhere than data/cityscapes? Set CITYSCAPES_ROOT, or link it there.
 data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}'
 dataset_type = 'CityscapesDataset'
 crop_size = (769, 769)

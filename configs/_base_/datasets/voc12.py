@@ -1,5 +1,6 @@
 # PASCAL VOC 2012, 21 classes; 1464 train and 1449 val images with masks, 10 582 train_aug images.
-# Elsewhere than data/VOCdevkit/VOC2012? Set VOC_ROOT, or link it there. Lists: configs/u2pl/README.md
+# tools/dataset_converters/voc12.py makes it ready, import_splits.py beside it the lists.
+# Elsewhere than data/VOCdevkit/VOC2012? Set VOC_ROOT, or link it there.
 # Masks of the classic splits are SegmentationClass; of the blender splits SegmentationClassAug.
 data_root = '{{$VOC_ROOT:data/VOCdevkit/VOC2012}}'
 dataset_type = 'PascalVOCDataset'

@@ -22,5 +22,6 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2280, max_keep_ckpts=1),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    protocol=dict(type='ProtocolHook'),
     visualization=dict(type='SegVisualizationHook'),
 )

@@ -25,7 +25,7 @@ class ClassWeightsHook(Hook):
     The masks of the labeled training images are counted once, before training; any mmseg
     segmentor and data set will do. With mmseg's weighted mean the classes' shares of the loss
     then go like share^(1 − power): 0 changes nothing, 1 makes all classes equal. A method that has
-    ``set_class_balance(share, weight)``, like ``U2PLBalanced``, is told both, (C,) each.
+    ``set_class_share(share)``, like ``U2PLBalanced``, is told the shares (C,).
 
     Args:
         power: In [0, 1].
@@ -46,8 +46,8 @@ class ClassWeightsHook(Hook):
         dataset = getattr(dataset, 'labeled', dataset)
         counts = label_counts(dataset)[: model.num_classes]
         share, weights = counts / counts.sum(), class_weights(counts, self.power)
-        if hasattr(model, 'set_class_balance'):
-            model.set_class_balance(torch.from_numpy(share), torch.from_numpy(weights))
+        if hasattr(model, 'set_class_share'):
+            model.set_class_share(torch.from_numpy(share))
         for loss in _losses(model):
             loss.class_weight = weights.tolist()
             # mmseg divides by the labeled pixels' weights already; its branch for
@@ -76,7 +76,12 @@ def class_weights(counts: np.ndarray, power: float) -> np.ndarray:
 
 def _losses(model: Any) -> list[CrossEntropyLoss]:
     """The softmax losses of the heads."""
-    heads = [getattr(model, name) for name in HEADS if getattr(model, name, None) is not None]
+    heads = [
+        head
+        for network in getattr(model, 'networks', (model,))
+        for name in HEADS
+        if (head := getattr(network, name, None)) is not None
+    ]
     losses = [
         module
         for head in heads

@@ -44,6 +44,8 @@ class SemiSegmentor(EncoderDecoder):
 
     predictors: tuple[str, ...] = ('student',)
     """Names of the networks that can predict, the default first."""
+    unlabeled_group: int = 1
+    """Unlabeled images that a step takes together: a batch holds a multiple of it."""
 
     def __init__(
         self,
@@ -80,19 +82,27 @@ class SemiSegmentor(EncoderDecoder):
     @property
     def progress(self) -> float:
         """t/T in [0, 1], counted from the end of the warm-up; negative during it."""
+        iteration, max_iters = self._known_progress()
+        return (iteration - self.warmup_iters) / max(1, max_iters - self.warmup_iters)
+
+    @property
+    def iteration(self) -> int:
+        """Iterations done."""
+        return self._known_progress()[0]
+
+    @property
+    def in_warmup(self) -> bool:
+        """Whether this iteration sees labeled images alone."""
+        return self.progress < 0
+
+    def _known_progress(self) -> tuple[int, int]:
         if self._progress is None:
             raise RuntimeError(
                 f'{type(self).__name__} does not know where training stands: add '
                 "dict(type='SemiProgressHook') to custom_hooks "
                 '(configs/_base_/methods has the hooks of every method)'
             )
-        iteration, max_iters = self._progress
-        return (iteration - self.warmup_iters) / max(1, max_iters - self.warmup_iters)
-
-    @property
-    def in_warmup(self) -> bool:
-        """Whether this iteration sees labeled images alone."""
-        return self.progress < 0
+        return self._progress
 
     # ---------------------------------------------------------------- networks
     def network(self, name: str) -> Network:
@@ -155,10 +165,19 @@ class SemiSegmentor(EncoderDecoder):
 
     def strong_view(self, images: Tensor) -> Tensor:
         """A photometric view of normalised images (B, 3, H, W), every pixel in its place."""
-        preprocessor = self.data_preprocessor
-        mean, std = getattr(preprocessor, 'mean', 0.0), getattr(preprocessor, 'std', 1.0)
-        view = (photometric_view((images * std + mean) / 255) * 255 - mean) / std
+        mean, std = self._normalization()
+        view = (photometric_view(self.unit_range(images)) * 255 - mean) / std
         return torch.empty_like(images).copy_(view)  # in the memory format of the images
+
+    def unit_range(self, images: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) with values in [0, 1] again."""
+        mean, std = self._normalization()
+        return (images * std + mean) / 255
+
+    def _normalization(self) -> tuple[Tensor | float, Tensor | float]:
+        """Mean and standard deviation that the data preprocessor normalises with."""
+        preprocessor = self.data_preprocessor
+        return getattr(preprocessor, 'mean', 0.0), getattr(preprocessor, 'std', 1.0)
 
     def supervised_losses(
         self, features: list[Tensor], logits: Tensor, data_samples: list

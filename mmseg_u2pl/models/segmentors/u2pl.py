@@ -56,7 +56,6 @@ class U2PL(SemiSegmentor):
     """
 
     predictors = ('teacher', 'student')
-    class_weight: Tensor | None  # (C,) of the pseudo-labels in L_u; None: all alike, the paper's
 
     def __init__(
         self,
@@ -91,7 +90,6 @@ class U2PL(SemiSegmentor):
         self.teacher_passes = teacher_passes
         self.reverse_weight = reverse_weight
         self.class_counts: dict[str, Tensor] = {}
-        self.register_buffer('class_weight', None)
         self.contrastive = None
         if contrastive is not None:
             channels = self._init_representation(representation_head or {})
@@ -152,7 +150,7 @@ class U2PL(SemiSegmentor):
 
         student_u = self.upsample(logits[num_l:], images_u.shape[2:])
         losses['unsup.loss_ce'], unsup_weight = consistency_loss(
-            student_u, reliable_label, IGNORE, self.reverse_weight, self.class_weight
+            student_u, reliable_label, IGNORE, self.reverse_weight
         )
         losses['semi/threshold'] = threshold
         valid = (pseudo != IGNORE).sum().clamp(min=1)

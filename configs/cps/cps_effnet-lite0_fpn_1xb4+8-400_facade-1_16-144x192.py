@@ -1,0 +1,14 @@
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/facade.py',
+    '../_base_/models/fpn_efficientnet-lite0.py',
+    '../_base_/schedules/adamw_poly_400.py',
+    '../_base_/methods/cps.py',
+]
+model = dict(
+    type='CrossPseudo',
+    data_preprocessor=dict(size=_base_.crop_size),
+    decode_head=dict(num_classes=8),
+)
+train_dataloader = dict(batch_size=12, sampler=dict(ratio=(1, 2)))  # 4 labeled + 4 pairs
+default_hooks = dict(checkpoint=dict(save_best='mean/mIoU'))

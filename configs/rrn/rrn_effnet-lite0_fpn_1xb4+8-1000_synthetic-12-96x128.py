@@ -1,0 +1,20 @@
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/synthetic.py',
+    '../_base_/models/fpn_efficientnet-lite0.py',
+    '../_base_/schedules/adamw_poly_1000.py',
+    '../_base_/methods/rrn.py',
+]
+model = dict(
+    type='RRN',
+    discriminator=dict(grid=3),
+    selftrain_warmup_iters=38,  # one epoch of the unlabeled images
+    data_preprocessor=dict(size=_base_.crop_size),
+    decode_head=dict(num_classes=8),
+)
+optim_wrapper = dict(
+    constructor='AdversarialOptimWrapperConstructor',
+    discriminator_optimizer=dict(type='Adam', lr=1e-4, betas=(0.9, 0.99)),
+)
+train_dataloader = dict(batch_size=12, sampler=dict(ratio=(1, 2)))  # 4 labeled + 4 pairs
+default_hooks = dict(checkpoint=dict(save_best='mean/mIoU'))

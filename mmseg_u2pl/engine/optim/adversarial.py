@@ -1,0 +1,168 @@
+"""One optimizer for the segmentation networks, one for the discriminators, one backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mmengine.model import is_model_wrapper
+from mmengine.optim import AmpOptimWrapper, DefaultOptimWrapperConstructor, OptimWrapper
+from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
+from torch import nn
+from torch.optim import Optimizer
+
+PART = 'discriminators'
+"""The model's child with an optimizer of its own."""
+
+
+class JointOptimizer:
+    """Several optimizers in the place of one.
+
+    An optimizer wrapper, a gradient scaler and a checkpoint know one optimizer; this steps all, so
+    that there is one scale, and an overflow anywhere skips the step everywhere.
+
+    Args:
+        parts: The optimizers by name, of disjoint parameters.
+    """
+
+    def __init__(self, parts: Mapping[str, Optimizer]) -> None:
+        self.parts = dict(parts)
+        self.defaults = next(iter(self.parts.values())).defaults
+
+    @property
+    def param_groups(self) -> list[dict]:
+        """All groups, those of the first part first."""
+        return [group for part in self.parts.values() for group in part.param_groups]
+
+    def step(self) -> None:
+        """Step all."""
+        for part in self.parts.values():
+            part.step()
+
+    def zero_grad(self, **settings: Any) -> None:
+        """Clear the gradients of all."""
+        for part in self.parts.values():
+            part.zero_grad(**settings)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of each part under its name."""
+        return {name: part.state_dict() for name, part in self.parts.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Put the state of each part back.
+
+        Raises:
+            ValueError: The state is of other parts.
+        """
+        if set(state_dict) != set(self.parts):
+            raise ValueError(
+                f'the checkpoint has the state of an optimizer with {sorted(state_dict)}, not of '
+                f'{sorted(self.parts)}: it was trained by another method. To start from its '
+                'weights alone, use load_from without resume'
+            )
+        for name, part in self.parts.items():
+            part.load_state_dict(state_dict[name])
+
+
+class _Joint:
+    """What an optimizer wrapper of a :class:`JointOptimizer` does differently.
+
+    Schedulers see the first part alone: they act on the segmentation networks, while the rate of
+    the discriminators stays as it is.
+    """
+
+    optimizer: JointOptimizer
+    base_param_settings: dict | None
+    clip_func: Callable
+    clip_grad_kwargs: dict
+
+    @property
+    def param_groups(self) -> list[dict]:
+        """The groups that a scheduler changes."""
+        first = next(iter(self.optimizer.parts.values())).param_groups
+        return first if self.base_param_settings is None else [*first, self.base_param_settings]
+
+    def get_lr(self) -> dict[str, list[float]]:
+        """As ever those of the first part, for the log; the others' under their names."""
+        rates = super().get_lr()  # type: ignore[misc]
+        for name, part in list(self.optimizer.parts.items())[1:]:
+            rates[f'{name}.lr'] = [group['lr'] for group in part.param_groups]
+        return rates
+
+    def _clip_grad(self) -> None:
+        """Clip each part by itself: a discriminator's gradient shrinks no segmentor's."""
+        for part in self.optimizer.parts.values():
+            parameters = [p for group in part.param_groups for p in group['params']]
+            self.clip_func([p for p in parameters if p.grad is not None], **self.clip_grad_kwargs)
+
+
+class JointOptimWrapper(_Joint, OptimWrapper):
+    """``OptimWrapper`` of several optimizers."""
+
+
+class AmpJointOptimWrapper(_Joint, AmpOptimWrapper):
+    """``AmpOptimWrapper`` of several optimizers, with one scaler."""
+
+
+WRAPPERS = {'OptimWrapper': JointOptimWrapper, 'AmpOptimWrapper': AmpJointOptimWrapper}
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class AdversarialOptimWrapperConstructor:
+    """Give ``model.discriminators`` an optimizer of its own, everything else the usual one.
+
+    Networks of one kind share an optimizer: SGD and Adam treat each parameter by itself, so two
+    would make the same steps. Everything that a config says of ``optimizer``, ``paramwise_cfg`` and
+    ``param_scheduler`` is about the segmentation networks; the discriminators' rate is constant::
+
+        optim_wrapper = dict(
+            constructor='AdversarialOptimWrapperConstructor',
+            discriminator_optimizer=dict(type='Adam', lr=1e-4, betas=(0.9, 0.99)),  # the default
+        )
+
+    ``type='AmpOptimWrapper'`` (``tools/train.py --amp``) and ``accumulative_counts`` work as ever;
+    ``clip_grad`` clips the two parts apart.
+
+    Args:
+        optim_wrapper_cfg: ``type``, ``optimizer``, ``discriminator_optimizer`` and the wrapper's
+            own settings.
+        paramwise_cfg: As in mmengine's ``DefaultOptimWrapperConstructor``.
+
+    Raises:
+        ValueError: Another type of wrapper; a model without discriminators.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        self.settings = dict(optim_wrapper_cfg)
+        kind = self.settings.pop('type', 'OptimWrapper')
+        if kind not in WRAPPERS:
+            raise ValueError(
+                f'optim_wrapper.type={kind!r} has no version for several optimizers: use '
+                f'{" or ".join(WRAPPERS)}'
+            )
+        self.wrapper = WRAPPERS[kind]
+        self.discriminator_optimizer = self.settings.pop(
+            'discriminator_optimizer', dict(type='Adam', lr=1e-4, betas=(0.9, 0.99))
+        )
+        self.usual = DefaultOptimWrapperConstructor(
+            dict(type='OptimWrapper', optimizer=self.settings.pop('optimizer')), paramwise_cfg
+        )
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """The wrapper of both optimizers."""
+        unwrapped: Any = model.module if is_model_wrapper(model) else model
+        parts = dict(unwrapped.named_children())
+        if PART not in parts:
+            raise ValueError(
+                f'{type(unwrapped).__name__} has no {PART}: take '
+                "constructor='AdversarialOptimWrapperConstructor' out of optim_wrapper"
+            )
+        own = parts.pop(PART)
+        networks = nn.Module()  # the same names as in the model, for paramwise_cfg
+        for name, part in parts.items():
+            networks.add_module(name, part)
+        optimizer = OPTIMIZERS.build(
+            dict(self.discriminator_optimizer, params=list(own.parameters()))
+        )
+        joint = JointOptimizer({'segmentors': self.usual(networks).optimizer, PART: optimizer})
+        return self.wrapper(optimizer=joint, **self.settings)

@@ -1,0 +1,5 @@
+"""Networks that judge predictions."""
+
+from .region_discriminator import RegionDiscriminator
+
+__all__ = ['RegionDiscriminator']

@@ -1,0 +1,111 @@
+"""Judge a label map region by region, as a whole, or pixel by pixel."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from mmengine.model import BaseModule
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+WIDTHS = (64, 128, 256, 512)
+"""Channels of the four convolutions; the last is the width of φ."""
+
+CELL = 10
+"""Side of a region on the map of the fourth convolution: 160 pixels of the image."""
+
+
+@MODELS.register_module()
+class RegionDiscriminator(BaseModule):
+    """How much a label map looks like a true one, in each region of a grid (RRN).
+
+    Four 4×4 convolutions of stride 2, C → 64 → 128 → 256 → 512, with LeakyReLU 0.2 and channel
+    dropout 0.5 after the first three, then a head. There is no normalization layer, so what one
+    image gets does not depend on the others.
+
+    ========  ==========================================  =======================================
+    head      layers                                      logits
+    ========  ==========================================  =======================================
+    region    10×10 convolution of stride 10              a grid: 2×2 at 321 pixels, 3×3 at 512,
+                                                          5×5 at 800; a cell has 160 pixels
+    region    with ``grid=R``: average pooling to R×R,    R×R at any size
+              1×1 convolution
+    scalar    global average pooling, linear              1×1; the image is an input, too
+    pixel     4×4 convolution of stride 2, bilinear up    H×W
+    ========  ==========================================  =======================================
+
+    Args:
+        num_classes: C.
+        head: ``'region'``, ``'scalar'`` or ``'pixel'``.
+        grid: R; None: cells of 160 pixels, for crops of 160 pixels and more.
+        init_cfg: As in mmengine's ``BaseModule``.
+
+    Raises:
+        ValueError: A setting outside its range, or an input too small for the cells.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        head: Literal['region', 'scalar', 'pixel'] = 'region',
+        grid: int | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if head not in ('region', 'scalar', 'pixel'):
+            raise ValueError(f"head must be 'region', 'scalar' or 'pixel', got {head!r}")
+        if grid is not None and (head != 'region' or grid < 1):
+            raise ValueError(
+                f"grid={grid} with head={head!r}: only head='region' has a grid, of 1 or more "
+                'regions a side'
+            )
+        self.head = head
+        self.grid = grid
+        channels = (num_classes + (3 if head == 'scalar' else 0), *WIDTHS)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(before, after, 4, stride=2, padding=1) for before, after in pairwise(channels)
+        )
+        self.relu = nn.LeakyReLU(0.2)
+        if head == 'pixel':
+            self.classifier = nn.Conv2d(WIDTHS[-1], 1, 4, stride=2, padding=1)
+        elif head == 'region' and grid is None:
+            self.classifier = nn.Conv2d(WIDTHS[-1], 1, CELL, stride=CELL)
+        else:
+            self.classifier = nn.Conv2d(WIDTHS[-1], 1, 1)
+
+    def forward(self, prob: Tensor, images: Tensor, dropout: bool = True) -> tuple[Tensor, Tensor]:
+        """Judge label maps.
+
+        Args:
+            prob: Class probabilities or one-hot labels (B, C, H, W), floating.
+            images: Their images (B, 3, H, W), in [0, 1]; only ``head='scalar'`` looks at them.
+            dropout: Whether channels are dropped in training mode; never in eval mode.
+
+        Returns:
+            Logits (B, 1, R, R) of "true", and φ (B, 512), the mean of the last feature map.
+        """
+        x = torch.cat((prob, images), dim=1) if self.head == 'scalar' else prob
+        for index, conv in enumerate(self.convs):
+            x = self.relu(conv(x))
+            if index < len(self.convs) - 1:
+                x = nn.functional.dropout2d(x, 0.5, training=self.training and dropout)
+        return self._logits(x, prob.shape[2:]), x.mean((2, 3))
+
+    def _logits(self, x: Tensor, size: torch.Size) -> Tensor:
+        """Logits (B, 1, R, R) from the last feature map (B, 512, h, w) of maps of ``size``."""
+        if self.head == 'scalar':
+            return self.classifier(x.mean((2, 3), keepdim=True))
+        if self.head == 'pixel':
+            return resize(self.classifier(x), size, mode='bilinear', align_corners=False)
+        if self.grid is not None:
+            return self.classifier(nn.functional.adaptive_avg_pool2d(x, self.grid))
+        if min(x.shape[2:]) < CELL:
+            raise ValueError(
+                f'crops of {size[0]}×{size[1]} pixels are smaller than a region of '
+                f'{16 * CELL}×{16 * CELL}: set grid=3 (model.discriminator.grid of RRN) for 3×3 '
+                'regions at any size'
+            )
+        return self.classifier(x)

@@ -1,0 +1,212 @@
+"""RRN: semi-supervised semantic segmentation with region relevance (ICME 2023)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ...functional import (
+    feature_matching,
+    masked_cross_entropy,
+    region_share,
+    region_vote,
+    upcast,
+)
+from .cross_pseudo import CrossPseudo, CrossStep
+from .semi import IGNORE
+
+Judged: TypeAlias = tuple[Tensor, Tensor]
+"""Label maps (B, C, H, W) and their images (B, 3, H, W) in [0, 1]."""
+
+
+@MODELS.register_module()
+class RRN(CrossPseudo):
+    """L = L_sup + λ_cps·L_cps + Σ_k [λ_fm·L_fm,k + λ_st·(L_ls,k + L_dr,k)] (arXiv 2304.11539).
+
+    :class:`CrossPseudo` with a discriminator D_k for each network f_k. With P_k = softmax f_k(x_m)
+    and the score S_jk = σ(D_j(P_k)) of each region:
+
+    * Local selection L_ls,k: f_k learns its own labels, argmax P_k, in regions where S_kk > γ.
+    * Dynamic region loss L_dr,k: the same where the *other* discriminator accepts, S_jk > γ. Each
+      is a mean over its own pixels, so a region counts 0, 1 or 2 votes.
+    * Feature matching L_fm,k: φ_k of P_k is to look like φ_k of true labels, on the mean.
+    * L_D,k trains D_k to tell P_k from true labels, with an optimizer of its own
+      (``AdversarialOptimWrapperConstructor``).
+
+    L and L_D go through one backward. D judges with detached parameters inside L and gets a
+    detached P_k inside L_D, so no gradient reaches D from L or f from L_D.
+
+    Args:
+        discriminator: Settings of ``RegionDiscriminator``: ``head``, ``grid``.
+        threshold: γ.
+        matching_weight: λ_fm.
+        selection_weight: λ_st.
+        selftrain_warmup_iters: Iterations without L_ls and L_dr; the authors' is one epoch.
+        target: What the selected regions teach. ``'self'``: a network its own labels, as in the
+            authors' code. ``'cross'``: the other network's pseudo-label Y where D accepts the
+            network that gave it; in addition to L_cps, so ``cps_weight=0`` leaves the selected
+            pseudo-labels alone.
+        vote: ``'sum'`` of the two votes, or ``'and'``: one term over regions both accept.
+        discriminator_target: ``'gan'``: D tells predictions from true labels. ``'correctness'``:
+            it learns the share of right pixels in each region of labeled crops.
+        scoring_dropout: Whether channels are dropped in D while it scores, as in the authors'
+            code; the selection is random then.
+        **cross: As in :class:`CrossPseudo`.
+
+    Raises:
+        ValueError: A setting outside its range, named with its value.
+    """
+
+    def __init__(
+        self,
+        *,
+        discriminator: dict | None = None,
+        threshold: float = 0.6,
+        matching_weight: float = 0.1,
+        selection_weight: float = 1.0,
+        selftrain_warmup_iters: int = 0,
+        target: Literal['self', 'cross'] = 'self',
+        vote: Literal['sum', 'and'] = 'sum',
+        discriminator_target: Literal['gan', 'correctness'] = 'gan',
+        scoring_dropout: bool = False,
+        **cross: Any,
+    ) -> None:
+        super().__init__(**cross)
+        for name, value, choices in (
+            ('target', target, ('self', 'cross')),
+            ('vote', vote, ('sum', 'and')),
+            ('discriminator_target', discriminator_target, ('gan', 'correctness')),
+        ):
+            if value not in choices:
+                raise ValueError(f'{name} must be {choices[0]!r} or {choices[1]!r}, got {value!r}')
+        for name, number in (
+            ('threshold', threshold),
+            ('matching_weight', matching_weight),
+            ('selection_weight', selection_weight),
+            ('selftrain_warmup_iters', selftrain_warmup_iters),
+        ):
+            if number < 0:
+                raise ValueError(f'{name} must not be negative, got {number}')
+        self.threshold = threshold
+        self.matching_weight = matching_weight
+        self.selection_weight = selection_weight
+        self.selftrain_warmup_iters = selftrain_warmup_iters
+        self.target = target
+        self.vote = vote
+        self.discriminator_target = discriminator_target
+        self.scoring_dropout = scoring_dropout
+        settings = {'type': 'RegionDiscriminator', **(discriminator or {})}
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # a seed starts the networks as it does those of CPS
+            self.discriminators = nn.ModuleList(
+                MODELS.build({**settings, 'num_classes': self.num_classes}) for _ in self.networks
+            )
+
+    def loss(self, inputs: dict[str, Tensor], data_samples: dict[str, list]) -> dict[str, Tensor]:
+        """One step; keys with ``loss`` are summed for one backward over L + Σ_k L_D,k."""
+        losses, step = self.cross_step(inputs, data_samples)
+        if step is None:  # labeled images alone: D has nothing to judge
+            idle = torch.stack([p.sum() for p in self.discriminators.parameters()]).sum()
+            return {**losses, 'disc.loss_idle': 0.0 * idle}  # DDP hangs without a gradient
+
+        prob = [upcast(logits).softmax(1) for logits in step.logits_m]  # P_1, P_2
+        mixed = self.unit_range(step.mixed)
+        real = one_hot(step.labels, self.num_classes), self.unit_range(step.images_l)
+
+        matching, d_real = [], []
+        scores: dict[tuple[int, int], Tensor] = {}
+        for k, discriminator in enumerate(self.discriminators):
+            judged, feature = self._judge(k, prob[k], mixed)
+            with torch.no_grad():
+                scores[k, k] = judged.sigmoid()  # S_kk
+                scores[1 - k, k] = self._judge(1 - k, prob[k], mixed)[0].sigmoid()  # S_jk
+                judged_real, feature_real = self._judge(k, *real)
+                d_real.append(judged_real.sigmoid().mean())
+            matching.append(feature_matching(feature_real, feature))
+            if self.discriminator_target == 'gan':
+                loss = adversarial_loss(discriminator, (prob[k].detach(), mixed), real)
+            else:
+                logits = self.upsample(step.logits_l[k].detach(), step.labels.shape[1:])
+                loss = correctness_loss(discriminator, logits, real[1], step.labels)
+            losses[f'disc.loss_network{k + 1}'] = loss
+        losses['rrn.loss_matching'] = self.matching_weight * torch.stack(matching).sum()
+        losses.update(self._selection_losses(step, scores))
+        losses['semi/d_real'] = torch.stack(d_real).mean()
+        losses['semi/d_fake'] = torch.stack([scores[k, k].mean() for k in (0, 1)]).mean()
+        return losses
+
+    def _selection_losses(
+        self, step: CrossStep, scores: dict[tuple[int, int], Tensor]
+    ) -> dict[str, Tensor]:
+        """λ_st·(L_ls + L_dr) of both networks, from the scores S_jk (B_m, 1, R, R)."""
+        started = self.iteration >= self.selftrain_warmup_iters
+        weight = self.selection_weight if started else 0.0
+        terms, shares = [], []
+        for k in (0, 1):
+            own, crossed = (
+                region_vote(scores[judge, k], step.mixed.shape[2:], self.threshold)
+                for judge in (k, 1 - k)
+            )
+            both = own * crossed
+            if self.target == 'self':
+                student = step.logits_m[k]
+                label = student.argmax(1).masked_fill(step.pads, IGNORE)
+            else:  # network k gives the label
+                student, label = step.logits_m[1 - k], step.pseudo[k]
+            votes = (own, crossed) if self.vote == 'sum' else (both,)
+            terms.append([masked_cross_entropy(student, label, vote, IGNORE) for vote in votes])
+            shares.append(torch.stack([vote.mean() for vote in (own, crossed, both)]))
+        names = ('local', 'dynamic') if self.vote == 'sum' else ('both',)
+        losses = {
+            f'rrn.loss_{name}': weight * (one + two)
+            for name, one, two in zip(names, *terms, strict=True)
+        }
+        selected = torch.stack(shares).mean(0)  # of all pixels
+        for name, share in zip(('own', 'crossed', 'both'), selected, strict=True):
+            losses[f'semi/selected_{name}'] = share
+        return losses
+
+    def _judge(self, k: int, prob: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, 1, R, R) and φ (B, 512) of D_k, whose parameters get no gradient."""
+        discriminator = self.discriminators[k]
+        frozen = {name: value.detach() for name, value in discriminator.named_parameters()}
+        return functional_call(discriminator, frozen, (prob, images, self.scoring_dropout))
+
+
+def one_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """Labels (B, H, W) as float (B, C, H, W); 255 as the zero vector."""
+    classes = torch.arange(num_classes, device=labels.device).view(-1, 1, 1)
+    return (labels.unsqueeze(1) == classes).float()
+
+
+def adversarial_loss(discriminator: nn.Module, fake: Judged, real: Judged) -> Tensor:
+    """L_D = ½[BCE(D(fake), 0) + BCE(D(real), 1)], scalar."""
+    of_fake, of_real = (upcast(discriminator(*maps)[0]) for maps in (fake, real))
+    zero, one = torch.zeros_like(of_fake), torch.ones_like(of_real)
+    bce = F.binary_cross_entropy_with_logits
+    return (bce(of_fake, zero) + bce(of_real, one)) / 2
+
+
+def correctness_loss(
+    discriminator: nn.Module, logits: Tensor, images: Tensor, labels: Tensor
+) -> Tensor:
+    """BCE of D to the share of right pixels, mean over the regions that have labeled pixels.
+
+    Args:
+        discriminator: D.
+        logits: A network's (B, C, H, W) on labeled images, without a graph.
+        images: In [0, 1], (B, 3, H, W).
+        labels: (B, H, W); 255 is neither right nor wrong.
+    """
+    judged = upcast(discriminator(upcast(logits).softmax(1), images)[0])
+    right, labeled = logits.argmax(1) == labels, labels != IGNORE
+    share, count = region_share(right, labeled, judged.shape[2:])
+    loss = F.binary_cross_entropy_with_logits(judged, share, reduction='none')
+    counted = (count > 0).float()
+    return (loss * counted).sum() / counted.sum().clamp(min=1)

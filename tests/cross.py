@@ -1,0 +1,91 @@
+"""Builders of tiny models with two networks, and a slow reference, for the tests of CPS and RRN."""
+
+import math
+
+import numpy as np
+import runs
+import tiny
+import torch
+from mmseg.registry import MODELS
+
+
+def config(kind='CrossPseudo', num_classes=3, aux=False, dropout=0.1, **method):
+    """A tiny model; ``method`` overrides its own settings."""
+    own = dict(discriminator=dict(grid=2)) if kind == 'RRN' else {}
+    return {'type': kind, **tiny.networks(num_classes, aux, dropout), **own, **method}
+
+
+def build(kind='CrossPseudo', seed=0, progress=(0, 10), **settings):
+    """A built model in training mode, whose networks are sure of many pixels."""
+    torch.manual_seed(seed)
+    model = MODELS.build(config(kind, **settings))
+    model.set_progress(*progress)
+    for network in model.networks:
+        torch.nn.init.normal_(network.decode_head.conv_seg.weight)
+    return model.train()
+
+
+def gradients(model, losses):
+    """Gradient of the summed losses for every parameter; None where there is none."""
+    model.zero_grad()
+    tiny.total(losses).backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def without_gradient(model, losses):
+    """Trainable parameters that a backward leaves out: DDP would hang."""
+    grads = gradients(model, losses)
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    return sorted(name for name in trainable if grads[name] is None)
+
+
+def runner(root, work_dir, kind='RRN', max_iters=6, **changes):
+    """A tiny run of six labeled and unlabeled images a step; dotted ``changes`` are merged in."""
+    preprocessor = runs.settings(root, max_iters)['model']['data_preprocessor']
+    settings = {
+        'model': {'_delete_': True, **config(kind, data_preprocessor=preprocessor)},
+        'train_dataloader.batch_size': 6,
+        'train_dataloader.sampler.ratio': (1, 2),
+        'custom_hooks': [dict(type='SemiProgressHook')],
+        'default_hooks.checkpoint.save_best': 'mean/mIoU',
+    }
+    if kind == 'RRN':
+        settings['custom_hooks'] = [dict(type='SemiProgressHook'), dict(type='SelectionHook')]
+        settings['optim_wrapper.constructor'] = 'AdversarialOptimWrapperConstructor'
+    return runs.runner(root, work_dir, max_iters, **{**settings, **changes})
+
+
+# one pixel at a time, plain Python; arrays are numpy, (B, C, H, W) and (B, H, W)
+def slow_vote(scores, size, threshold):
+    """Pixel by pixel: the region a pixel lies in, by whole numbers."""
+    batch, _, rows, columns = scores.shape
+    votes = np.zeros((batch, *size))
+    for b in range(batch):
+        for y in range(size[0]):
+            for x in range(size[1]):
+                region = scores[b, 0, y * rows // size[0], x * columns // size[1]]
+                votes[b, y, x] = 1.0 if region > threshold else 0.0
+    return votes
+
+
+def slow_cross_entropy(logits, target, weight=None, ignore_index=255):
+    weight = np.ones(target.shape) if weight is None else weight
+    total, weights = 0.0, 0.0
+    for b, y, x in np.ndindex(target.shape):
+        if target[b, y, x] == ignore_index:
+            continue
+        values = [float(value) for value in logits[b, :, y, x]]
+        log_sum = max(values) + math.log(sum(math.exp(v - max(values)) for v in values))
+        total += weight[b, y, x] * (log_sum - values[target[b, y, x]])
+        weights += weight[b, y, x]
+    return total / weights if weights else 0.0
+
+
+def slow_share(hit, valid, grid):
+    batch, height, width = hit.shape
+    hits, counts = np.zeros((batch, 1, *grid)), np.zeros((batch, 1, *grid))
+    for b, y, x in np.ndindex(hit.shape):
+        region = b, 0, y * grid[0] // height, x * grid[1] // width
+        counts[region] += valid[b, y, x]
+        hits[region] += hit[b, y, x] and valid[b, y, x]
+    return hits / np.maximum(counts, 1), counts

@@ -1,0 +1,243 @@
+"""What lists are called, whether they were edited, and whether they overlap."""
+
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmseg_u2pl.datasets.provenance import (
+    Images,
+    check_disjoint,
+    check_provenance,
+    list_record,
+    protocol_of,
+    protocol_of_parts,
+    same_family,
+)
+
+
+def write(path, *lines, end='\n'):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(''.join(line + end for line in lines).encode())
+    return path
+
+
+def record(folder, lists, **head):
+    (folder / 'provenance.json').write_text(json.dumps(dict(head, lists=lists)))
+
+
+def sha256(path):
+    """As the system's own tool has it."""
+    out = subprocess.run(['sha256sum', path], capture_output=True, text=True, check=True).stdout
+    return out.split()[0]
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A list 1_16.txt of the family u2pl."""
+    path = write(tmp_path / 'published' / '1_16.txt', 'a', 'b')
+    entry = dict(images=2, sha256=sha256(path), family='u2pl', source='somewhere')
+    record(path.parent, {'1_16': entry})
+    return path
+
+
+# --------------------------------------------------------------------------------- names
+def test_a_list_without_record_is_its_name_and_hash(tmp_path):
+    path = write(tmp_path / '1_16_labeled.txt', 'a', 'b')
+    digest = sha256(path)[:8]
+    assert protocol_of(path) == (f'1_16_labeled {digest}', '', '1_16_labeled', digest)
+
+
+@pytest.mark.parametrize(
+    ('lines', 'end', 'mark'),
+    [(('a', 'b'), '\r\n', ''), (('a', 'b'), '\n', '\ufeff'), (('a ', '', ' b'), '\n', '')],
+    ids=['crlf', 'byte-order-mark', 'blanks'],
+)
+def test_the_same_lines_have_the_same_name_anywhere(tmp_path, lines, end, mark):
+    one = write(tmp_path / 'here' / 'own.txt', 'a', 'b')
+    other = write(tmp_path / 'there' / 'deep' / 'own.txt', mark + lines[0], *lines[1:], end=end)
+    assert protocol_of(one) == protocol_of(str(other))
+
+
+@given(
+    st.lists(st.text('abc', min_size=1, max_size=3), max_size=4),
+    st.lists(st.text('abc', min_size=1, max_size=3), max_size=4),
+)
+def test_other_lines_have_another_name(tmp_path_factory, one, other):
+    folder = tmp_path_factory.mktemp('lists')
+    names = [protocol_of(write(folder / 'own.txt', *lines)).name for lines in (one, other)]
+    assert (names[0] == names[1]) == (one == other)
+
+
+def test_a_published_list_is_called_by_its_family(published):
+    digest = sha256(published)[:8]
+    assert protocol_of(published) == ('u2pl 1_16', 'u2pl', '1_16', digest)
+
+
+def test_make_splits_leaves_lists_that_know_their_draw(data_root, tmp_path, monkeypatch):
+    folders = (data_root / 'images' / 'train', '--masks', data_root / 'masks' / 'train')
+    options = ('--labeled', '1/2', '--method', 'stratified', '--seed', '3', '--out', tmp_path / 's')
+    monkeypatch.setattr(sys, 'argv', ['make_splits', *map(str, (*folders, *options))])
+    tool = Path(__file__).parents[2] / 'tools' / 'make_splits.py'
+    runpy.run_path(str(tool))['main']()
+    path = tmp_path / 's' / '1_2_labeled.txt'
+    digest, family = sha256(path)[:8], 'make_splits stratified seed 3'
+    assert protocol_of(path) == (f'{family}, 1_2_labeled {digest}', family, '1_2_labeled', digest)
+    assert list_record(path)['class_share'].keys() == {'0', '1', '2'}
+    check_provenance(path.with_name('1_2_unlabeled.txt'))
+    # a foreign list in the same folder was not drawn
+    assert protocol_of(shutil.copy(path, path.with_name('mine.txt'))).family == ''
+
+
+def test_all_of_a_folder_is_its_name_count_and_stems(tmp_path):
+    def protocol(root, *names):
+        return protocol_of_parts(
+            [Images([f'{root}/train/{n}' for n in names], '', f'{root}/train')]
+        )
+
+    one = protocol(tmp_path, 'a.jpg', 'x/b.jpg')
+    assert one.name == f'all of train (2 images) {one.digest}'
+    assert (one.family, one.list_name) == ('', 'all of train')
+    assert one == protocol('/elsewhere/../data', 'x/b.png', 'a.png')
+    assert one.digest != protocol(tmp_path, 'a.jpg', 'y/b.jpg').digest
+    assert one.name != protocol(tmp_path, 'a.jpg').name
+
+
+def test_a_part_of_a_list_is_not_the_list(published):
+    whole = Images(['/r/a.jpg', '/r/b.jpg'], str(published), '/r')
+    part = protocol_of_parts([whole._replace(paths=['/r/a.jpg'])])
+    assert protocol_of_parts([whole]) == protocol_of(published)
+    assert part.name == f'part of 1_16 (1 images) {part.digest}'
+    assert part.family == ''
+
+
+def test_several_lists_are_named_together(tmp_path, published):
+    one = Images(['/r/a.jpg', '/r/b.jpg'], str(published), '/r')
+    own = write(tmp_path / 'own.txt', 'c')
+    other = Images(['/r/c.jpg'], str(own), '/r')
+    both = protocol_of_parts([one, other])
+    assert both.name == f'u2pl 1_16 + own {sha256(own)[:8]}'
+    assert (both.family, both.list_name) == ('', '1_16 + own')
+    assert both.digest != protocol_of_parts([other, one]).digest
+    assert protocol_of_parts([one, one]).family == 'u2pl'
+
+
+def test_same_family(tmp_path, published):
+    u2pl = protocol_of(published)
+    own = protocol_of(write(tmp_path / 'own.txt', 'c'))
+    assert same_family(u2pl, u2pl._replace(list_name='1_8', digest='0'))
+    assert same_family(u2pl, own)
+    assert not same_family(u2pl, u2pl._replace(family='cps', list_name='1_8'))
+    assert not same_family(u2pl, u2pl._replace(digest='0'))
+    assert not same_family(own, own._replace(digest='0'))
+
+
+# ------------------------------------------------------------------------------- edited lists
+def test_an_edited_list_is_refused(published):
+    check_provenance(published)
+    published.write_bytes(b'a\r\nb\r\n')
+    check_provenance(published)  # git on another system
+    write(published, 'a', 'c')
+    parts = (str(published), 'edited after it was made', "delete the entry '1_16'")
+    tiny.assert_raises(ValueError, lambda: check_provenance(published), *parts)
+    tiny.assert_raises(ValueError, lambda: protocol_of(published), *parts)
+
+
+def test_lists_that_the_record_does_not_know_pass(published):
+    check_provenance(write(published.with_name('own.txt'), 'x'))
+
+
+@pytest.mark.parametrize(
+    'text', ['{', '[]', '{}', '{"lists": {"1_16": 3}}', '{"options": {}, "lists": {"1_16": {"images": 2}}}']
+)  # fmt: skip
+def test_a_broken_record_is_named(published, text):
+    file = published.with_name('provenance.json')
+    file.write_text(text)
+    tiny.assert_raises(ValueError, lambda: protocol_of(published), str(file), 'restore it')
+
+
+# ------------------------------------------------------------------------------ overlap
+def images(root, names, ann_file=''):
+    return Images([f'{root}/{name}.png' for name in names], str(ann_file), str(root))
+
+
+STREAMS = ('labeled', 'unlabeled', 'val', 'test')
+NAMES = st.lists(st.sampled_from('abcdefgh'), unique=True, max_size=4)
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(STREAMS, NAMES)))
+def test_any_overlap_but_that_of_val_and_test_is_refused(names):
+    streams = {name: [images('/r', names[name])] for name in STREAMS}
+    allowed = {'val', 'test'}
+    overlaps = [
+        (one, other)
+        for one in STREAMS
+        for other in STREAMS[STREAMS.index(one) + 1 :]
+        if {one, other} != allowed and set(names[one]) & set(names[other])
+    ]
+    if not overlaps:
+        check_disjoint(streams)
+        return
+    with pytest.raises(ValueError, match='images both') as error:
+        check_disjoint(streams)
+    one, other = overlaps[0]
+    common = [name for name in names[one] if name in names[other]]
+    expected = f"images both {one} and {other}: {len(common)}, the first is '/r/{common[0]}.png' ("
+    assert str(error.value).startswith(expected)
+
+
+def test_the_lines_and_the_remedy_are_named(tmp_path):
+    labeled = write(tmp_path / 'l.txt', 'b', '', 'x/a')
+    unlabeled = write(tmp_path / 'u.txt', 'a', 'xx/a', 'x/a.jpg', 'x/aa')
+    streams = dict(
+        labeled=[Images(['/r/b.jpg', '/r/x/a.jpg'], str(labeled), '/r')],
+        unlabeled=[
+            Images([f'/r/{n}.jpg' for n in ('a', 'xx/a', 'x/a', 'x/aa')], str(unlabeled), '/r')
+        ],
+    )
+    parts = (
+        "images both labeled and unlabeled: 1, the first is '/r/x/a.jpg'",
+        f"(labeled: '{labeled}' line 3, unlabeled: '{unlabeled}' line 3)",
+        'unlabeled.without',
+        'tools/make_splits.py',
+    )
+    tiny.assert_raises(ValueError, lambda: check_disjoint(streams), *parts)
+
+
+def test_names_with_a_longer_suffix_and_folders_without_list(tmp_path):
+    file = write(tmp_path / 'l.txt', 'city/a_0', 'city/a_01')
+    path = '/r/train/city/a_01_leftImg8bit.png'
+    streams = dict(labeled=[Images([path], str(file), '/r/train')], val=[Images([path], '', '/r')])
+    parts = (f"labeled: '{file}' line 2, val: all of its folder", 'take them out of one of the two')
+    tiny.assert_raises(ValueError, lambda: check_disjoint(streams), *parts)
+
+
+def test_a_link_does_not_hide_an_overlap(tmp_path):
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'images')
+    for other in (
+        tmp_path / 'link',
+        f'{tmp_path}/images/../images',
+        os.path.relpath(tmp_path / 'images'),
+    ):
+        streams = dict(labeled=[images(tmp_path / 'images', 'ab')], val=[images(other, 'bc')])
+        tiny.assert_raises(
+            ValueError, lambda s=streams: check_disjoint(s), f'{tmp_path}/images/b.png'
+        )
+
+
+def test_all_data_sets_of_a_stream_count():
+    streams = dict(
+        labeled=[images('/r', 'a'), images('/s', 'b')], val=[images('/t', 'a'), images('/s', 'b')]
+    )
+    tiny.assert_raises(
+        ValueError, lambda: check_disjoint(streams), 'labeled and val: 1,', "'/s/b.png'"
+    )

@@ -1,0 +1,188 @@
+"""From a folder under names of its own to a trained network, by the two commands."""
+
+import runpy
+import shlex
+import shutil
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmseg.apis import MMSegInferencer
+from PIL import Image
+from test_command_lines import ROOT, call
+
+from mmseg_u2pl.engine.loops import PredictorsValLoop
+
+pytest.importorskip('efficientnet_lite_pytorch')
+COLORS = np.array([(128, 64, 128), (0, 0, 142)], dtype=np.uint8)
+OFFLINE = ['model.backbone.pretrained=False'] + [
+    f'{part}_dataloader.{key}'
+    for part in ('train', 'val', 'test')
+    for key in ('num_workers=0', 'persistent_workers=False')
+]
+KINDS = dict(
+    index=[],
+    palette=[],
+    binary=[],
+    rgb=['--colors', 'car=#00008e', 'road=#804080', 'ignore=#ffffff'],
+)
+
+
+def write_mask(path, labels, kind):
+    """A mask of classes 0 and 1, and 255 at its top where its kind knows ignored pixels."""
+    if kind == 'binary':
+        image = Image.fromarray(np.where(labels == 1, 255, 0).astype(np.uint8))
+    elif kind == 'rgb':
+        image = Image.fromarray(np.where(labels[..., None] == 255, 255, COLORS[labels % 2]))
+    else:
+        image = Image.fromarray(labels)
+    if kind == 'palette':
+        image.putpalette(COLORS.tobytes().ljust(768, b'\xff'))  # with a color for 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def write_folder(root):
+    """60 images of two suffixes in two folders, with spaces and accents; 12 masks of each kind."""
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        stem = f'día 1/street {i:02}' if i % 3 == 0 else f'drive_{i:02}'
+        pixels = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        path = root / 'images' / f'{stem}{".jpg" if i % 2 else ".PNG"}'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+        if i % 5 == 0:
+            labels = (pixels[..., 0] > 200).astype(np.uint8)
+            labels[:5] = 255
+            for kind in KINDS:
+                write_mask(root / f'masks {kind}/{stem}.png', labels, kind)
+    return root
+
+
+@pytest.fixture(scope='module')
+def mine(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp('own') / 'Annas Straßen')
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """Run the tool in this process; returns what it printed."""
+
+    def run(*arguments):
+        path = ROOT / 'tools/make_config.py'
+        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, arguments)])
+        monkeypatch.setenv('COLUMNS', '200')
+        with warnings.catch_warnings():
+            runpy.run_path(str(path), run_name='__main__')
+        return capsys.readouterr().out
+
+    return run
+
+
+def flags(mine, kind, out):
+    masks = mine / f'masks {kind}'
+    return [mine / 'images', masks, '--classes', 'road', 'car', *KINDS[kind], '--out', out]
+
+
+def runner_of(path, work_dir):
+    cfg = Config.fromfile(path)
+    options = dict(option.split('=') for option in OFFLINE)
+    cfg.merge_from_dict({key: {'0': 0}.get(value, False) for key, value in options.items()})
+    cfg.work_dir = cfg.experiment_name = cfg.visualizer.name = str(work_dir)
+    return Runner.from_cfg(cfg)
+
+
+@pytest.mark.parametrize('kind', ['index', 'palette', 'binary'])
+def test_every_kind_of_mask_trains(mine, tmp_path, tool, kind):
+    output = tool(*flags(mine, kind, tmp_path / 'out'), '--iters', 4)
+    assert ('255 → 1' in output) == (kind == 'binary')
+    runner = runner_of(tmp_path / 'out/out.py', tmp_path / 'work')
+    runner.train()
+    model = runner.model
+    assert runner.train_dataloader.dataset.lengths == (10, 48)
+    assert len(runner.val_dataloader.dataset) == 2
+    assert isinstance(runner.val_loop, PredictorsValLoop)
+    assert model.warmup_iters == 1
+    assert model.teacher.updates == 4
+    unlabeled_steps = runner.message_hub.get_scalar('train/unsup.loss_ce').data[0]
+    assert len(unlabeled_steps) == 3
+    # 55 of 256 values of red are above 200; 0/255 masks know no ignored rows
+    car = 55 / 256 * (35 / 40 if kind == 'binary' else 1)
+    assert model.class_share.tolist() == pytest.approx([1 - car, car], abs=0.02)
+    assert runner.message_hub.get_scalar('val/teacher/mIoU').current() >= 0
+    assert runner.train_dataloader.dataset.metainfo['classes'] == ('road', 'car')
+
+
+def test_colors_through_the_printed_command_and_the_twin(mine, tmp_path, tool):
+    output = tool(*flags(mine, 'rgb', tmp_path / 'two words'), '--iters', 2)
+    line = next(line for line in output.splitlines() if line.startswith('python tools/train.py'))
+    _, *command = shlex.split(line)
+    work_dir = tmp_path / 'work'
+    code, output = call(tmp_path, *command, '--work-dir', work_dir, '--cfg-options', *OFFLINE)
+    assert code == 0, output
+    assert (work_dir / 'iter_2.pth').is_file()
+    twin = runner_of(tmp_path / 'two words/two_words_supervised.py', tmp_path / 'twin')
+    twin.train()
+    assert len(twin.train_dataloader.dataset) == 10
+    assert twin.message_hub.get_scalar('val/mIoU').current() >= 0
+
+
+def test_the_checkpoint_predicts(mine, tmp_path, tool):
+    (tmp_path / 'more').mkdir()
+    for name in ('drive_01.jpg', 'día 1/street 00.PNG'):  # the second has a mask
+        shutil.copy(mine / 'images' / name, tmp_path / 'more')
+    flags_of_both = (*flags(mine, 'index', tmp_path / 'own'), '--unlabeled', tmp_path / 'more')
+    output = tool(*flags_of_both, '--iters', 2)
+    assert 'are left out: copies of images with a mask' in output
+    runner = runner_of(tmp_path / 'own/own.py', tmp_path / 'work')
+    runner.train()
+    assert runner.train_dataloader.dataset.lengths == (10, 1)
+    model = MMSegInferencer(model=None, weights=str(tmp_path / 'work/iter_2.pth'), device='cpu')
+    image = next((mine / 'images').glob('*.jpg'))
+    labels = model(str(image), return_datasamples=True).pred_sem_seg
+    assert tuple(labels.shape) == (40, 60)
+
+
+def test_again_and_otherwise(mine, tmp_path, tool):
+    out = tmp_path / 'own'
+    assert 'splits/ written' in tool(*flags(mine, 'index', out))
+    before = {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
+    assert len(before) == 3 + 4
+    assert 'splits/ unchanged' in tool(*flags(mine, 'index', out), '--force')
+    with pytest.raises(SystemExit, match='differs'):
+        tool(*flags(mine, 'index', out), '--val', 4)
+    assert before == {path: path.read_bytes() for path in before}
+    output = tool(*flags(mine, 'index', out), '--val', 4, '--force', '--method', 'supervised')
+    assert (out / 'splits/val.txt').read_text().count('\n') == 4
+    assert 'supervised.py' not in output
+
+
+@pytest.mark.parametrize(
+    ('changes', 'says'),
+    [
+        (['--classes', 'road'], '--classes road: give two or more different names'),
+        (['--classes', 'a', 'b', '--values', '0'], '--values 0: give 2 different values'),
+        (['--colors', 'road=#000000', 'car=#000001'], '--colors is for RGB and palette masks'),
+        (['--val', '12'], '--val 12 leaves none of the 12 masks'),
+        (['--unlabeled', 'nowhere'], "--unlabeled 'nowhere': no such folder or list"),
+        (['--groups', '^(drive)'], 'gets no group'),
+        (['--iters', '-1'], '--iters -1'),
+    ],
+)
+def test_a_mistake_ends_in_one_line_and_writes_nothing(mine, tmp_path, tool, changes, says):
+    out = tmp_path / 'out'
+    with pytest.raises(SystemExit, match=says) as caught:
+        tool(*flags(mine, 'index', out), *changes)
+    assert str(caught.value).startswith('error: ')
+    assert '\n' not in str(caught.value)
+    assert not out.exists()
+
+
+def test_masks_inside_the_images_folder(mine, tmp_path, tool):
+    shutil.copytree(mine / 'images', tmp_path / 'images')
+    shutil.copytree(mine / 'masks index', tmp_path / 'images/masks')
+    with pytest.raises(SystemExit, match='side by side'):
+        tool(tmp_path / 'images', tmp_path / 'images/masks', '--classes', 'a', 'b', '--out', 'x')

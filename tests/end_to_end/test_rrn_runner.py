@@ -1,0 +1,177 @@
+"""Whole runs of CPS and RRN on the tiny data: train, resume, score, predict, AMP's refusal."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cross
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.apis import inference_model, init_model
+
+
+class Collect(Hook):
+    """What each validation reported."""
+
+    def __init__(self):
+        self.metrics = {}
+
+    def after_val_epoch(self, runner, metrics=None):
+        self.metrics[runner.iter] = dict(metrics)
+
+
+class Trained(NamedTuple):
+    """An uninterrupted run of six iterations with a checkpoint at three."""
+
+    runner: Runner
+    folder: Path
+    metrics: dict[int, dict[str, float]]
+
+
+def train(root, folder, kind, **changes):
+    runner, collect = cross.runner(root, folder, kind, **changes), Collect()
+    runner.register_hook(collect)
+    runner.train()
+    return Trained(runner, folder, collect.metrics)
+
+
+# γ of 0.5: an untrained discriminator says about that much, so some regions are selected
+RRN = {'model.threshold': 0.5, 'model.selftrain_warmup_iters': 2}
+
+
+@pytest.fixture(scope='module')
+def rrn(data_root, tmp_path_factory):
+    return train(data_root, tmp_path_factory.mktemp('rrn'), 'RRN', **RRN)
+
+
+@pytest.fixture(scope='module')
+def cps(data_root, tmp_path_factory):
+    return train(data_root, tmp_path_factory.mktemp('cps'), 'CrossPseudo')
+
+
+def load(path):
+    return torch.load(path, map_location='cpu', weights_only=False)
+
+
+def differing(one, other):
+    assert set(one) == set(other)
+    return [name for name in one if not torch.equal(one[name], other[name])]
+
+
+def test_training_moves_all_four_parts(rrn):
+    half, whole = (load(rrn.folder / f'iter_{i}.pth')['state_dict'] for i in (3, 6))
+    changed = differing(half, whole)
+    for part in ('backbone', 'decode_head', 'network2.backbone', 'network2.decode_head'):
+        assert any(name.startswith(f'{part}.') for name in changed), part
+    for part in ('discriminators.0', 'discriminators.1'):
+        names = {name for name in whole if name.startswith(part)}
+        assert names <= set(changed)
+    assert all(value.isfinite().all() for value in whole.values() if value.is_floating_point())
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(rrn, data_root, tmp_path):
+    resumed = cross.runner(
+        data_root, tmp_path, load_from=str(rrn.folder / 'iter_3.pth'), resume=True, **RRN
+    )
+    torch.manual_seed(12345)  # what came before must not matter
+    np.random.seed(12345)  # noqa: NPY002 - mmseg's transforms use it
+    resumed.train()
+    assert resumed.iter == 6
+    one, other = (load(folder / 'iter_6.pth') for folder in (rrn.folder, tmp_path))
+    assert differing(one['state_dict'], other['state_dict']) == []
+    for part, moments in (
+        ('segmentors', ('momentum_buffer',)),
+        ('discriminators', ('exp_avg', 'exp_avg_sq', 'step')),
+    ):
+        states = [checkpoint['optimizer'][part] for checkpoint in (one, other)]
+        assert states[0]['param_groups'] == states[1]['param_groups']
+        assert set(states[0]['state']) == set(states[1]['state']) != set()
+        for key, state in states[0]['state'].items():
+            assert set(state) == set(moments)
+            assert all(torch.equal(state[m], states[1]['state'][key][m]) for m in moments)
+    scheduled = [checkpoint['param_schedulers'] for checkpoint in (one, other)]
+    assert scheduled[0] == scheduled[1]
+
+
+def test_without_its_weights_a_whole_run_is_cps(cps, data_root, tmp_path):
+    off = {'model.matching_weight': 0.0, 'model.selection_weight': 0.0, 'model.threshold': 0.5}
+    other = train(data_root, tmp_path, 'RRN', **off)
+    one, two = (load(run.folder / 'iter_6.pth')['state_dict'] for run in (cps, other))
+    two = {name: value for name, value in two.items() if not name.startswith('discriminators.')}
+    assert differing(one, two) == []
+
+
+def test_with_them_it_is_not(cps, rrn):
+    one, two = (load(run.folder / 'iter_6.pth')['state_dict'] for run in (cps, rrn))
+    assert any(not torch.equal(value, two[name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize('method', ['cps', 'rrn'])
+def test_validation_scores_the_mean_and_each_network(method, request):
+    run = request.getfixturevalue(method)
+    assert set(run.metrics) == {3, 6}
+    for metrics in run.metrics.values():
+        assert {name.split('/')[0] for name in metrics} == {'mean', 'network1', 'network2'}
+        assert {'mean/mIoU', 'network1/mIoU', 'network2/IoU.blue'} <= set(metrics)
+    assert len(list(run.folder.glob('best_mean_mIoU_iter_*.pth'))) == 1
+
+
+def test_the_log_has_losses_shares_scores_and_rates(rrn):
+    scalars = rrn.runner.message_hub.log_scalars
+    assert {name for name in scalars if 'loss' in name} == {
+        'train/loss',
+        *(f'train/sup.network{k}.decode.loss_ce' for k in (1, 2)),
+        *(f'train/cps.loss_network{k}' for k in (1, 2)),
+        *(f'train/rrn.loss_{name}' for name in ('matching', 'local', 'dynamic')),
+        *(f'train/disc.loss_network{k}' for k in (1, 2)),
+    }
+    for name in ('selected_own', 'selected_crossed', 'selected_both', 'agreement'):
+        assert 0 <= scalars[f'train/semi/{name}'].current() <= 1
+    for name in ('d_real', 'd_fake'):
+        assert 0.4 < scalars[f'train/semi/{name}'].current() < 0.6
+    local = scalars['train/rrn.loss_local'].data[0]
+    assert (local[:2] == 0).all()  # before self-training
+    assert (local[2:] > 0).any()
+    rates = scalars['train/lr'].data[0]
+    assert rates[0] == pytest.approx(0.05)
+    assert (np.diff(rates) < 0).all()
+    assert set(scalars['train/discriminators.lr'].data[0]) == {1e-4}
+
+
+def test_a_checkpoint_repeats_its_validation_and_predicts_the_mean(rrn, data_root, tmp_path):
+    path = str(rrn.folder / 'iter_6.pth')
+    assert cross.runner(data_root, tmp_path, load_from=path).test() == rrn.metrics[6]
+    model = init_model(Config.fromfile(rrn.folder / 'tiny.py'), path, device='cpu')
+    image = str(sorted((data_root / 'images' / 'val').iterdir())[0])
+    logits = {}
+    for name in model.predictors:
+        model.predictor = name
+        logits[name] = inference_model(model, image).seg_logits.data
+    torch.testing.assert_close(logits['mean'], (logits['network1'] + logits['network2']) / 2)
+
+
+def test_gradients_accumulate(data_root, tmp_path):
+    run = train(
+        data_root, tmp_path, 'RRN', max_iters=2, **{'optim_wrapper.accumulative_counts': 2, **RRN}
+    )
+    adam = run.runner.optim_wrapper.optimizer.parts['discriminators']
+    assert {int(state['step']) for state in adam.state.values()} == {1}
+
+
+def test_one_optimizer_for_all_is_refused_before_training(data_root, tmp_path):
+    runner = cross.runner(
+        data_root, tmp_path, **{'optim_wrapper.constructor': 'DefaultOptimWrapperConstructor'}
+    )
+    with pytest.raises(ValueError, match="constructor='AdversarialOptimWrapperConstructor'"):
+        runner.train()
+
+
+def test_resuming_from_cps_is_refused(cps, data_root, tmp_path):
+    runner = cross.runner(
+        data_root, tmp_path, load_from=str(cps.folder / 'iter_3.pth'), resume=True
+    )
+    with pytest.raises(ValueError, match='trained by another method'):
+        runner.train()

@@ -1,0 +1,264 @@
+"""The optimizers of networks and discriminators: who gets which, one backward, one scaler."""
+
+import copy
+import logging
+from types import SimpleNamespace
+
+import cross
+import pytest
+import tiny
+import torch
+from mmengine.optim import PolyLR, build_optim_wrapper
+from torch import nn
+
+from mmseg_u2pl.engine import SelectionHook
+from mmseg_u2pl.engine.optim import adversarial
+
+CONSTRUCTOR = 'AdversarialOptimWrapperConstructor'
+SGD = dict(type='SGD', lr=0.1, momentum=0.9)
+ADAM = dict(type='Adam', lr=0.01, betas=(0.9, 0.99))
+
+
+class Pair(nn.Module):
+    """A network of one number and a discriminator of one number."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = nn.Linear(1, 1, bias=False)
+        self.discriminators = nn.ModuleList([nn.Linear(1, 1, bias=False)])
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.fill_(1.0)
+
+    def loss(self, network=1.0, discriminator=1.0):
+        return network * self.network.weight.sum() + discriminator * self.d.sum()
+
+    @property
+    def d(self):
+        return self.discriminators[0].weight
+
+    def values(self):
+        return self.network.weight.item(), self.d.item()
+
+
+def wrap(model, discriminator_optimizer=ADAM, optimizer=SGD, **settings):
+    config = dict(type='OptimWrapper', optimizer=optimizer, constructor=CONSTRUCTOR)
+    if discriminator_optimizer:
+        config['discriminator_optimizer'] = discriminator_optimizer
+    return build_optim_wrapper(model, {**config, **settings})
+
+
+def test_each_parameter_has_one_optimizer():
+    model = cross.build('RRN')
+    wrapper = wrap(model, None)
+    parts = wrapper.optimizer.parts
+    assert [type(part).__name__ for part in parts.values()] == ['SGD', 'Adam']
+    owner = {
+        id(parameter): type(part).__name__
+        for part in parts.values()
+        for group in part.param_groups
+        for parameter in group['params']
+    }
+    for name, parameter in model.named_parameters():
+        assert owner[id(parameter)] == ('Adam' if name.startswith('discriminators') else 'SGD')
+    assert len(owner) == len(list(model.parameters()))
+    adam = parts['discriminators'].param_groups[0]
+    assert (adam['lr'], adam['betas']) == (1e-4, (0.9, 0.99))
+
+
+def test_rates_by_name_are_those_of_both_networks():
+    model = cross.build('RRN')
+    wrapper = wrap(model, paramwise_cfg=dict(custom_keys={'decode_head': dict(lr_mult=10.0)}))
+    rates = {
+        id(parameter): group['lr']
+        for group in wrapper.optimizer.param_groups
+        for parameter in group['params']
+    }
+    for name, parameter in model.named_parameters():
+        expected = 1.0 if 'decode_head' in name else 0.1
+        if name.startswith('discriminators'):
+            expected = 0.01
+        assert rates[id(parameter)] == pytest.approx(expected), name
+
+
+def test_one_backward_steps_both_by_hand():
+    model = Pair()
+    wrapper = wrap(model)
+    wrapper.update_params(model.loss(network=2.0, discriminator=5.0))
+    assert model.values() == pytest.approx((1 - 0.1 * 2.0, 1 - 0.01))  # Adam's first step is lr
+    wrapper.update_params(model.loss(network=2.0, discriminator=5.0))
+    assert model.values() == pytest.approx((0.8 - 0.1 * (0.9 * 2.0 + 2.0), 1 - 0.02))
+    assert model.d.grad is None
+
+
+def test_gradients_accumulate_for_both():
+    model = Pair()
+    wrapper = wrap(model, accumulative_counts=2, discriminator_optimizer=dict(type='SGD', lr=1.0))
+    wrapper.update_params(model.loss())
+    assert model.values() == (1.0, 1.0)
+    wrapper.update_params(model.loss(network=3.0, discriminator=0.0))
+    assert model.values() == pytest.approx((1 - 0.1 * 2.0, 1 - 0.5))  # means of 1, 3 and of 1, 0
+
+
+def test_schedulers_change_the_networks_rate_alone():
+    model = Pair()
+    wrapper = wrap(model)
+    scheduler = PolyLR(wrapper, power=1.0, end=5, by_epoch=False)
+    rates = []
+    for _ in range(4):
+        rates.append({name: values[0] for name, values in wrapper.get_lr().items()})
+        wrapper.update_params(model.loss())
+        scheduler.step()
+    assert [r['lr'] for r in rates] == pytest.approx([0.1, 0.075, 0.05, 0.025])
+    assert [r['base_lr'] for r in rates] == [r['lr'] for r in rates]
+    assert {r['discriminators.lr'] for r in rates} == {0.01}
+
+
+def test_each_part_is_clipped_by_itself():
+    model = Pair()
+    sgd = dict(type='SGD', lr=1.0)
+    wrapper = wrap(model, sgd, sgd, clip_grad=dict(max_norm=2.0))
+    wrapper.update_params(model.loss(network=1.0, discriminator=1000.0))
+    assert model.values() == pytest.approx((1 - 1.0, 1 - 2.0))
+
+
+def test_state_goes_back_into_both():
+    model = Pair()
+    wrapper = wrap(model)
+    for _ in range(3):
+        wrapper.update_params(model.loss())
+    state, weights = copy.deepcopy(wrapper.state_dict()), copy.deepcopy(model.state_dict())
+    wrapper.update_params(model.loss(network=2.0, discriminator=-3.0))
+    other = Pair()
+    other.load_state_dict(weights)
+    again = wrap(other)
+    again.load_state_dict(state)
+    again.update_params(other.loss(network=2.0, discriminator=-3.0))
+    assert other.values() == model.values()
+    # loading replaces the groups of torch's optimizers: schedulers must see the new ones
+    scheduler = PolyLR(again, power=1.0, end=3, by_epoch=False)
+    again.update_params(other.loss())
+    scheduler.step()
+    assert again.optimizer.parts['segmentors'].param_groups[0]['lr'] == pytest.approx(0.05)
+
+
+def test_the_state_of_another_method_is_refused():
+    model = Pair()
+    plain = build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=SGD))
+    tiny.assert_raises(
+        ValueError,
+        lambda: wrap(model).load_state_dict(plain.state_dict()),
+        "['param_groups', 'state']",
+        "['discriminators', 'segmentors']",
+        'load_from',
+    )
+
+
+# ------------------------------------------------------------------------------ mixed precision
+@pytest.fixture
+def amp(monkeypatch):
+    """mmengine's AMP wrapper on the CPU, with torch's scaler for it."""
+    module = 'mmengine.optim.optimizer.amp_optimizer_wrapper'
+    monkeypatch.setattr(f'{module}.is_cuda_available', lambda: True)
+    monkeypatch.setattr(
+        f'{module}.GradScaler', lambda **settings: torch.amp.GradScaler('cpu', **settings)
+    )
+
+
+def test_one_scaler_for_both(amp):
+    model = Pair()
+    wrapper = wrap(model, type='AmpOptimWrapper', loss_scale=dict(init_scale=8.0))
+    wrapper.update_params(model.loss(network=2.0))
+    assert model.values() == pytest.approx((1 - 0.1 * 2.0, 1 - 0.01))
+
+
+@pytest.mark.parametrize('settings', [{}, dict(clip_grad=dict(max_norm=100.0))])
+def test_an_overflow_anywhere_skips_the_step_of_all(amp, settings):
+    model = Pair()
+    wrapper = wrap(model, type='AmpOptimWrapper', loss_scale=dict(init_scale=8.0), **settings)
+    wrapper.update_params(model.loss(discriminator=float('inf')))
+    assert model.values() == (1.0, 1.0)
+    assert wrapper.loss_scaler.get_scale() == 4.0
+    wrapper.update_params(model.loss(network=2.0))
+    assert model.values() == pytest.approx((0.8, 0.99))
+
+
+def test_the_scale_is_in_the_state(amp):
+    model = Pair()
+    settings = dict(type='AmpOptimWrapper', loss_scale=dict(init_scale=8.0))
+    wrapper = wrap(model, **settings)
+    wrapper.update_params(model.loss(discriminator=float('inf')))
+    again = wrap(Pair(), **settings)
+    again.load_state_dict(wrapper.state_dict())
+    assert again.loss_scaler.get_scale() == 4.0
+
+
+# ------------------------------------------------------------------------------------ mistakes
+def test_mistakes_are_named():
+    tiny.assert_raises(
+        ValueError, lambda: wrap(nn.Linear(1, 1)), 'Linear has no discriminators', CONSTRUCTOR
+    )
+    tiny.assert_raises(
+        ValueError,
+        lambda: wrap(Pair(), type='ApexOptimWrapper'),
+        "optim_wrapper.type='ApexOptimWrapper'",
+        'OptimWrapper or AmpOptimWrapper',
+    )
+    tiny.assert_raises(
+        ValueError, lambda: SelectionHook(interval=0), 'interval must be at least 1, got 0'
+    )
+
+
+# ------------------------------------------------------------------------------- selection hook
+def run_hook(hook, shares, selftrain_warmup_iters=0):
+    """Feed (own, crossed) a step; the warnings."""
+    warnings = []
+    logger = logging.getLogger('selection')
+    logger.warning = warnings.append
+    model = SimpleNamespace(selftrain_warmup_iters=selftrain_warmup_iters, threshold=0.6)
+    for iteration, share in enumerate(shares):
+        outputs = {}
+        if share is not None:
+            names = ('semi/selected_own', 'semi/selected_crossed')
+            outputs = {n: torch.tensor(s) for n, s in zip(names, share, strict=True)}
+        runner = SimpleNamespace(model=model, iter=iteration, logger=logger)
+        hook.after_train_iter(runner, iteration, outputs=outputs)
+    return warnings
+
+
+NONE, SOME, CROSSED = (0.0, 0.0), (0.5, 0.0), (0.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    ('shares', 'warned'),
+    [
+        ([NONE] * 2, 0),
+        ([NONE] * 3, 1),
+        ([NONE] * 12, 1),  # once
+        ([NONE, SOME, NONE], 0),
+        ([NONE, CROSSED, NONE], 0),
+        ([SOME] * 3 + [NONE] * 3, 1),
+        ([None] * 9 + [NONE] * 2, 0),  # the warm-up selects nothing, and does not count
+    ],
+)
+def test_the_hook_warns_once_when_nothing_is_selected(shares, warned):
+    warnings = run_hook(SelectionHook(interval=3), shares)
+    assert len(warnings) == warned
+    for warning in warnings:
+        assert 'RRN has fallen back to CPS: for 3 iterations' in warning
+        assert 'γ = 0.6' in warning
+
+
+def test_the_hook_waits_for_self_training():
+    assert run_hook(SelectionHook(interval=3), [NONE] * 6, selftrain_warmup_iters=4) == []
+    assert len(run_hook(SelectionHook(interval=3), [NONE] * 7, selftrain_warmup_iters=4)) == 1
+
+
+def test_the_hook_refuses_one_optimizer_for_all():
+    model = Pair()
+    runner = SimpleNamespace(model=model, optim_wrapper=wrap(model))
+    SelectionHook().before_train(runner)
+    runner.optim_wrapper = build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=SGD))
+    tiny.assert_raises(
+        ValueError, lambda: SelectionHook().before_train(runner), CONSTRUCTOR, adversarial.PART
+    )

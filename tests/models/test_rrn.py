@@ -1,0 +1,398 @@
+"""RRN: its losses by a slow reference, who learns from what, and each switch."""
+
+import cross
+import numpy as np
+import pytest
+import tiny
+import torch
+from mmseg.registry import MODELS
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmseg_u2pl.models.segmentors.rrn import one_hot
+
+NETWORKS = ('backbone', 'decode_head', 'network2')
+L_NAMES = ('sup.', 'cps.', 'rrn.')
+
+
+def rrn(**settings):
+    """An RRN whose discriminators accept about half of the regions of ``step`` at γ = 0.5."""
+    model = cross.build('RRN', **settings)
+    for number, discriminator in enumerate(model.discriminators):
+        torch.manual_seed(10 + number)
+        for conv in discriminator.convs:
+            torch.nn.init.normal_(conv.weight, std=(2 / conv.weight[0].numel()) ** 0.5)
+        torch.nn.init.normal_(discriminator.classifier.weight)
+    if not settings.get('warmup_iters'):
+        model.eval()
+        _, made = step(model)
+        maps = torch.cat([logits.softmax(1) for logits in made.logits_m])
+        images = made.mixed.repeat(2, 1, 1, 1)
+        with torch.no_grad():
+            for discriminator in model.discriminators:
+                judged = discriminator(maps, images)[0]
+                scale = 1 / judged.std()
+                discriminator.classifier.weight.mul_(scale)
+                discriminator.classifier.bias.sub_(judged.median()).mul_(scale)
+    return model.train()
+
+
+def step(model, seed=5, **batch):
+    """Losses, and what they were computed from."""
+    inputs, samples = tiny.batch(2, 4, **batch)
+    kept = {}
+    cross_step = model.cross_step
+
+    def keep(*arguments):
+        kept['losses'], kept['step'] = cross_step(*arguments)
+        return dict(kept['losses']), kept['step']
+
+    model.cross_step = keep
+    torch.manual_seed(seed)
+    try:
+        losses = model.loss(inputs, samples)
+    finally:
+        del model.cross_step
+    return losses, kept['step']
+
+
+def set_scores(model, monkeypatch, scores):
+    """S_jk (2·images, regions...) as given: scores[j, k] of discriminator j on network k's map."""
+    judge = model._judge
+    maps = []  # P_1 and P_2 in the order in which they come
+
+    def given(j, prob, images):
+        logits, feature = judge(j, prob, images)
+        if prob.shape[0] != 2 or bool(((prob == 0) | (prob == 1)).all()):
+            return logits, feature  # true labels
+        if not any(prob is own for own in maps):
+            maps.append(prob)
+        k = [prob is own for own in maps].index(True)
+        return scores[j, k].logit(), feature
+
+    monkeypatch.setattr(model, '_judge', given)
+
+
+def names(losses, prefix):
+    return {name for name in losses if name.startswith(prefix) and 'loss' in name}
+
+
+# ------------------------------------------------------------------------------ the whole of L
+@pytest.mark.parametrize(
+    ('target', 'vote', 'pad_rows'),
+    [('self', 'sum', 6), ('self', 'and', 0), ('cross', 'sum', 0), ('cross', 'and', 6)],
+)
+def test_losses_are_the_reference(target, vote, pad_rows):
+    model = rrn(target=target, vote=vote, threshold=0.5, selection_weight=2.0).eval()
+    losses, made = step(model, pad_rows=pad_rows)
+    expected = reference(model, made)
+    assert 0 < expected['semi/selected_own'] < 1
+    assert 0 < expected['semi/selected_both'] < expected['semi/selected_crossed']
+    assert {name for name in losses if name.startswith(('rrn.', 'disc.'))} == {
+        name for name in expected if name.startswith(('rrn.', 'disc.'))
+    }
+    for name, value in expected.items():
+        assert losses[name].item() == pytest.approx(value, rel=1e-4), name
+
+
+def reference(model, made):
+    """Everything that RRN adds to CPS, from the formulas, in plain numpy; evaluation mode."""
+    prob = [logits.softmax(1).detach() for logits in made.logits_m]
+    images, images_l = (
+        (batch / 255).clamp(0, 1) for batch in (made.mixed, made.images_l)
+    )  # fmt: skip
+    real = torch.zeros(2, 3, *tiny.CROP)
+    for b, y, x in np.ndindex(made.labels.shape):
+        if made.labels[b, y, x] != 255:
+            real[b, made.labels[b, y, x], y, x] = 1
+
+    def judged(j, maps, own_images):
+        with torch.no_grad():
+            logits, feature = model.discriminators[j](maps, own_images)
+        return 1 / (1 + np.exp(-logits.double().numpy())), feature.numpy()
+
+    result = {'rrn.loss_matching': 0.0}
+    terms = {'local': 0.0, 'dynamic': 0.0} if model.vote == 'sum' else {'both': 0.0}
+    shares, real_scores, fake_scores = [], [], []
+    for k in (0, 1):
+        own, feature = judged(k, prob[k], images)
+        crossed, _ = judged(1 - k, prob[k], images)
+        of_real, real_feature = judged(k, real, images_l)
+        result['rrn.loss_matching'] += 0.1 * np.abs(real_feature.mean(0) - feature.mean(0)).mean()
+        result[f'disc.loss_network{k + 1}'] = (
+            -np.log(1 - own).mean() - np.log(of_real).mean()
+        ) / 2  # fmt: skip
+        real_scores.append(of_real.mean())
+        fake_scores.append(own.mean())
+        votes = [cross.slow_vote(s, tiny.CROP, model.threshold) for s in (own, crossed)]
+        both = votes[0] * votes[1]
+        shares.append([votes[0].mean(), votes[1].mean(), both.mean()])
+        chosen = dict(zip(('local', 'dynamic'), votes, strict=True))
+        for name in terms:
+            student = k if model.target == 'self' else 1 - k
+            label = prob[k].argmax(1).numpy() if model.target == 'self' else made.pseudo[k].numpy()
+            label = np.where(made.pads.numpy(), 255, label)
+            terms[name] += cross.slow_cross_entropy(
+                made.logits_m[student].detach().numpy(), label, chosen.get(name, both)
+            )
+    result.update({f'rrn.loss_{name}': model.selection_weight * v for name, v in terms.items()})
+    selected = dict(zip(('own', 'crossed', 'both'), np.mean(shares, 0), strict=True))
+    result.update({f'semi/selected_{name}': share for name, share in selected.items()})
+    return {**result, 'semi/d_real': np.mean(real_scores), 'semi/d_fake': np.mean(fake_scores)}
+
+
+def test_a_region_counts_zero_one_or_two_votes(monkeypatch):
+    model = rrn().eval()
+    high, low = 0.9, 0.1
+    own = torch.tensor([[high, high], [low, low]]).expand(2, 1, 2, 2)
+    crossed = torch.tensor([[high, low], [high, low]]).expand(2, 1, 2, 2)
+    set_scores(model, monkeypatch, {(0, 0): own, (1, 0): crossed, (1, 1): own, (0, 1): crossed})
+    losses, made = step(model)
+    half = tiny.CROP[0] // 2
+    local, dynamic = 0.0, 0.0
+    for logits in made.logits_m:
+        loss = F.cross_entropy(logits, logits.argmax(1), reduction='none')
+        local = local + loss[:, :half].mean()  # the upper regions
+        dynamic = dynamic + loss[:, :, :half].mean()  # the left ones; upper left is in both
+    torch.testing.assert_close(losses['rrn.loss_local'], local)
+    torch.testing.assert_close(losses['rrn.loss_dynamic'], dynamic)
+    for name, share in (('own', 0.5), ('crossed', 0.5), ('both', 0.25)):
+        assert losses[f'semi/selected_{name}'].item() == share
+
+
+def test_a_grid_of_one_region_selects_whole_images(monkeypatch):
+    model = rrn(discriminator=dict(grid=1)).eval()
+    scores = torch.tensor([0.9, 0.1]).view(2, 1, 1, 1)
+    set_scores(model, monkeypatch, {(j, k): scores for j in (0, 1) for k in (0, 1)})
+    losses, made = step(model)
+    expected = sum(F.cross_entropy(own[:1], own[:1].argmax(1)) for own in made.logits_m)
+    torch.testing.assert_close(losses['rrn.loss_local'], expected)
+    torch.testing.assert_close(losses['rrn.loss_dynamic'], expected)
+
+
+@pytest.mark.parametrize('threshold', [1.0, 2.0])
+def test_a_threshold_of_one_selects_nothing(threshold):
+    model = rrn(threshold=threshold)
+    losses, _ = step(model)
+    for name in ('rrn.loss_local', 'rrn.loss_dynamic', 'semi/selected_own'):
+        assert losses[name].item() == 0
+    assert cross.without_gradient(model, losses) == []
+
+
+# ------------------------------------------------------------------------------------ is CPS
+def test_without_its_weights_it_is_exactly_cps():
+    plain = cross.build(aux=True)
+    model = rrn(aux=True, matching_weight=0.0, selection_weight=0.0, threshold=0.5)
+    model.load_state_dict(plain.state_dict(), strict=False)
+    inputs, samples = tiny.batch(2, 4)
+    grads, all_losses = [], []
+    for own in (plain, model):
+        torch.manual_seed(5)
+        losses = own.loss(inputs, samples)
+        all_losses.append(losses)
+        grads.append(cross.gradients(own, losses))
+    for name, value in all_losses[0].items():
+        assert torch.equal(value, all_losses[1][name]), name
+    assert all_losses[1]['semi/selected_own'] > 0
+    for name, grad in grads[0].items():
+        assert torch.equal(grad, grads[1][name]), name
+
+
+def test_the_networks_of_one_seed_are_those_of_cps():
+    states = []
+    for kind in ('CrossPseudo', 'RRN'):
+        torch.manual_seed(3)
+        model = MODELS.build(cross.config(kind))
+        model.init_weights()
+        states.append(model.state_dict())
+    assert len(states[1]) > len(states[0])
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+# ------------------------------------------------------------------------------------ gradients
+def test_no_gradient_reaches_d_from_l_or_f_from_l_d():
+    model = rrn(threshold=0.5)
+    losses, _ = step(model)
+    for prefixes, reached in ((L_NAMES, 'networks'), (('disc.',), 'discriminators')):
+        part = {name: value for name, value in losses.items() if name.startswith(prefixes)}
+        grads = cross.gradients(model, part)
+        for name, grad in grads.items():
+            mine = name.startswith('discriminators') == (reached == 'discriminators')
+            assert (grad is not None) == mine, name
+        losses, _ = step(model)
+
+
+def test_each_discriminator_learns_from_its_own_network():
+    model = rrn()
+    for k in (0, 1):
+        losses, _ = step(model)
+        grads = cross.gradients(model, {'loss': losses[f'disc.loss_network{k + 1}']})
+        reached = {name.split('.')[1] for name, grad in grads.items() if grad is not None}
+        assert reached == {str(k)}
+
+
+def test_feature_matching_is_the_discriminators_only_word_to_the_networks():
+    model = rrn(threshold=2.0)
+    losses, _ = step(model)
+    grads = cross.gradients(model, {'loss': losses['rrn.loss_matching']})
+    for network in NETWORKS:
+        assert any(
+            g.abs().sum() > 0
+            for name, g in grads.items()
+            if name.startswith(network) and g is not None
+        )
+
+
+@pytest.mark.parametrize(
+    ('settings', 'batch'),
+    [
+        (dict(warmup_iters=2), {}),
+        (dict(threshold=0.5), {}),
+        (dict(threshold=2.0), {}),
+        (dict(selftrain_warmup_iters=5), {}),
+        (dict(discriminator_target='correctness'), {}),
+        (dict(vote='and', target='cross'), {}),
+        (dict(discriminator=dict(head='scalar')), {}),
+        (dict(discriminator=dict(head='pixel')), {}),
+        (dict(threshold=0.5), dict(pad_rows=tiny.CROP[0])),
+    ],
+    ids=['warm-up', 'after', 'empty', 'no self-training', 'correctness', 'and', 'scalar', 'pixel', 'pads'],
+)  # fmt: skip
+def test_every_parameter_gets_a_gradient(settings, batch):
+    model = rrn(aux=True, **settings)
+    losses = model.loss(*tiny.batch(2, 4, **batch))
+    assert cross.without_gradient(model, losses) == []
+    assert tiny.total(losses).isfinite()
+
+
+def test_every_parameter_gets_a_gradient_under_autocast():
+    model = rrn(aux=True, threshold=0.5)
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = model.loss(*tiny.batch(2, 4))
+    assert cross.without_gradient(model, losses) == []
+    assert tiny.total(losses).isfinite()
+
+
+def test_the_warm_up_moves_no_discriminator():
+    model = rrn(warmup_iters=2)
+    losses = model.loss(*tiny.batch(2, 4))
+    assert not names(losses, 'rrn.')
+    assert losses['disc.loss_idle'].item() == 0
+    grads = cross.gradients(model, losses)
+    assert all(g.eq(0).all() for name, g in grads.items() if name.startswith('discriminators'))
+
+
+# ------------------------------------------------------------------------------------ switches
+@pytest.mark.parametrize(('iteration', 'started'), [(0, False), (4, False), (5, True)])
+def test_self_training_starts_after_the_first_epoch(iteration, started):
+    model = rrn(threshold=0.5, selftrain_warmup_iters=5)
+    model.set_progress(iteration, 10)
+    losses, _ = step(model)
+    assert losses['semi/selected_own'] > 0
+    for name in ('rrn.loss_local', 'rrn.loss_dynamic'):
+        assert (losses[name] > 0) == started
+    assert losses['rrn.loss_matching'] > 0
+    assert losses['disc.loss_network1'] > 0
+
+
+def test_a_correctness_discriminator_learns_shares_of_right_pixels():
+    model = rrn(discriminator_target='correctness').eval()
+    losses, made = step(model, pad_rows=20)  # the lower two regions: 4 of 16 rows, the rest pads
+    for k, discriminator in enumerate(model.discriminators):
+        logits = F.interpolate(made.logits_l[k].detach(), tiny.CROP, mode='bilinear')
+        right, valid = logits.argmax(1) == made.labels, made.labels != 255
+        share, count = cross.slow_share(right.numpy(), valid.numpy(), (2, 2))
+        judged = discriminator(logits.softmax(1), made.images_l)[0].detach().sigmoid().numpy()
+        bce = -share * np.log(judged) - (1 - share) * np.log(1 - judged)
+        expected = bce[count > 0].mean()
+        assert losses[f'disc.loss_network{k + 1}'].item() == pytest.approx(expected, rel=1e-4)
+    assert (count > 0).mean() == 0.5
+
+
+def test_scores_do_not_depend_on_chance_unless_asked():
+    for dropout, alike in ((False, True), (True, False)):
+        model = rrn(dropout=0.0, scoring_dropout=dropout)
+        prob, images = torch.rand(2, 3, *tiny.CROP).softmax(1), torch.rand(2, 3, *tiny.CROP)
+        one, two = (model._judge(0, prob, images)[0] for _ in range(2))
+        assert torch.equal(one, two) == alike
+
+
+def test_a_discriminator_sees_images_in_zero_to_one():
+    mean, std = [120.0] * 3, [60.0] * 3
+    preprocessor = dict(type='SemiDataPreprocessor', mean=mean, std=std, size=tiny.CROP)
+    model = rrn(data_preprocessor=preprocessor)
+    images = (torch.tensor([0.0, 127.5, 255.0]) - 120) / 60
+    unit = model.unit_range(images.view(1, 1, 1, 3).expand(1, 3, 1, 3))
+    torch.testing.assert_close(unit[0, 0, 0], torch.tensor([0.0, 0.5, 1.0]))
+
+
+def test_one_hot_labels_by_hand():
+    assert one_hot(torch.tensor([[[0, 2, 255]]]), 3)[0].tolist() == [
+        [[1, 0, 0]],
+        [[0, 0, 0]],
+        [[0, 1, 0]],
+    ]
+
+
+def test_names_in_the_log():
+    model = rrn()
+    losses, _ = step(model)
+    assert names(losses, 'sup.') == {f'sup.network{k}.decode.loss_ce' for k in (1, 2)}
+    assert names(losses, 'cps.') == {'cps.loss_network1', 'cps.loss_network2'}
+    assert names(losses, 'rrn.') == {'rrn.loss_matching', 'rrn.loss_local', 'rrn.loss_dynamic'}
+    assert names(losses, 'disc.') == {'disc.loss_network1', 'disc.loss_network2'}
+    watched = {name for name in losses if name.startswith('semi/')}
+    assert watched == {
+        f'semi/{name}'
+        for name in (
+            'selected_own', 'selected_crossed', 'selected_both', 'd_real', 'd_fake', 'agreement'
+        )
+    }  # fmt: skip
+    assert all(losses[name].dim() == 0 for name in watched)
+    assert not any(losses[name].requires_grad for name in watched)
+
+
+class Syncs(TorchDispatchMode):
+    """Operations that wait for a device: values read by the host, shapes that depend on values."""
+
+    WAITING = ('_local_scalar_dense', 'nonzero', 'masked_select', 'unique')
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if any(name in str(function) for name in self.WAITING):
+            self.found.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    'settings', [{}, dict(discriminator_target='correctness'), dict(vote='and')]
+)
+def test_a_step_does_not_wait_for_the_device(settings):
+    model = rrn(**settings)
+    for network in model.networks:
+        network.decode_head.loss_decode.avg_non_ignore = False  # mmseg counts labels on the host
+    inputs, samples = tiny.batch(2, 4)
+    with Syncs() as syncs:
+        model.loss(inputs, samples)
+    assert syncs.found == []
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(target='both'), "target must be 'self' or 'cross', got 'both'"),
+        (dict(vote='or'), "vote must be 'sum' or 'and', got 'or'"),
+        (dict(discriminator_target='wgan'), "must be 'gan' or 'correctness', got 'wgan'"),
+        (dict(threshold=-0.1), 'threshold must not be negative, got -0.1'),
+        (dict(matching_weight=-1), 'matching_weight must not be negative, got -1'),
+        (dict(selection_weight=-1), 'selection_weight must not be negative, got -1'),
+        (dict(selftrain_warmup_iters=-1), 'selftrain_warmup_iters must not be negative, got -1'),
+        (dict(discriminator=dict(head='patch')), "got 'patch'"),
+    ],
+)
+def test_mistakes_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        cross.build('RRN', **settings)
