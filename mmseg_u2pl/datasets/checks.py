@@ -13,6 +13,7 @@ import numpy as np
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
+from .folder import listed_images
 from .scan import UndecodableError, infos, scan_images, scan_masks
 
 _NAMED = 10  # files that a message names, before it only counts
@@ -27,7 +28,7 @@ def check_dataset_config(config: dict, where: str) -> None:
 
     Raises:
         FileNotFoundError: Names what is missing and which key to change.
-        ValueError: The list has no lines.
+        ValueError: The list has no lines, or one that leaves the image folder or comes twice.
     """
     root = Path(config.get('data_root') or '')
     if not root.exists():
@@ -53,6 +54,9 @@ def check_dataset_config(config: dict, where: str) -> None:
         )
     if not path.read_text(encoding='utf-8-sig', errors='replace').strip():
         raise ValueError(f'{where}.ann_file: the list {str(path)!r} is empty')
+    # files are looked for once the data set is built, by its own rules
+    folder = root / (config.get('data_prefix', {}).get('img_path') or '')
+    listed_images(path, folder, img_suffix='')
 
 
 def leaves(dataset: Any) -> Iterator[Any]:

@@ -59,6 +59,21 @@ def test_a_missing_split_names_what_makes_splits(own_root):
 
 
 @pytest.mark.parametrize('part', ['labeled', 'unlabeled'])
+@pytest.mark.parametrize(
+    ('lines', 'problem'),
+    [('l0\n\nl1\nl0', "line 4: 'l0' is the image of line 1"), ('l0\n../val/v0', 'line 2')],
+)
+def test_a_bad_line_is_named(own_root, part, lines, problem):
+    (own_root / 'bad.txt').write_text(lines)
+    tiny.assert_raises(
+        ValueError,
+        lambda: tiny.semi_dataset(own_root, **{part: dict(ann_file='bad.txt')}),
+        own_root / 'bad.txt',
+        problem,
+    )
+
+
+@pytest.mark.parametrize('part', ['labeled', 'unlabeled'])
 @pytest.mark.parametrize('text', ['', ' \n\n'])
 def test_an_empty_list_is_named(own_root, part, text):
     (own_root / 'empty.txt').write_text(text)
