@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
-from ...datasets.checks import leaves
+from ...datasets.checks import label_counts, leaves
 from ...datasets.provenance import (
     Images,
     check_disjoint,
     check_provenance,
-    list_record,
     protocol_of_parts,
 )
 from ...datasets.scan import infos
@@ -36,7 +36,7 @@ class ProtocolHook(Hook):
     Every rank checks, so that none waits for one that stopped.
     """
 
-    # before hooks that read masks, and before LoggerHook writes a test's metrics
+    # before hooks that learn from masks, and before LoggerHook writes a test's metrics
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
@@ -66,7 +66,10 @@ class ProtocolHook(Hook):
             )
         self.protocol = protocol._asdict()
         runner.message_hub.update_info('protocol', self.protocol)
-        runner.logger.info(f'protocol: {protocol.name}\n{_table(streams)}')
+        if is_main_process():
+            classes = runner.train_dataloader.dataset.metainfo.get('classes')
+            shares = _class_shares(_labeled(runner), classes)
+            runner.logger.info(f'protocol: {protocol.name}\n{_table(streams)}\n{shares}')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Write the protocol into the checkpoint."""
@@ -88,12 +91,17 @@ class ProtocolHook(Hook):
             runner.message_hub.update_info('test/protocol', self.protocol)
 
 
+def _labeled(runner: Runner) -> Any:
+    """The data set with masks: a part of the training data set, or all of it."""
+    train = runner.train_dataloader.dataset
+    return getattr(train, 'labeled', train)
+
+
 def _datasets(runner: Runner) -> dict[str, Any]:
     """The data set of each stream. Loops that are not built yet are left so."""
-    train = runner.train_dataloader.dataset
-    found = dict(labeled=getattr(train, 'labeled', train))
-    if hasattr(train, 'unlabeled'):
-        found['unlabeled'] = train.unlabeled
+    found = dict(labeled=_labeled(runner))
+    if hasattr(runner.train_dataloader.dataset, 'unlabeled'):
+        found['unlabeled'] = runner.train_dataloader.dataset.unlabeled
     for name, loop in (('val', runner._val_loop), ('test', runner._test_loop)):
         if isinstance(loop, BaseLoop):
             found[name] = loop.dataloader.dataset
@@ -113,16 +121,19 @@ def _images(dataset: Any) -> list[Images]:
 
 
 def _table(streams: Mapping[str, Sequence[Images]]) -> str:
-    """Images and list of each stream, and the labeled classes' shares as far as recorded."""
+    """Images and list of each stream."""
     table = PrettyTable(['stream', 'images', 'list or folder'], align='l')
     table.align['images'] = 'r'
     for stream, parts in streams.items():
         for part in parts:
             table.add_row([stream, len(part.paths), part.ann_file or part.folder])
-    lines = [str(table)]
-    for part in streams['labeled']:
-        shares = list_record(part.ann_file).get('class_share') if part.ann_file else None
-        if shares:
-            cells = ', '.join(f'{name} {100 * share:.2f}' for name, share in shares.items())
-            lines.append(f'labeled pixels, %: {cells}')
-    return '\n'.join(lines)
+    return str(table)
+
+
+def _class_shares(labeled: Any, classes: Sequence[str] | None) -> str:
+    """How the labeled pixels fall on the classes."""
+    counts = label_counts(labeled)[: len(classes or ()) or 255]
+    names = classes or [str(label) for label in range(len(counts))]
+    shares = 100 * counts / max(1, counts.sum())
+    cells = (f'{name} {share:.2f}' for name, share in zip(names, shares, strict=True))
+    return f'labeled pixels, %: {", ".join(cells)}'
