@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 TORCH ?= torch==2.13.0
 
-.PHONY: setup demo test lint
+.PHONY: setup demo test lint bench
 
 setup: $(READY)
 
@@ -26,3 +26,6 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy mmseg_u2pl tools tests
+
+bench: $(READY)
+	@$(BIN)/python tools/benchmark.py quick

@@ -115,12 +115,10 @@ metainfo = dict(
 {_noted(f'crop_size = {crop.value!r}', crop.why)}
 
 {_noted(f'load_masks = {load}', choices['masks'].why)}
-augment = [
-    dict(type='RandomResize', scale=scale, ratio_range=(0.75, 1.5), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs'),
-]
+random_resize = dict(type='RandomResize', scale=scale, ratio_range=(0.75, 1.5), keep_ratio=True)
+crop = dict(type='RandomCrop', crop_size=crop_size)
+varied_crop = dict(crop, cat_max_ratio=0.75)  # not one class alone, as far as masks tell
+flip_and_pack = [dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')]
 resize = dict(type='Resize', scale=scale, keep_ratio=True)
 test_pipeline = [dict(type='LoadImageFromFile'), resize, dict(type='PackSegInputs')]
 with_masks = dict(
@@ -135,7 +133,9 @@ labeled = dict(
     pipeline=[
         dict(type='LoadImageFromFile'),
         load_masks,
-{distort}        *augment,
+        random_resize,
+        varied_crop,
+{distort}        *flip_and_pack,
     ],
 )
 unlabeled = dict(
@@ -143,7 +143,13 @@ unlabeled = dict(
     data_root=data_root,
     data_prefix=dict(img_path=unlabeled_images),
     ann_file=lists + '/unlabeled.txt',
-    pipeline=[dict(type='LoadImageFromFile'), dict(type='AddValidityMap'), *augment],
+    pipeline=[
+        dict(type='LoadImageFromFile'),
+        dict(type='AddValidityMap'),
+        random_resize,
+        crop,
+        *flip_and_pack,
+    ],
 )
 val_dataloader = dict(
     batch_size=1,

@@ -1,0 +1,1 @@
+"""What ``tools/benchmark.py`` measures: loading, a training step, the loss."""

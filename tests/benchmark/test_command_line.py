@@ -1,0 +1,79 @@
+"""``tools/benchmark.py`` on tiny data, in this process."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import runs
+
+TOOL = Path(__file__).parents[2] / 'tools/benchmark.py'
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """Call the command line with these words."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, words)])
+        runpy.run_path(str(TOOL), run_name='__main__')
+
+    return call
+
+
+@pytest.fixture
+def config(data_root, tmp_path):
+    path = tmp_path / 'semi.py'
+    runs.config(data_root, tmp_path / 'work').dump(path)
+    return path
+
+
+def test_loading(call, config, capsys):
+    call('loading', config, '--images', 2, '--repeats', 1, '--step-ms', 1e9)
+    output = capsys.readouterr().out
+    assert 'labeled stream' in output
+    assert 'unlabeled stream' in output
+    assert 'loading is not what a step waits for' in ' '.join(output.split())
+
+
+def test_step(call, config, capsys):
+    call('step', config, '--warmup', 1, '--repeats', 2, '--block', 1)
+    output = capsys.readouterr().out
+    for part in ('teacher passes', 'EMA', 'overhead', 'peak memory'):
+        assert part in output
+
+
+def test_loss(call, capsys):
+    call('loss', '--classes', 2, 3, '--size', 17, '--images', 1, '--channels', 4,
+         '--bank-size', 600, '--repeats', 1)  # fmt: skip
+    output = capsys.readouterr().out
+    assert 'representations 4 × 5²' in ' '.join(output.split())
+    assert '×' in output
+
+
+@pytest.mark.parametrize(
+    ('words', 'says'),
+    [
+        (('loading', '{}', '--cfg-options', 'train_dataloader=None'), 'no train_dataloader'),
+        (('step', '{}', '--scenes', 48, 64), 'num_classes=3'),
+        (('step', 'nowhere.py'), 'nowhere.py'),
+    ],
+)
+def test_a_mistake_is_one_line(call, config, words, says):
+    with pytest.raises(SystemExit) as error:
+        call(*(str(word).format(config) for word in words))
+    assert says in str(error.value.code)
+    assert '\n' not in str(error.value.code)
+
+
+def test_steps_come_in_whole_blocks(call, config, capsys):
+    with pytest.raises(SystemExit):
+        call('step', config, '--repeats', 7, '--block', 3)
+    assert '--repeats 7 is no multiple of --block 3' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('words', [('loss', '--size', 0), ('loading', 'x.py', '--step-ms', -2)])
+def test_numbers_are_above_zero(call, words, capsys):
+    with pytest.raises(SystemExit):
+        call(*words)
+    assert f'must be above 0, got {words[-1]}' in capsys.readouterr().err

@@ -1,0 +1,177 @@
+"""Measure loading, a training step and the loss of U²PL: time by part, overhead, memory.
+
+Medians over interleaved repetitions after warm-up, in one process; on a GPU if there is one.
+``quick`` runs all three small, on generated scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # read as torch is imported
+os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
+
+import cv2
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from rich.console import Console
+
+from mmseg_u2pl.benchmark.loading import (
+    mean_time,
+    measure_stream,
+    projection,
+    stream_table,
+    streams,
+)
+from mmseg_u2pl.benchmark.loss import loss_table, measure_loss
+from mmseg_u2pl.benchmark.scenes import use_scenes
+from mmseg_u2pl.benchmark.step import StepBenchmark, prepare, step_table
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+DEMO = str(CONFIGS / 'u2pl/u2pl_effnet-lite0_fpn_1xb4+4-1000_synthetic-12-96x128.py')
+QUICK = (
+    ('loading', DEMO, '--scenes', '96', '128',
+     '--images', '16', '--repeats', '3'),
+    ('step', DEMO, '--scenes', '96', '128',
+     '--warmup', '2', '--repeats', '6', '--block', '3',
+     '--cfg-options', 'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False'),
+    ('loss', '--classes', '2', '21', '--size', '129', '--images', '2', '--bank-size', '1000'),
+)  # fmt: skip
+
+
+def parse_args(words: tuple[str, ...] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest='command', required=True)
+
+    def command(name: str, about: str, repeats: int, config: bool = True) -> Any:
+        own = commands.add_parser(name, help=about, description=about)
+        own.add_argument('--repeats', type=_positive(int), default=repeats, help='that count')
+        if config:
+            own.add_argument('config', help='training config file')
+            own.add_argument(
+                '--scenes', nargs=2, type=_positive(int), metavar=('HEIGHT', 'WIDTH'),
+                help='load generated scenes of this size in the place of the data',
+            )  # fmt: skip
+            own.add_argument('--cfg-options', nargs='+', action=DictAction, help='key=value')
+        return own
+
+    loading = command('loading', 'pipelines of the streams against decoding alone', repeats=5)
+    loading.add_argument('--images', type=_positive(int), default=32, help='of each stream')
+    loading.add_argument('--workers', type=_positive(int), default=8, help='to project to')
+    need = loading.add_mutually_exclusive_group()
+    need.add_argument('--step-ms', type=_positive(float), help='time of a training step')
+    need.add_argument('--images-per-second', type=_positive(float), help='that training takes')
+    step = command('step', 'parts of a training step, overhead and memory', repeats=15)
+    step.add_argument('--warmup', type=_positive(int), default=5, help='steps that do not count')
+    step.add_argument('--block', type=_positive(int), default=5, help='steps in a row')
+    loss = command('loss', 'losses, ours against the plain way', repeats=5, config=False)
+    loss.add_argument('--classes', nargs='+', type=_positive(int), default=[2, 21, 150])
+    loss.add_argument('--size', type=_positive(int), default=513, help='height and width, pixels')
+    loss.add_argument('--stride', type=_positive(int), default=4, help='of representations')
+    loss.add_argument(
+        '--images', type=_positive(int), default=4, help='labeled, and as many unlabeled'
+    )
+    loss.add_argument('--channels', type=_positive(int), default=256, help='of representations')
+    loss.add_argument('--bank-size', type=_positive(int), default=30_000, help='keys a class')
+    commands.add_parser('quick', help='all three, small')
+    args = parser.parse_args(words)
+    if args.command == 'step' and args.repeats % args.block:
+        parser.error(f'--repeats {args.repeats} is no multiple of --block {args.block}')
+    return args
+
+
+def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    """A type of argument: a number above zero."""
+
+    def number(text: str) -> float:
+        value = kind(text)
+        if value <= 0:
+            raise argparse.ArgumentTypeError(f'must be above 0, got {text}')
+        return value
+
+    return number
+
+
+def main() -> None:
+    """Measure and print; a user's mistake ends in one line."""
+    args = parse_args()
+    warnings.filterwarnings('ignore')
+    console = Console(highlight=False)
+    device = torch.device(get_device())
+    threads = f'{torch.get_num_threads()} threads of torch'
+    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'CPU, {threads}'
+    console.print(f'[bold]{name}[/], torch {torch.__version__}')
+    everything = [parse_args(words) for words in QUICK] if args.command == 'quick' else [args]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for own in everything:
+                RUN[own.command](own, console, device, Path(folder))
+    except (OSError, TypeError, ValueError) as error:
+        raise SystemExit(' '.join(str(error).split())) from None
+
+
+def load(args: argparse.Namespace, folder: Path) -> Config:
+    """The config that the command line asks for."""
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    if args.scenes:
+        use_scenes(cfg, folder / 'scenes', *args.scenes)
+    return cfg
+
+
+def loading(args: argparse.Namespace, console: Console, device: torch.device, folder: Path) -> None:
+    """The command ``loading``."""
+    cv2.setNumThreads(0)  # as in a worker
+    cfg = load(args, folder)
+    timings = [
+        measure_stream(name, dataset, args.images, args.repeats)
+        for name, dataset in streams(cfg).items()
+    ]
+    for timing in timings:
+        console.print(stream_table(timing))
+    loader = cfg.train_dataloader
+    needed = args.images_per_second
+    if args.step_ms:
+        needed = 1e3 * loader.batch_size / args.step_ms
+    ratio = loader.get('sampler', {}).get('ratio', (1, 1))
+    console.print(projection(mean_time(timings, ratio), args.workers, needed))
+
+
+def step(args: argparse.Namespace, console: Console, device: torch.device, folder: Path) -> None:
+    """The command ``step``."""
+    cfg = load(args, folder)
+    prepare(cfg, str(folder / 'run'), args.warmup + args.repeats + 1)
+    result = StepBenchmark(Runner.from_cfg(cfg), args.warmup, args.block).run()
+    console.print(Path(args.config).stem)
+    console.print(step_table(result, f'{result.images} images a step'))
+
+
+def loss(args: argparse.Namespace, console: Console, device: torch.device, folder: Path) -> None:
+    """The command ``loss``."""
+    keys = ('size', 'stride', 'images', 'channels', 'bank_size', 'repeats')
+    settings = {key: getattr(args, key) for key in keys}
+    results = [measure_loss(own, **settings, device=device) for own in args.classes]
+    title = (
+        f'L_u + L_c, {args.images} + {args.images} images, logits {args.size}², representations '
+        f'{args.channels} × {-(-args.size // args.stride)}², bank {args.bank_size}'
+    )
+    console.print(loss_table(results, title))
+
+
+RUN = {'loading': loading, 'step': step, 'loss': loss}
+
+
+if __name__ == '__main__':
+    main()
