@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 import reference
 import torch
@@ -97,8 +96,10 @@ def test_contrastive_has_the_references_mean():
     loss = PlainContrastiveLoss(4, 2, **drawn)(
         rep, teacher_rep, prob, label, unreliable, num_labeled
     )
-    arrays = [np.asarray(own) for own in (rep, teacher_rep, prob, label, unreliable)]
-    expected = reference.contrastive_expectation(*arrays, num_labeled, SETTINGS)
+    floats = (own.numpy() for own in (rep, teacher_rep, prob))
+    expected = reference.contrastive_expectation(
+        *floats, label.numpy(), unreliable.numpy(), num_labeled, SETTINGS
+    )
     assert expected > 0.5
     assert loss.item() == pytest.approx(expected, rel=0.02)
 

@@ -1,7 +1,6 @@
 """The optimizers of networks and discriminators: who gets which, one backward, one scaler."""
 
 import copy
-import logging
 from types import SimpleNamespace
 
 import cross
@@ -212,9 +211,8 @@ def test_mistakes_are_named():
 # ------------------------------------------------------------------------------- selection hook
 def run_hook(hook, shares, selftrain_warmup_iters=0):
     """Feed (own, crossed) a step; the warnings."""
-    warnings = []
-    logger = logging.getLogger('selection')
-    logger.warning = warnings.append
+    warnings: list[str] = []
+    logger = SimpleNamespace(warning=warnings.append)
     model = SimpleNamespace(selftrain_warmup_iters=selftrain_warmup_iters, threshold=0.6)
     for iteration, share in enumerate(shares):
         outputs = {}

@@ -171,6 +171,7 @@ def test_feature_matching_by_hand():
     assert loss.item() == 3.0  # (|2 − 1| + |0 − 5|) / 2
     loss.backward()
     assert real.grad is None
+    assert fake.grad is not None
     assert fake.grad.tolist() == [[-0.5, 0.5]]
 
 

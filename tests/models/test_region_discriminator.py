@@ -54,19 +54,21 @@ def test_shape_of_each_head(head, shape):
 
 def test_only_the_scalar_head_sees_the_image():
     prob, images = maps((64, 64))
-    for head, settings, differs in (
-        ('scalar', {}, True),
-        ('pixel', {}, False),
-        ('region', dict(grid=2), False),
+    for head, discriminator, differs in (
+        ('scalar', RegionDiscriminator(3, head='scalar'), True),
+        ('pixel', RegionDiscriminator(3, head='pixel'), False),
+        ('region', RegionDiscriminator(3, grid=2), False),
     ):
-        discriminator = RegionDiscriminator(3, head=head, **settings).eval()
+        discriminator.eval()
         one, two = discriminator(prob, images)[0], discriminator(prob, 1 - images)[0]
         assert torch.equal(one, two) != differs, head
 
 
 def test_layers_are_the_papers():
     discriminator = RegionDiscriminator(num_classes=5)
-    shapes = [tuple(conv.weight.shape) for conv in discriminator.convs]
+    shapes = [
+        tuple(weight.shape) for weight in discriminator.convs.parameters() if weight.dim() > 1
+    ]
     assert shapes == [(64, 5, 4, 4), (128, 64, 4, 4), (256, 128, 4, 4), (512, 256, 4, 4)]
     assert all(conv.stride == (2, 2) and conv.padding == (1, 1) for conv in discriminator.convs)
     assert discriminator.classifier.weight.shape == (1, 512, 10, 10)
@@ -90,6 +92,7 @@ def test_forward_by_the_layers():
 
 def test_logits_are_not_probabilities():
     discriminator = RegionDiscriminator(3, grid=1)
+    assert discriminator.classifier.bias is not None
     nn.init.constant_(discriminator.classifier.bias, 7.0)
     nn.init.zeros_(discriminator.classifier.weight)
     assert discriminator(*maps((32, 32)))[0].item() == 7.0
