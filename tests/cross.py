@@ -89,3 +89,49 @@ def slow_share(hit, valid, grid):
         counts[region] += valid[b, y, x]
         hits[region] += hit[b, y, x] and valid[b, y, x]
     return hits / np.maximum(counts, 1), counts
+
+
+def slow_rrn(model, made):
+    """Everything that RRN adds to CPS, from the formulas, in plain numpy; evaluation mode."""
+    prob = [logits.softmax(1).detach() for logits in made.logits_m]
+    images, images_l = (
+        (batch / 255).clamp(0, 1) for batch in (made.mixed, made.images_l)
+    )  # fmt: skip
+    real = torch.zeros(2, 3, *tiny.CROP)
+    for b, y, x in np.ndindex(made.labels.shape):
+        if made.labels[b, y, x] != 255:
+            real[b, made.labels[b, y, x], y, x] = 1
+
+    def judged(j, maps, own_images):
+        with torch.no_grad():
+            logits, feature = model.discriminators[j](maps, own_images)
+        return 1 / (1 + np.exp(-logits.double().numpy())), feature.numpy()
+
+    result: dict[str, float] = {'rrn.loss_matching': 0.0}
+    terms = {'local': 0.0, 'dynamic': 0.0} if model.vote == 'sum' else {'both': 0.0}
+    shares, real_scores, fake_scores = [], [], []
+    for k in (0, 1):
+        own, feature = judged(k, prob[k], images)
+        crossed, _ = judged(1 - k, prob[k], images)
+        of_real, real_feature = judged(k, real, images_l)
+        result['rrn.loss_matching'] += 0.1 * np.abs(real_feature.mean(0) - feature.mean(0)).mean()
+        result[f'disc.loss_network{k + 1}'] = (
+            -np.log(1 - own).mean() - np.log(of_real).mean()
+        ) / 2  # fmt: skip
+        real_scores.append(of_real.mean())
+        fake_scores.append(own.mean())
+        votes = [slow_vote(s, tiny.CROP, model.threshold) for s in (own, crossed)]
+        both = votes[0] * votes[1]
+        shares.append([votes[0].mean(), votes[1].mean(), both.mean()])
+        chosen = dict(zip(('local', 'dynamic'), votes, strict=True))
+        for name in terms:
+            student = k if model.target == 'self' else 1 - k
+            label = prob[k].argmax(1).numpy() if model.target == 'self' else made.pseudo[k].numpy()
+            label = np.where(made.pads.numpy(), 255, label)
+            terms[name] += slow_cross_entropy(
+                made.logits_m[student].detach().numpy(), label, chosen.get(name, both)
+            )
+    result.update({f'rrn.loss_{name}': model.selection_weight * v for name, v in terms.items()})
+    selected = dict(zip(('own', 'crossed', 'both'), np.mean(shares, 0), strict=True))
+    result.update({f'semi/selected_{name}': share for name, share in selected.items()})
+    return {**result, 'semi/d_real': np.mean(real_scores), 'semi/d_fake': np.mean(fake_scores)}

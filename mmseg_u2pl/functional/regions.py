@@ -41,18 +41,19 @@ def masked_cross_entropy(
     Args:
         logits: (B, C, H, W); half precision is computed in float32.
         target: (B, H, W), long; ``ignore_index`` where no label is.
-        weight: w (B, H, W), not negative, floating or boolean.
+        weight: w (B, H, W), not negative, floating or boolean; or several (N, B, H, W), which
+            share one CE.
         ignore_index: The label that is left out.
 
     Returns:
-        Scalar; exactly 0, with a graph, when Σ w = 0. No host synchronization, and the inputs are
-        not modified.
+        Scalar, or (N,); exactly 0, with a graph, where Σ w = 0. No host synchronization, and the
+        inputs are not modified.
     """
     logits = upcast(logits)
     weight = weight.to(logits.dtype).masked_fill(target == ignore_index, 0)
     loss = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction='none')
-    total = weight.sum()
-    return (weight * loss).sum() / total.masked_fill(total == 0, 1)
+    total = weight.sum((-3, -2, -1))
+    return (weight * loss).sum((-3, -2, -1)) / total.masked_fill(total == 0, 1)
 
 
 def region_share(hit: Tensor, valid: Tensor, grid: Sequence[int]) -> tuple[Tensor, Tensor]:

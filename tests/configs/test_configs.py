@@ -13,10 +13,11 @@ from mmengine.config import Config
 from mmengine.fileio import load as load_file
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS, MODELS, PARAM_SCHEDULERS
 
 from mmseg_u2pl.datasets.converters import split_schemes
 from mmseg_u2pl.models import SemiSegmentor
+from mmseg_u2pl.models.discriminators.region_discriminator import CELL
 
 ROOT = Path(__file__).parents[2] / 'configs'
 LEAVES = sorted(path for path in ROOT.glob('*/*.py') if path.parent.name != '_base_')
@@ -26,7 +27,9 @@ TWINS = [path for path in SUPERVISED if '-all-' not in path.name]  # all labels:
 SWAPS = [path for path in LEAVES if re.search(r"'\./\w", path.read_text())]
 VOC = next(ROOT.glob('u2pl/u2pl_r101-*voc12-classic-1464-*.py'))
 CITYSCAPES = next(ROOT.glob('u2pl/u2pl_r101-*cityscapes-u2pl-1_4-744-*.py'))
+CROSS = ('cps', 'rrn')  # two networks, pairs of unlabeled images
 SIZE = (33, 33)
+CELL_SIZE = (16 * CELL, 16 * CELL)  # one region of a discriminator without a set grid
 
 each_config = pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 
@@ -91,7 +94,7 @@ def train_once(cfg):
     Configs whose model sections are the same, but for when the warm-up ends, share one run: it is
     the same network.
     """
-    model_config = {**cfg.model.to_dict(), 'warmup_iters': 0}
+    model_config = {**cfg.model.to_dict(), 'warmup_iters': 0, 'selftrain_warmup_iters': 0}
     key = json.dumps(model_config, sort_keys=True)
     if key not in TRAINED:
         TRAINED[key] = predict_and_train(cfg)
@@ -100,7 +103,9 @@ def train_once(cfg):
 
 def predict_and_train(cfg):
     model = build(cfg)
-    inputs, samples = tiny.batch(num_classes=model.num_classes, size=SIZE)
+    cells = cfg.model.type == 'RRN' and 'grid' not in cfg.model.get('discriminator', {})
+    size = CELL_SIZE if cells else SIZE
+    inputs, samples = tiny.batch(num_classes=model.num_classes, size=size)
     model.eval()
     with torch.no_grad():
         logits = model(inputs['sup'], mode='tensor')
@@ -110,7 +115,8 @@ def predict_and_train(cfg):
     model.train()
     semi = isinstance(model, SemiSegmentor)
     if semi:
-        model.set_progress(model.warmup_iters, cfg.train_cfg.max_iters)
+        start = max(model.warmup_iters, getattr(model, 'selftrain_warmup_iters', 0))
+        model.set_progress(start, cfg.train_cfg.max_iters)
         if hasattr(model, 'teacher'):
             model.teacher.copy_from(model)
         losses = model.loss(inputs, samples)
@@ -124,6 +130,13 @@ def predict_and_train(cfg):
     return Trained(model.num_classes, auxiliary, set(losses), semi, idle)
 
 
+EXPECTED_LOSSES = {
+    'U2PL': {'unsup.loss_ce', 'contrast.loss_nce'},
+    'CrossPseudo': {'cps.loss_network1', 'cps.loss_network2'},
+    'RRN': {'cps.loss_network2', 'rrn.loss_local', 'rrn.loss_dynamic', 'disc.loss_network2'},
+}
+
+
 @each_config
 def test_config_builds_predicts_and_trains(path):
     cfg = load(path)
@@ -132,8 +145,7 @@ def test_config_builds_predicts_and_trains(path):
     assert trained.auxiliary_classes in (None, trained.num_classes)
     if trained.semi:
         assert any('loss' in name and not name.startswith('sup.') for name in trained.losses)
-    expected = {'unsup.loss_ce', 'contrast.loss_nce'} if cfg.model.type == 'U2PL' else set()
-    assert expected <= trained.losses
+    assert EXPECTED_LOSSES.get(cfg.model.type, set()) <= trained.losses
     if cfg.get('find_unused_parameters'):
         assert trained.idle
         assert all(name.startswith('decode_head.representation.') for name in trained.idle)
@@ -179,6 +191,37 @@ def test_supervised_twin_differs_in_the_method_alone(path):
     assert weights[0] == weights[1]
 
 
+def without_protocol(cfg):
+    """A config's data, schedule and networks, without what the method adds."""
+    model = {key: value for key, value in cfg.model.to_dict().items() if key in SHARED_BY_METHODS}
+    optimizer = {**cfg.optim_wrapper.to_dict()}
+    for own in ('constructor', 'discriminator_optimizer'):
+        optimizer.pop(own, None)
+    rest = ('train_dataloader', 'val_dataloader', 'train_cfg', 'param_scheduler', 'default_hooks')
+    return {'model': model, 'optimizer': optimizer, **{key: cfg[key] for key in rest}}
+
+
+SHARED_BY_METHODS = (
+    'data_preprocessor', 'backbone', 'neck', 'decode_head', 'auxiliary_head', 'test_cfg', 'cps_weight'
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('path', sorted(ROOT.glob('rrn/*.py')), ids=lambda path: path.stem)
+def test_rrn_differs_from_cps_in_the_method_alone(path):
+    ours = Config.fromfile(path)
+    twin = Config.fromfile(ROOT / 'cps' / path.name.replace('rrn_', 'cps_', 1))
+    assert (ours.model.type, twin.model.type) == ('RRN', 'CrossPseudo')
+    assert without_protocol(ours) == without_protocol(twin)
+    if labeled_part(ours).type in ('CamVidDataset', 'LabelMeFacadeDataset'):
+        name = path.name.replace('rrn_', 'supervised_', 1).replace('4+8', '4')
+        labels_only = Config.fromfile(ROOT / 'supervised' / name)
+        for key in ('backbone', 'neck', 'decode_head', 'data_preprocessor'):
+            assert twin.model[key] == labels_only.model[key], key
+        for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'val_dataloader'):
+            assert twin[key] == labels_only[key], key
+        assert labeled_part(twin) == labeled_part(labels_only)
+
+
 @pytest.mark.parametrize('path', SWAPS, ids=lambda path: path.stem)
 def test_a_swapped_network_takes_under_ten_lines(path):
     assert len(path.read_text().splitlines()) < 10
@@ -193,6 +236,9 @@ PUBLISHED_ITERATIONS = {
     'voc12': {92: 52_400, 1464: 45_600, 662: 49_600, 5291: 26_400},
     'cityscapes': {186: 34_800, 744: 27_800, 1488: 18_600},
 }
+# Epochs of RRN's script (VOC) and of CPS (Cityscapes) by labeled images; the classic splits' are ours.
+CROSS_EPOCHS = {662: 32, 1323: 34, 2646: 40, 5291: 60, 186: 128, 372: 137, 744: 160, 1488: 240}
+WINDOWS = {'voc12': (None, (341, 341)), 'cityscapes': ((513, 513), (533, 533))}  # others, CROSS
 POOL = {'voc12': 10_582, 'cityscapes': 2975}  # training images, labeled and unlabeled
 PAPERS = [path for path in LEAVES if re.search('_(voc12|cityscapes)-', path.stem)]
 
@@ -201,7 +247,8 @@ def iterations_of_epochs(path):
     """Iterations of one epoch over the unlabeled list, and of the epochs in a config's name.
 
     Each GPU gets an equal share of the list, rounded up; a last batch that is not full is left
-    out.
+    out. Of pairs, the first images go through the list once an epoch; there are as many as
+    labeled images.
     """
     gpus, images, epochs, dataset, labeled = parts(
         r'_(\d+)xb(\d+)(?:\+\d+)?-(\d+)e_(\w+?)-.*?(\d+)-\d+x\d+$', path
@@ -215,16 +262,23 @@ def test_recipe(path):
     cfg = Config.fromfile(path)
     dataset, labeled = parts(r'_(voc12|cityscapes)-.*?(\d+)-\d+x\d+$', path)
     epoch, iterations = iterations_of_epochs(path)
-    assert iterations == PUBLISHED_ITERATIONS[dataset].get(int(labeled), iterations)
+    crossed = path.parent.name in CROSS
+    if crossed:
+        epochs = CROSS_EPOCHS.get(int(labeled), round(317_000 / (POOL[dataset] - int(labeled))))
+        assert iterations == epochs * epoch
+    else:
+        assert iterations == PUBLISHED_ITERATIONS[dataset].get(int(labeled), iterations)
     assert cfg.train_cfg.max_iters == cfg.max_iters == iterations
-    assert [step.end for step in cfg.param_scheduler if step.type == 'PolyLR'] == [iterations]
+    ends = {step.type: step.end for step in cfg.param_scheduler}
+    assert ends == ({'LinearLR': 10 * epoch} if crossed else {}) | {'PolyLR': iterations}
     assert cfg.train_cfg.val_interval == cfg.default_hooks.checkpoint.interval
     assert cfg.sync_bn == 'torch'
     assert not any('cat_max_ratio' in step for step in labeled_part(cfg).pipeline)
     if cfg.model.type == 'U2PL':
         assert cfg.model.warmup_iters == (epoch if dataset == 'voc12' else 0)
-    window = None if dataset == 'voc12' else (513, 513)
-    assert cfg.model.test_cfg.get('stride') == window
+    if cfg.model.type == 'RRN':
+        assert cfg.model.selftrain_warmup_iters == epoch
+    assert cfg.model.test_cfg.get('stride') == WINDOWS[dataset][crossed]
 
 
 @pytest.mark.parametrize('path', PAPERS, ids=lambda path: path.stem)
@@ -240,9 +294,9 @@ def test_masks_and_unlabeled_list_are_those_of_the_split(path):
         assert 'seg_map_path' not in unlabeled.data_prefix
 
 
-@pytest.mark.parametrize('method', ['u2pl', 'supervised'])
+@pytest.mark.parametrize('method', ['u2pl_r101', 'supervised_r101', 'cps_r50', 'rrn_r50'])
 def test_every_published_split_has_a_config(method):
-    paths = [path for path in PAPERS if path.stem.startswith(f'{method}_r101-')]
+    paths = [path for path in PAPERS if path.stem.startswith(f'{method}-')]
     found = sorted(parts(r'_(?:voc12|cityscapes)-(.+)-\d+x\d+$', path)[0] for path in paths)
     sizes = {'blender-': split_schemes.SCHEMES['voc'], '': split_schemes.SCHEMES['cityscapes']}
     expected = [f'classic-{number}' for number in split_schemes.SCHEMES['voc'].classic]
@@ -280,6 +334,45 @@ def test_learning_rates_and_no_step_of_the_teacher(path, backbone_lr, head_lr, d
         else:
             expected = backbone_lr if name.startswith('backbone.') else head_lr
             assert rates[id(parameter)] == pytest.approx(expected), name
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'rate', 'adam'), [('voc12', 0.0025, 1e-4), ('cityscapes', 0.02, 1e-5)]
+)
+def test_networks_of_rrn(dataset, rate, adam):
+    """Output stride 16, one rate for networks, another for discriminators; no grid is set."""
+    cfg = load(next(ROOT.glob(f'rrn/rrn_r50-*_{dataset}-*')))
+    model = build(cfg).eval()
+    for network in model.networks:
+        with torch.no_grad():
+            features = network.backbone(torch.zeros(1, 3, 64, 64))
+        assert [feature.shape[2] for feature in features] == [16, 8, 4, 4]
+        assert network.decode_head.dilations == (1, 6, 12, 18)
+    parts = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.parts
+    groups = {name: part.param_groups for name, part in parts.items()}
+    assert {group['lr'] for group in groups['segmentors']} == {rate}
+    assert {group['weight_decay'] for group in groups['segmentors']} == {1e-4}
+    assert {group['lr'] for group in groups['discriminators']} == {adam}
+    assert [d.grid for d in model.discriminators] == [None, None]
+
+
+def test_the_rate_of_rrn_rises_for_ten_epochs_and_then_is_poly():
+    cfg = load(next(ROOT.glob('rrn/rrn_r50-*voc12-classic-1464-*')))
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=0.0025)
+    schedulers = [
+        PARAM_SCHEDULERS.build({**step, 'optimizer': optimizer}) for step in cfg.param_scheduler
+    ]
+    rates = []
+    for _ in range(20_001):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    poly = [0.0025 * (1 - t / cfg.max_iters) ** 0.9 for t in (0, 5000, 20_000)]
+    assert rates[0] == pytest.approx(poly[0] * 1e-3)
+    assert rates[5000] == pytest.approx(poly[1] * 5000 / 15_189, rel=0.01)
+    assert rates[20_000] == pytest.approx(poly[2], rel=1e-4)
 
 
 @pytest.mark.parametrize('method', METHODS)

@@ -1,10 +1,14 @@
 """Two gloo processes: equal banks and parameters, no hang in the warm-up or at its end."""
 
+import cross
+import pytest
 import tiny
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
 
 from mmseg_u2pl.models import MemoryBank
 
@@ -88,6 +92,46 @@ def test_no_branch_hangs_without_the_contrastive_term(tmp_path):
 
 def test_the_alignment_stays_equal(tmp_path):
     spawn(train_apart, tmp_path, dict(type='U2PLBalanced', contrastive=None))
+
+
+def train_crossed(rank, kind, settings):
+    """Six steps over the ends of both warm-ups; rank 1's unlabeled crops are pads in the last."""
+    model = cross.build(kind, warmup_iters=1, aux=True, **settings)
+    optimizers = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9))
+    if kind == 'RRN':
+        optimizers['constructor'] = 'AdversarialOptimWrapperConstructor'
+    wrapped = MMDistributedDataParallel(model, broadcast_buffers=False)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        wrapper = build_optim_wrapper(wrapped, optimizers)
+    start = {name: value.clone() for name, value in model.named_parameters()}
+    for step in range(6):
+        model.set_progress(step, 6)
+        inputs, samples = tiny.batch(2, 4, seed=10 * step + rank)
+        if step == 5 and rank == 1:
+            for sample in samples['unsup']:
+                sample.gt_sem_seg.data.fill_(255)
+        losses = wrapped(inputs, samples, mode='loss')
+        if kind == 'RRN' and step > 0:
+            selected = of_all_ranks(losses['semi/selected_own'])
+            assert all((share > 0) == (settings['threshold'] < 1) for share in selected)
+        wrapper.update_params(tiny.total(losses))
+    for name, value in model.named_parameters():
+        one, other = of_all_ranks(value.detach())
+        assert torch.equal(one, other), name
+        assert not torch.equal(value, start[name]), name
+
+
+@pytest.mark.parametrize(
+    ('kind', 'settings'),
+    [
+        ('CrossPseudo', {}),
+        ('RRN', dict(threshold=0.0, selftrain_warmup_iters=3)),
+        ('RRN', dict(threshold=2.0, selftrain_warmup_iters=3)),
+    ],
+    ids=['CPS', 'RRN', 'RRN that selects nothing'],
+)
+def test_four_parts_stay_equal(kind, settings, tmp_path):
+    spawn(train_crossed, tmp_path, kind, settings)
 
 
 def track_apart(rank):

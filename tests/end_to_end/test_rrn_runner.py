@@ -1,16 +1,23 @@
 """Whole runs of CPS and RRN on the tiny data: train, resume, score, predict, AMP's refusal."""
 
+import json
+import runpy
+import sys
+import uuid
 from pathlib import Path
 from typing import NamedTuple
 
 import cross
 import numpy as np
 import pytest
+import tiny
 import torch
+from conftest import NAMES
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import Runner, save_checkpoint
 from mmseg.apis import inference_model, init_model
+from mmseg.registry import MODELS
 
 
 class Collect(Hook):
@@ -61,6 +68,15 @@ def differing(one, other):
     return [name for name in one if not torch.equal(one[name], other[name])]
 
 
+def values_of_steps(message_hub):
+    """Everything that was logged at every step or validation, but for times."""
+    return {
+        name: history.data[0]
+        for name, history in message_hub.log_scalars.items()
+        if not name.endswith('time')
+    }
+
+
 def test_training_moves_all_four_parts(rrn):
     half, whole = (load(rrn.folder / f'iter_{i}.pth')['state_dict'] for i in (3, 6))
     changed = differing(half, whole)
@@ -94,6 +110,14 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(rrn, data_root, 
             assert all(torch.equal(state[m], states[1]['state'][key][m]) for m in moments)
     scheduled = [checkpoint['param_schedulers'] for checkpoint in (one, other)]
     assert scheduled[0] == scheduled[1]
+    logged = [values_of_steps(run.message_hub) for run in (rrn.runner, resumed)]
+    assert set(logged[0]) == set(logged[1])
+    assert {'train/loss', 'train/semi/selected_own', 'train/lr', 'train/discriminators.lr'} <= set(
+        logged[0]
+    )
+    for name, values in logged[0].items():
+        assert len(values) == (6 if name.startswith('train/') else 2), name
+        np.testing.assert_array_equal(values, logged[1][name], err_msg=name)
 
 
 def test_without_its_weights_a_whole_run_is_cps(cps, data_root, tmp_path):
@@ -151,6 +175,63 @@ def test_a_checkpoint_repeats_its_validation_and_predicts_the_mean(rrn, data_roo
         model.predictor = name
         logits[name] = inference_model(model, image).seg_logits.data
     torch.testing.assert_close(logits['mean'], (logits['network1'] + logits['network2']) / 2)
+
+
+def test_each_network_by_itself_scores_as_in_the_pass_over_all(rrn, data_root, tmp_path):
+    path = str(rrn.folder / 'iter_6.pth')
+    for name in ('mean', 'network1', 'network2'):
+        metrics = cross.runner(
+            data_root, tmp_path / name, load_from=path,
+            **{'model.predictor': name, 'test_cfg.type': 'TestLoop'},
+        ).test()  # fmt: skip
+        expected = {k: v for k, v in rrn.metrics[6].items() if k.startswith(f'{name}/')}
+        assert {f'{name}/{key}': value for key, value in metrics.items()} == expected
+
+
+def test_the_test_tool_scores_and_saves_any_of_the_three(rrn, data_root, tmp_path, monkeypatch):
+    """``tools/test.py CONFIG CHECKPOINT``, and with ``--out`` and ``model.predictor``."""
+    config = rrn.folder / 'tiny.py'
+    rrn.runner.cfg.dump(config)
+    checkpoint = load(rrn.folder / 'iter_6.pth')
+    torch.manual_seed(2)
+    for prefix in ('', 'network2.'):  # six steps leave them alike
+        checkpoint['state_dict'][f'{prefix}decode_head.conv_seg.weight'].normal_()
+    path = tmp_path / 'differ.pth'
+    torch.save(checkpoint, path)
+    every = cross.runner(data_root, tmp_path / 'every', load_from=str(path)).test()
+    assert every['network1/mIoU'] != every['network2/mIoU'] != every['mean/mIoU']
+    tool = Path(__file__).parents[2] / 'tools' / 'test.py'
+    for name in (None, 'mean', 'network1', 'network2'):
+        folder = tmp_path / str(name)
+        command = [tool, config, path, '--work-dir', folder]
+        command += ['--out', folder / 'masks'] if name else []
+        command += ['--cfg-options', f'experiment_name={uuid.uuid4().hex}']
+        command += [f'model.predictor={name}'] if name else []
+        monkeypatch.setattr(sys, 'argv', [str(word) for word in command])
+        runpy.run_path(str(tool), run_name='__main__')
+        reported = json.loads(next(folder.rglob('*.json')).read_text())
+        prefix = f'{name}/' if name else ''
+        expected = {key: value for key, value in every.items() if key.startswith(prefix)}
+        assert expected.items() <= {f'{prefix}{k}': v for k, v in reported.items()}.items()
+        assert len(list((folder / 'masks').glob('*.png'))) == (len(NAMES['val']) if name else 0)
+
+
+def test_a_run_starts_from_a_plain_checkpoint(data_root, tmp_path):
+    torch.manual_seed(1)
+    plain = MODELS.build(dict(type='EncoderDecoder', **tiny.networks()))
+    path = tmp_path / 'supervised.pth'
+    save_checkpoint(dict(state_dict=plain.state_dict(), meta={}), str(path))
+    runner = cross.runner(data_root, tmp_path / 'run', 'RRN', 1, load_from=str(path), **RRN)
+    runner.load_or_resume()
+    for network in runner.model.networks:
+        assert differing(plain.state_dict(), {
+            name: value for name, value in network.state_dict().items()
+            if not name.startswith(('network2.', 'discriminators.'))
+        }) == []  # fmt: skip
+    runner.train()
+    logs = ''.join(log.read_text() for log in (tmp_path / 'run').rglob('*.log'))
+    assert 'The checkpoint holds one network: both start from it' in logs
+    assert runner.iter == 1
 
 
 def test_gradients_accumulate(data_root, tmp_path):

@@ -7,9 +7,11 @@ import pytest
 import tiny
 import torch
 from mmengine.config import ConfigDict
+from mmengine.runner import load_checkpoint, save_checkpoint
 from mmseg.registry import MODELS
 
 from mmseg_u2pl.functional import cutmix_pair_masks
+from mmseg_u2pl.models.segmentors import cross_pseudo
 
 
 def step(model, labeled=2, unlabeled=4, seed=5, **batch):
@@ -173,6 +175,71 @@ def test_building_leaves_the_config_alone():
     before = copy.deepcopy(config)
     MODELS.build(config)
     assert config == before
+
+
+# ------------------------------------------------------------------------------------ checkpoints
+def supervised(tmp_path, aux=False):
+    """A plain mmseg segmentor, and its checkpoint."""
+    torch.manual_seed(9)
+    model = MODELS.build(dict(type='EncoderDecoder', **tiny.networks(aux=aux)))
+    torch.nn.init.normal_(model.decode_head.conv_seg.weight)
+    path = tmp_path / 'supervised.pth'
+    save_checkpoint(dict(state_dict=model.state_dict(), meta={}), str(path))
+    return model.eval(), str(path)
+
+
+@pytest.mark.parametrize('kind', ['CrossPseudo', 'RRN'])
+def test_a_plain_checkpoint_is_loaded_into_both_networks(kind, tmp_path, monkeypatch):
+    plain, path = supervised(tmp_path, aux=True)
+    model, said = cross.build(kind, aux=True).eval(), []
+    monkeypatch.setattr(cross_pseudo, 'print_log', lambda text, **_: said.append(text))
+    before = copy.deepcopy(model.state_dict())
+    load_checkpoint(model, path, map_location='cpu')
+    state = model.state_dict()
+    for name, value in plain.state_dict().items():
+        for prefix in ('', 'network2.'):
+            assert torch.equal(state[prefix + name], value), prefix + name
+    for name in (name for name in state if name.startswith('discriminators.')):
+        assert torch.equal(state[name], before[name]), name
+    assert len(said) == 1
+    assert 'both start from it' in said[0]
+    images = torch.randn(1, 3, *tiny.CROP)
+    with torch.no_grad():
+        expected = plain(images, mode='tensor')
+        for predictor in model.predictors:
+            model.predictor = predictor
+            torch.testing.assert_close(model(images, mode='tensor'), expected)
+
+
+def test_equal_networks_are_set_apart_by_dropout(tmp_path):
+    model = cross.build(dropout=0.5)
+    load_checkpoint(model, supervised(tmp_path)[1], map_location='cpu')
+    grads = cross.gradients(model, model.loss(*tiny.batch(2, 4)))
+    name = 'decode_head.conv_seg.weight'
+    assert not torch.equal(grads[name], grads[f'network2.{name}'])
+
+
+def test_torch_loads_it_too_and_names_what_is_missing(tmp_path):
+    plain, _ = supervised(tmp_path)
+    missing = cross.build().load_state_dict(plain.state_dict(), strict=True)
+    assert missing == ([], [])
+    state = plain.state_dict()
+    del state['decode_head.conv_seg.bias']
+    missing, unexpected = cross.build().load_state_dict(state, strict=False)
+    assert missing == ['decode_head.conv_seg.bias', 'network2.decode_head.conv_seg.bias']
+    assert unexpected == []
+
+
+def test_a_checkpoint_of_two_networks_keeps_them_apart(tmp_path, monkeypatch):
+    saved, said = cross.build(seed=1), []
+    monkeypatch.setattr(cross_pseudo, 'print_log', lambda text, **_: said.append(text))
+    path = tmp_path / 'cps.pth'
+    save_checkpoint(dict(state_dict=saved.state_dict()), str(path))
+    model = cross.build(seed=2)
+    load_checkpoint(model, str(path), map_location='cpu', strict=True)
+    state = model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in saved.state_dict().items())
+    assert said == []
 
 
 # ------------------------------------------------------------------------------------ prediction

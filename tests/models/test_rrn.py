@@ -57,20 +57,9 @@ def step(model, seed=5, **batch):
 
 
 def set_scores(model, monkeypatch, scores):
-    """S_jk (2·images, regions...) as given: scores[j, k] of discriminator j on network k's map."""
-    judge = model._judge
-    maps = []  # P_1 and P_2 in the order in which they come
-
-    def given(j, prob, images):
-        logits, feature = judge(j, prob, images)
-        if prob.shape[0] != 2 or bool(((prob == 0) | (prob == 1)).all()):
-            return logits, feature  # true labels
-        if not any(prob is own for own in maps):
-            maps.append(prob)
-        k = [prob is own for own in maps].index(True)
-        return scores[j, k].logit(), feature
-
-    monkeypatch.setattr(model, '_judge', given)
+    """S_jk (2, 1, R, R) as given: scores[j, k] of discriminator j on network k's map."""
+    select = model._selection_losses
+    monkeypatch.setattr(model, '_selection_losses', lambda made, _: select(made, scores))
 
 
 def names(losses, prefix):
@@ -85,7 +74,7 @@ def names(losses, prefix):
 def test_losses_are_the_reference(target, vote, pad_rows):
     model = rrn(target=target, vote=vote, threshold=0.5, selection_weight=2.0).eval()
     losses, made = step(model, pad_rows=pad_rows)
-    expected = reference(model, made)
+    expected = cross.slow_rrn(model, made)
     assert 0 < expected['semi/selected_own'] < 1
     assert 0 < expected['semi/selected_both'] < expected['semi/selected_crossed']
     assert {name for name in losses if name.startswith(('rrn.', 'disc.'))} == {
@@ -93,52 +82,6 @@ def test_losses_are_the_reference(target, vote, pad_rows):
     }
     for name, value in expected.items():
         assert losses[name].item() == pytest.approx(value, rel=1e-4), name
-
-
-def reference(model, made):
-    """Everything that RRN adds to CPS, from the formulas, in plain numpy; evaluation mode."""
-    prob = [logits.softmax(1).detach() for logits in made.logits_m]
-    images, images_l = (
-        (batch / 255).clamp(0, 1) for batch in (made.mixed, made.images_l)
-    )  # fmt: skip
-    real = torch.zeros(2, 3, *tiny.CROP)
-    for b, y, x in np.ndindex(made.labels.shape):
-        if made.labels[b, y, x] != 255:
-            real[b, made.labels[b, y, x], y, x] = 1
-
-    def judged(j, maps, own_images):
-        with torch.no_grad():
-            logits, feature = model.discriminators[j](maps, own_images)
-        return 1 / (1 + np.exp(-logits.double().numpy())), feature.numpy()
-
-    result = {'rrn.loss_matching': 0.0}
-    terms = {'local': 0.0, 'dynamic': 0.0} if model.vote == 'sum' else {'both': 0.0}
-    shares, real_scores, fake_scores = [], [], []
-    for k in (0, 1):
-        own, feature = judged(k, prob[k], images)
-        crossed, _ = judged(1 - k, prob[k], images)
-        of_real, real_feature = judged(k, real, images_l)
-        result['rrn.loss_matching'] += 0.1 * np.abs(real_feature.mean(0) - feature.mean(0)).mean()
-        result[f'disc.loss_network{k + 1}'] = (
-            -np.log(1 - own).mean() - np.log(of_real).mean()
-        ) / 2  # fmt: skip
-        real_scores.append(of_real.mean())
-        fake_scores.append(own.mean())
-        votes = [cross.slow_vote(s, tiny.CROP, model.threshold) for s in (own, crossed)]
-        both = votes[0] * votes[1]
-        shares.append([votes[0].mean(), votes[1].mean(), both.mean()])
-        chosen = dict(zip(('local', 'dynamic'), votes, strict=True))
-        for name in terms:
-            student = k if model.target == 'self' else 1 - k
-            label = prob[k].argmax(1).numpy() if model.target == 'self' else made.pseudo[k].numpy()
-            label = np.where(made.pads.numpy(), 255, label)
-            terms[name] += cross.slow_cross_entropy(
-                made.logits_m[student].detach().numpy(), label, chosen.get(name, both)
-            )
-    result.update({f'rrn.loss_{name}': model.selection_weight * v for name, v in terms.items()})
-    selected = dict(zip(('own', 'crossed', 'both'), np.mean(shares, 0), strict=True))
-    result.update({f'semi/selected_{name}': share for name, share in selected.items()})
-    return {**result, 'semi/d_real': np.mean(real_scores), 'semi/d_fake': np.mean(fake_scores)}
 
 
 def test_a_region_counts_zero_one_or_two_votes(monkeypatch):
@@ -149,7 +92,7 @@ def test_a_region_counts_zero_one_or_two_votes(monkeypatch):
     set_scores(model, monkeypatch, {(0, 0): own, (1, 0): crossed, (1, 1): own, (0, 1): crossed})
     losses, made = step(model)
     half = tiny.CROP[0] // 2
-    local, dynamic = 0.0, 0.0
+    local = dynamic = torch.tensor(0.0)
     for logits in made.logits_m:
         loss = F.cross_entropy(logits, logits.argmax(1), reduction='none')
         local = local + loss[:, :half].mean()  # the upper regions
@@ -309,6 +252,20 @@ def test_a_correctness_discriminator_learns_shares_of_right_pixels():
     assert (count > 0).mean() == 0.5
 
 
+def test_scores_outside_of_a_step_are_those_of_a_step(monkeypatch):
+    model, kept = rrn(dropout=0.0), {}
+    select = model._selection_losses
+    monkeypatch.setattr(
+        model, '_selection_losses', lambda made, own: kept.update(own) or select(made, own)
+    )
+    _, made = step(model)
+    scores = model.scores([logits.softmax(1) for logits in made.logits_m], made.mixed)
+    assert set(scores) == set(kept) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    for pair, score in scores.items():
+        torch.testing.assert_close(score, kept[pair])
+    assert not torch.equal(scores[0, 0], scores[0, 1])
+
+
 def test_scores_do_not_depend_on_chance_unless_asked():
     for dropout, alike in ((False, True), (True, False)):
         model = rrn(dropout=0.0, scoring_dropout=dropout)
@@ -378,21 +335,3 @@ def test_a_step_does_not_wait_for_the_device(settings):
     with Syncs() as syncs:
         model.loss(inputs, samples)
     assert syncs.found == []
-
-
-@pytest.mark.parametrize(
-    ('settings', 'message'),
-    [
-        (dict(target='both'), "target must be 'self' or 'cross', got 'both'"),
-        (dict(vote='or'), "vote must be 'sum' or 'and', got 'or'"),
-        (dict(discriminator_target='wgan'), "must be 'gan' or 'correctness', got 'wgan'"),
-        (dict(threshold=-0.1), 'threshold must not be negative, got -0.1'),
-        (dict(matching_weight=-1), 'matching_weight must not be negative, got -1'),
-        (dict(selection_weight=-1), 'selection_weight must not be negative, got -1'),
-        (dict(selftrain_warmup_iters=-1), 'selftrain_warmup_iters must not be negative, got -1'),
-        (dict(discriminator=dict(head='patch')), "got 'patch'"),
-    ],
-)
-def test_mistakes_are_named(settings, message):
-    with pytest.raises(ValueError, match=message):
-        cross.build('RRN', **settings)

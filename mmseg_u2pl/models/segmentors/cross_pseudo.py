@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.logging import print_log
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -42,6 +44,8 @@ class CrossPseudo(SemiSegmentor):
 
     Both networks predict, by the mean of their logits; ``predictor='network1'`` is how CPS reports.
 
+    A checkpoint of one network, such as a supervised twin's, starts both, with a warning.
+
     Args:
         cps_weight: λ_cps (VOC with CutMix: 1).
         **semi: As in :class:`SemiSegmentor`.
@@ -67,6 +71,24 @@ class CrossPseudo(SemiSegmentor):
     def networks(self) -> tuple[SemiSegmentor, SemiSegmentor]:
         """f_1 and f_2."""
         return self, self.network2
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        """A checkpoint without a network 2 gives both networks the weights of its own."""
+        second = f'{prefix}network2.'
+        if not any(name.startswith(second) for name in state_dict):
+            own = [name for name in self.network2.state_dict() if prefix + name in state_dict]
+            state_dict.update({second + name: state_dict[prefix + name] for name in own})
+            if own:
+                print_log(
+                    'The checkpoint holds one network: both start from it. Equal networks give '
+                    'each other the labels that they have already; only dropout sets them apart '
+                    'at first. Training needs two that differ',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     # ---------------------------------------------------------------- prediction
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
@@ -112,7 +134,7 @@ class CrossPseudo(SemiSegmentor):
         # again and pass none on (pytorch/pytorch#112583, until recent releases of torch).
         with torch.no_grad():
             label_1, label_2 = (
-                mix_pairs(masks, self._label(network, images_u)).masked_fill(pads, IGNORE)
+                mix_pairs(masks, self.logits(network, images_u).argmax(1)).masked_fill(pads, IGNORE)
                 for network in self.networks
             )
 
@@ -141,10 +163,10 @@ class CrossPseudo(SemiSegmentor):
                 losses[name.replace('sup.', f'sup.network{number}.', 1)] = value
         return losses, (logits[0], logits[1])
 
-    def _label(self, network: SemiSegmentor, images: Tensor) -> Tensor:
-        """The classes (B, H, W) that a network sees in images (B, 3, H, W)."""
+    def logits(self, network: SemiSegmentor, images: Tensor) -> Tensor:
+        """What a network says of images (B, 3, H, W): (B, C, H, W)."""
         logits = network.decode_head(network.extract_feat(images))
-        return self.upsample(logits, images.shape[2:]).argmax(1)
+        return self.upsample(logits, images.shape[2:])
 
     @staticmethod
     def _pair_masks(images: Tensor) -> Tensor:

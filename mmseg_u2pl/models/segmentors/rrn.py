@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -22,6 +23,12 @@ from .semi import IGNORE
 
 Judged: TypeAlias = tuple[Tensor, Tensor]
 """Label maps (B, C, H, W) and their images (B, 3, H, W) in [0, 1]."""
+
+Scores: TypeAlias = Mapping[tuple[int, int], Tensor]
+"""S_jk (B, 1, R, R) of discriminator j on the label maps of network k, by (j, k)."""
+
+SELECTIONS = ('own', 'crossed', 'both')
+"""Who accepts a region of a network's label map: its own discriminator, the other's, both."""
 
 
 @MODELS.register_module()
@@ -116,24 +123,26 @@ class RRN(CrossPseudo):
             return {**losses, 'disc.loss_idle': 0.0 * idle}  # DDP hangs without a gradient
 
         prob = [upcast(logits).softmax(1) for logits in step.logits_m]  # P_1, P_2
-        mixed = self.unit_range(step.mixed)
-        real = one_hot(step.labels, self.num_classes), self.unit_range(step.images_l)
+        mixed, images_l = self.unit_range(step.mixed), self.unit_range(step.images_l)
+        real = one_hot(step.labels, self.num_classes)
+        sizes = [len(mixed), len(images_l)]
 
         matching, d_real = [], []
-        scores: dict[tuple[int, int], Tensor] = {}
+        scores: dict[tuple[int, int], Tensor] = {}  # S_jk of judge j and network k
         for k, discriminator in enumerate(self.discriminators):
             judged, feature = self._judge(k, prob[k], mixed)
-            with torch.no_grad():
-                scores[k, k] = judged.sigmoid()  # S_kk
-                scores[1 - k, k] = self._judge(1 - k, prob[k], mixed)[0].sigmoid()  # S_jk
-                judged_real, feature_real = self._judge(k, *real)
-                d_real.append(judged_real.sigmoid().mean())
-            matching.append(feature_matching(feature_real, feature))
+            scores[k, k] = judged.detach().sigmoid()
+            with torch.no_grad():  # the other network's map and true labels in one forward
+                others = torch.cat((prob[1 - k], real)), torch.cat((mixed, images_l))
+                judged, features = self._judge(k, *others)
+                scores[k, 1 - k], of_real = judged.sigmoid().split(sizes)
+            d_real.append(of_real.mean())
+            matching.append(feature_matching(features[sizes[0] :], feature))
             if self.discriminator_target == 'gan':
-                loss = adversarial_loss(discriminator, (prob[k].detach(), mixed), real)
+                loss = adversarial_loss(discriminator, (prob[k].detach(), mixed), (real, images_l))
             else:
                 logits = self.upsample(step.logits_l[k].detach(), step.labels.shape[1:])
-                loss = correctness_loss(discriminator, logits, real[1], step.labels)
+                loss = correctness_loss(discriminator, logits, images_l, step.labels)
             losses[f'disc.loss_network{k + 1}'] = loss
         losses['rrn.loss_matching'] = self.matching_weight * torch.stack(matching).sum()
         losses.update(self._selection_losses(step, scores))
@@ -141,34 +150,56 @@ class RRN(CrossPseudo):
         losses['semi/d_fake'] = torch.stack([scores[k, k].mean() for k in (0, 1)]).mean()
         return losses
 
-    def _selection_losses(
-        self, step: CrossStep, scores: dict[tuple[int, int], Tensor]
-    ) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def scores(self, prob: Sequence[Tensor], images: Tensor) -> Scores:
+        """Every S_jk, outside of a training step.
+
+        Args:
+            prob: P_1 and P_2, (B, C, H, W) each.
+            images: Their normalized images (B, 3, H, W).
+        """
+        maps, unit = torch.cat(list(prob)), self.unit_range(images).repeat(2, 1, 1, 1)
+        judged = [self._judge(j, maps, unit)[0].sigmoid().chunk(2) for j in (0, 1)]
+        return {(j, k): judged[j][k] for j in (0, 1) for k in (0, 1)}
+
+    def votes(self, k: int, scores: Scores, size: Sequence[int]) -> Tensor:
+        """Where network k's labels are accepted.
+
+        Args:
+            k: 0 or 1.
+            scores: S_jk (B, 1, R, R) of judge j and network k.
+            size: Height H and width W of the images, pixels.
+
+        Returns:
+            Float (3, B, H, W), 1 where accepted: by its own discriminator (S_kk > γ), by the
+            other (S_jk > γ), by both.
+        """
+        own, crossed = (region_vote(scores[judge, k], size, self.threshold) for judge in (k, 1 - k))
+        return torch.stack((own, crossed, own * crossed))
+
+    def _selection_losses(self, step: CrossStep, scores: Scores) -> dict[str, Tensor]:
         """λ_st·(L_ls + L_dr) of both networks, from the scores S_jk (B_m, 1, R, R)."""
         started = self.iteration >= self.selftrain_warmup_iters
         weight = self.selection_weight if started else 0.0
+        names, chosen = (
+            (('local', 'dynamic'), slice(2)) if self.vote == 'sum' else (('both',), slice(2, 3))
+        )
         terms, shares = [], []
         for k in (0, 1):
-            own, crossed = (
-                region_vote(scores[judge, k], step.mixed.shape[2:], self.threshold)
-                for judge in (k, 1 - k)
-            )
-            both = own * crossed
+            votes = self.votes(k, scores, step.mixed.shape[2:])
             if self.target == 'self':
                 student = step.logits_m[k]
                 label = student.argmax(1).masked_fill(step.pads, IGNORE)
             else:  # network k gives the label
                 student, label = step.logits_m[1 - k], step.pseudo[k]
-            votes = (own, crossed) if self.vote == 'sum' else (both,)
-            terms.append([masked_cross_entropy(student, label, vote, IGNORE) for vote in votes])
-            shares.append(torch.stack([vote.mean() for vote in (own, crossed, both)]))
-        names = ('local', 'dynamic') if self.vote == 'sum' else ('both',)
+            terms.append(masked_cross_entropy(student, label, votes[chosen], IGNORE))
+            shares.append(votes.mean((1, 2, 3)))
         losses = {
-            f'rrn.loss_{name}': weight * (one + two)
-            for name, one, two in zip(names, *terms, strict=True)
+            f'rrn.loss_{name}': weight * term
+            for name, term in zip(names, terms[0] + terms[1], strict=True)
         }
         selected = torch.stack(shares).mean(0)  # of all pixels
-        for name, share in zip(('own', 'crossed', 'both'), selected, strict=True):
+        for name, share in zip(SELECTIONS, selected, strict=True):
             losses[f'semi/selected_{name}'] = share
         return losses
 
@@ -181,13 +212,14 @@ class RRN(CrossPseudo):
 
 def one_hot(labels: Tensor, num_classes: int) -> Tensor:
     """Labels (B, H, W) as float (B, C, H, W); 255 as the zero vector."""
-    classes = torch.arange(num_classes, device=labels.device).view(-1, 1, 1)
-    return (labels.unsqueeze(1) == classes).float()
+    classes = torch.arange(num_classes, device=labels.device)
+    return (labels.unsqueeze(-1) == classes).permute(0, 3, 1, 2).float()  # channels last in memory
 
 
 def adversarial_loss(discriminator: nn.Module, fake: Judged, real: Judged) -> Tensor:
     """L_D = ½[BCE(D(fake), 0) + BCE(D(real), 1)], scalar."""
-    of_fake, of_real = (upcast(discriminator(*maps)[0]) for maps in (fake, real))
+    both = (torch.cat(maps) for maps in zip(fake, real, strict=True))
+    of_fake, of_real = upcast(discriminator(*both)[0]).split([len(fake[0]), len(real[0])])
     zero, one = torch.zeros_like(of_fake), torch.ones_like(of_real)
     bce = F.binary_cross_entropy_with_logits
     return (bce(of_fake, zero) + bce(of_real, one)) / 2

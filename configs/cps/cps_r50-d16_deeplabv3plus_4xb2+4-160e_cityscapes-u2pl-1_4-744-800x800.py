@@ -1,0 +1,31 @@
+# CPS on Cityscapes with CutMix: crops of 800, 8 + 8 + 8 images a step, rate 0.02, OHEM on the labeled
+# images, epochs. λ_cps is 5 or 6 in the authors' settings. Ours: linear warm-up, mmseg's head, windows
+# of 800 at stride 2/3, four GPUs.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/cityscapes.py',
+    '../_base_/models/deeplabv3plus_r50-d16.py',
+    '../_base_/schedules/sgd_warmup_poly_cityscapes.py',
+    '../_base_/methods/cps.py',
+]
+crop_size = (800, 800)
+augment = list(_base_.augment)
+augment[1] = dict(type='RandomCrop', crop_size=crop_size)
+model = dict(
+    type='CrossPseudo',
+    cps_weight=6.0,
+    data_preprocessor=dict(size=crop_size),
+    decode_head=dict(
+        num_classes=19,
+        sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=50_000),  # an image
+    ),
+    test_cfg=dict(mode='slide', crop_size=crop_size, stride=(533, 533)),
+)
+train_dataloader = dict(
+    batch_size=6,  # 2 labeled + 2 pairs a GPU
+    sampler=dict(ratio=(1, 2)),
+    dataset=dict(
+        labeled=dict(pipeline=[*_base_.labeled.pipeline[:2], *augment]),
+        unlabeled=dict(pipeline=[*_base_.unlabeled.pipeline[:2], *augment]),
+    ),
+)
