@@ -96,9 +96,14 @@ def test_contrastive_has_the_references_mean():
     loss = PlainContrastiveLoss(4, 2, **drawn)(
         rep, teacher_rep, prob, label, unreliable, num_labeled
     )
-    floats = (own.numpy() for own in (rep, teacher_rep, prob))
     expected = reference.contrastive_expectation(
-        *floats, label.numpy(), unreliable.numpy(), num_labeled, SETTINGS
+        rep.numpy(),
+        teacher_rep.numpy(),
+        prob.numpy(),
+        label.numpy(),
+        unreliable.numpy(),
+        num_labeled,
+        SETTINGS,
     )
     assert expected > 0.5
     assert loss.item() == pytest.approx(expected, rel=0.02)
