@@ -8,7 +8,7 @@ _base_ = [
 model = dict(
     type='RRN',
     discriminator=dict(grid=3),
-    selftrain_warmup_iters=38,  # one epoch of the unlabeled images
+    selftrain_warmup_iters=75,  # one epoch: each of the 300 unlabeled images once as u_0
     data_preprocessor=dict(size=_base_.crop_size),
     decode_head=dict(num_classes=8),
 )

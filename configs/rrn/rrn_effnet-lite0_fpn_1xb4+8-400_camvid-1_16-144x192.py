@@ -8,7 +8,7 @@ _base_ = [
 model = dict(
     type='RRN',
     discriminator=dict(grid=3),
-    selftrain_warmup_iters=43,  # one epoch of the unlabeled images
+    selftrain_warmup_iters=86,  # one epoch: each of the 344 unlabeled images once as u_0
     data_preprocessor=dict(size=_base_.crop_size),
     decode_head=dict(num_classes=11),
 )

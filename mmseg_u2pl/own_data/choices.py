@@ -120,8 +120,8 @@ def choose(
     if method != 'u2pl_balanced':
         choices[0] = Choice('method', method, asked)
     if recipe.warmup_epoch:
-        why = 'one epoch of the unlabeled images before self-training, as shipped'
-        choices.insert(8, Choice('warm-up', math.ceil(draws[1]), why))
+        why = 'one epoch, each unlabeled image once as u_0, before self-training, as shipped'
+        choices.insert(8, Choice('warm-up', math.ceil(num_unlabeled / PER_STEP), why))
     elif recipe.warmup:
         why = 'a quarter of the iterations on labels alone, as measured'
         choices.insert(8, Choice('warm-up', int(total.value * WARMUP_SHARE), why))

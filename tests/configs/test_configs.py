@@ -154,6 +154,11 @@ def test_config_builds_predicts_and_trains(path):
 
 
 @each_config
+def test_every_run_checks_and_names_its_lists(path):
+    assert Config.fromfile(path).default_hooks.protocol == dict(type='ProtocolHook')
+
+
+@each_config
 def test_name_says_how_many_images_a_process_sees(path):
     labeled, unlabeled = parts(r'_\d+xb(\d+)(?:\+(\d+))?-', path)
     cfg = Config.fromfile(path)
