@@ -48,7 +48,7 @@ assert version
 setup(
     name='mmseg-u2pl',
     version=version[1],
-    description='Semi-supervised semantic segmentation for MMSegmentation: U2PL',
+    description='Semi-supervised semantic segmentation for MMSegmentation: U2PL, CPS, RRN',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
