@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` share: flags, config and launcher."""
+"""What command lines share: flags, config and launcher."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch.distributed as dist
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
@@ -40,6 +41,29 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    return cfg
+
+
+def add_hidden_mask_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the tools that compare checkpoints with hidden masks have in common."""
+    parser.add_argument('config', help='training config file')
+    parser.add_argument('checkpoints', nargs='+', metavar='checkpoint', help='of one run')
+    parser.add_argument(
+        '--masks',
+        required=True,
+        help="folder of the unlabeled images' masks, below their data_root; only read here",
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override settings: key=value'
+    )
+
+
+def load_hidden_mask_config(args: argparse.Namespace) -> Config:
+    """The config of :func:`add_hidden_mask_arguments`; its registry scope becomes the default."""
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
     return cfg
 
 

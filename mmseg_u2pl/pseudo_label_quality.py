@@ -256,6 +256,19 @@ def batches(dataset: Any, indices: Iterable[int], size: int) -> Iterator[list[di
         yield group
 
 
+def load_at_iteration(model: SemiSegmentor, path: str | Path) -> int:
+    """Load a checkpoint; the iteration at which it was saved.
+
+    Raises:
+        ValueError: It does not say at which.
+    """
+    checkpoint = load_checkpoint(model, str(path), map_location='cpu', strict=True)
+    iteration = checkpoint.get('meta', {}).get('iter')
+    if iteration is None:
+        raise ValueError(f'{path} does not say at which iteration it was saved (meta.iter)')
+    return iteration
+
+
 def load_teacher(model: SemiSegmentor, path: str | Path, max_iters: int) -> int:
     """Load a checkpoint and set the model's progress to where it was saved.
 
@@ -275,10 +288,7 @@ def load_teacher(model: SemiSegmentor, path: str | Path, max_iters: int) -> int:
         raise ValueError(
             f"{type(model).__name__} makes no pseudo-labels: give a config with model.type='U2PL'"
         )
-    checkpoint = load_checkpoint(model, str(path), map_location='cpu', strict=True)
-    iteration = checkpoint.get('meta', {}).get('iter')
-    if iteration is None:
-        raise ValueError(f'{path} does not say at which iteration it was saved (meta.iter)')
+    iteration = load_at_iteration(model, path)
     if model.teacher.updates == 0:
         raise ValueError(
             f'{path} was saved during the warm-up, at iteration {iteration} of '

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import load_checkpoint
 from rich.table import Table
 from torch import Tensor
 
 from .functional import cutmix_pair_masks, mix_pairs, region_share, upcast
 from .models.segmentors.rrn import RRN, SELECTIONS
 from .models.segmentors.semi import IGNORE
+from .pseudo_label_quality import load_at_iteration
 
 
 class RegionQuality:
@@ -103,10 +103,7 @@ def load_rrn(model: Any, path: str | Path) -> int:
         raise ValueError(
             f"{type(model).__name__} selects no regions: give a config with model.type='RRN'"
         )
-    checkpoint = load_checkpoint(model, str(path), map_location='cpu', strict=True)
-    iteration = checkpoint.get('meta', {}).get('iter')
-    if iteration is None:
-        raise ValueError(f'{path} does not say at which iteration it was saved (meta.iter)')
+    iteration = load_at_iteration(model, path)
     model.eval()
     return iteration
 

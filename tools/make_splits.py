@@ -18,15 +18,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mmseg_u2pl.datasets.mask_files import Masks, find_images, read_masks
 from mmseg_u2pl.datasets.split_files import (
-    Masks,
-    find_images,
     list_warnings,
     parse_size,
     parse_sizes,
     read_groups,
     read_list,
-    read_masks,
     summarize,
     write_lists,
 )

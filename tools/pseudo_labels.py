@@ -7,13 +7,12 @@ import json
 import warnings
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
 from mmengine.device import get_device
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from rich.console import Console
 from rich.progress import track
 
+from mmseg_u2pl.cli import add_hidden_mask_arguments, load_hidden_mask_config
 from mmseg_u2pl.pseudo_label_quality import (
     Measurement,
     bank_count,
@@ -33,18 +32,9 @@ def parse_args() -> argparse.Namespace:
         epilog='example: tools/pseudo_labels.py CONFIG work_dirs/run/iter_*.pth '
         '--masks ann_dir/train',
     )
-    parser.add_argument('config', help='training config file')
-    parser.add_argument('checkpoints', nargs='+', metavar='checkpoint', help='of one run')
-    parser.add_argument(
-        '--masks',
-        required=True,
-        help="folder of the unlabeled images' masks, below their data_root; only read here",
-    )
+    add_hidden_mask_arguments(parser)
     parser.add_argument('--out', help='folder of the results (default: beside the checkpoint)')
     parser.add_argument('--num', type=int, default=100, help='images to look at; 0: all')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override settings: key=value'
-    )
     return parser.parse_args()
 
 
@@ -52,10 +42,7 @@ def main() -> None:
     """Measure every checkpoint; write the numbers and the picture."""
     args = parse_args()
     warnings.filterwarnings('ignore')
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    cfg = load_hidden_mask_config(args)
     dataset = hidden_mask_dataset(cfg, args.masks)
     indices = evenly_spaced(len(dataset), args.num)
     # the percentile of a training step is over its unlabeled images, half of the batch

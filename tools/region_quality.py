@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
 from mmengine.device import get_device
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from rich.console import Console
 from rich.progress import track
 
+from mmseg_u2pl.cli import add_hidden_mask_arguments, load_hidden_mask_config
 from mmseg_u2pl.pseudo_label_quality import evenly_spaced, hidden_mask_dataset
 from mmseg_u2pl.region_quality import (
     RegionMeasurement,
@@ -39,19 +38,10 @@ def parse_args() -> argparse.Namespace:
         epilog='example: tools/region_quality.py CONFIG work_dirs/run/iter_*.pth '
         '--masks ann_dir/train',
     )
-    parser.add_argument('config', help='training config file')
-    parser.add_argument('checkpoints', nargs='+', metavar='checkpoint', help='of one run')
-    parser.add_argument(
-        '--masks',
-        required=True,
-        help="folder of the unlabeled images' masks, below their data_root; only read here",
-    )
+    add_hidden_mask_arguments(parser)
     parser.add_argument('--out', help='JSON file (default: region_quality.json by the checkpoint)')
     parser.add_argument('--num', type=int, default=0, help='crops to look at; 0: one an image')
     parser.add_argument('--seed', type=int, default=0, help='of crops and boxes')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override settings: key=value'
-    )
     return parser.parse_args()
 
 
@@ -59,10 +49,7 @@ def main() -> None:
     """Measure every checkpoint on the same mixed crops; print a table, write a JSON file."""
     warnings.filterwarnings('ignore', category=UserWarning)
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    cfg = load_hidden_mask_config(args)
     model = MODELS.build(cfg.model).to(get_device())
     dataset = hidden_mask_dataset(crops_with_masks(cfg), args.masks)
     indices = evenly_spaced(len(dataset), args.num)

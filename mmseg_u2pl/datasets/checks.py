@@ -52,11 +52,11 @@ def check_dataset_config(config: dict, where: str) -> None:
             f'{where}.ann_file: no list {str(path)!r}. It names one image a line, its path in '
             f'the image folder{makers if "splits" in path.parts else ""}'
         )
-    if not path.read_text(encoding='utf-8-sig', errors='replace').strip():
-        raise ValueError(f'{where}.ann_file: the list {str(path)!r} is empty')
-    # files are looked for once the data set is built, by its own rules
     folder = root / (config.get('data_prefix', {}).get('img_path') or '')
-    listed_images(path, folder, img_suffix='')
+    try:  # files are looked for once the data set is built, by its own rules
+        listed_images(path, folder, img_suffix='')
+    except ValueError as error:
+        raise ValueError(f'{where}.ann_file: {error}') from None
 
 
 def leaves(dataset: Any) -> Iterator[Any]:

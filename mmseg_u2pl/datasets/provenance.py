@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .folder import numbered_lines
+from .mask_files import sha256_of
 from .split_files import list_text
 
 SCORED = ('val', 'test')
@@ -75,14 +75,20 @@ def check_provenance(path: str | Path) -> None:
     Raises:
         ValueError: It was edited since, or as :func:`list_record`.
     """
-    record = list_record(path)
-    if record and record.get('sha256') != _sha256(read_lines(path)):
+    _verified(path)
+
+
+def _verified(path: str | Path) -> tuple[dict[str, Any], str]:
+    """Record and hash of a list; errors as :func:`check_provenance`."""
+    record, sha256 = list_record(path), _sha256(read_lines(path))
+    if record and record.get('sha256') != sha256:
         name = Path(path).stem
         raise ValueError(
             f'the list {str(path)!r} was edited after it was made: its hash is not the one in '
             f'provenance.json beside it. Restore it, run the tool that made it again with --force, '
             f'or, if the change is meant, delete the entry {name!r} there'
         )
+    return record, sha256
 
 
 def protocol_of(path: str | Path) -> Protocol:
@@ -95,9 +101,8 @@ def protocol_of(path: str | Path) -> Protocol:
     Raises:
         ValueError: As :func:`check_provenance`.
     """
-    check_provenance(path)
-    record, name = list_record(path), Path(path).stem
-    digest = _sha256(read_lines(path))[:8]
+    record, sha256 = _verified(path)
+    name, digest = Path(path).stem, sha256[:8]
     if 'family' in record:
         return Protocol(f'{record["family"]} {name}', record['family'], name, digest)
     if 'drawn' in record:
@@ -212,4 +217,4 @@ def _change_folders(paths: Sequence[str], change: Callable[[str], str]) -> list[
 
 
 def _sha256(lines: Sequence[str]) -> str:
-    return hashlib.sha256(list_text(lines)).hexdigest()
+    return sha256_of(list_text(lines))

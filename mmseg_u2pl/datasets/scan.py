@@ -23,7 +23,7 @@ from mmseg.datasets.transforms import LoadAnnotations as HostLoadAnnotations
 from PIL import Image
 from rich.progress import Progress
 
-from .split_files import image_size
+from .mask_files import image_size
 
 _FORMAT = 1  # of the remembered facts: raise it when they change
 _CHUNK = 32  # files a thread takes at a time

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ..datasets.split_files import Masks, image_size
+from ..datasets.mask_files import Masks, masks_sha256, require_size, sha256_of
 
 SHOWN = 20  # colors in a message
 _ENTRY = re.compile(r'(?P<name>.+?)\s*[=:,\t ]\s*#(?P<hex>[0-9a-fA-F]{6})\s*(#.*)?')
@@ -105,9 +104,8 @@ def read_color_masks(
             )
         for code, number in zip(found, pixels, strict=True):
             counts[row, np.flatnonzero(codes == code)[0]] = number
-    lines = (f'{stem} {sha}\n' for stem, (_, _, sha) in zip(masks, reads, strict=True))
-    sha = hashlib.sha256(''.join(lines).encode()).hexdigest()
-    return Masks(list(masks), counts[:, : len(colors.classes)], sha)
+    sha256 = masks_sha256(masks, (sha for _, _, sha in reads))
+    return Masks(list(masks), counts[:, : len(colors.classes)], sha256)
 
 
 def _read(path: Path, image: Path) -> tuple[np.ndarray, np.ndarray, str]:
@@ -118,14 +116,9 @@ def _read(path: Path, image: Path) -> tuple[np.ndarray, np.ndarray, str]:
             rgb = np.asarray(file.convert('RGB'))
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f'cannot read the mask {str(path)!r}: {error}') from error
-    width, height = image_size(image)
-    if rgb.shape[:2] != (height, width):
-        raise ValueError(
-            f'mask {str(path)!r} is {rgb.shape[1]}x{rgb.shape[0]} pixels, but its image '
-            f'{str(image)!r} {width}x{height} (EXIF orientation applied): they must be the same size'
-        )
+    require_size(path, (rgb.shape[1], rgb.shape[0]), image)
     codes, pixels = np.unique(_code(rgb), return_counts=True)
-    return codes, pixels, hashlib.sha256(content).hexdigest()
+    return codes, pixels, sha256_of(content)
 
 
 def _code(rgb: np.ndarray) -> np.ndarray:

@@ -9,9 +9,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..datasets.mask_files import Masks, find_images
 from ..datasets.split_files import (
-    Masks,
-    find_images,
     list_warnings,
     parse_size,
     read_groups,

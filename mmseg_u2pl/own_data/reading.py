@@ -12,7 +12,7 @@ import mmcv
 import numpy as np
 from PIL import Image
 
-from ..datasets.split_files import Masks, find_images, image_size, read_masks
+from ..datasets.mask_files import Masks, find_images, image_size, read_masks, require_images
 from .colors import Colors, read_color_masks
 
 BYTES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr')  # 8 bits or fewer a channel
@@ -152,12 +152,7 @@ def read_own_masks(
         return _grey(images, folder, paths, classes, values)
     if values is not None:
         raise ValueError('--values is for grey masks, but these are RGB images: give --colors')
-    strangers = [str(path) for stem, path in paths.items() if stem not in images]
-    if strangers:
-        raise ValueError(
-            f'{len(strangers)} masks have no image of their stem, the first is {strangers[0]!r}: '
-            'add the image or take away the mask'
-        )
+    require_images(paths, images)
     masks = read_color_masks(images, paths, colors)
     assert colors is not None
     loading: dict[str, Any] = dict(colors=colors.classes)

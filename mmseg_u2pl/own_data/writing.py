@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..datasets.split_files import write_lists
+from ..datasets.split_files import changed_files, write_lists
 from ..version import __version__
 from .choices import Choice, default_palette
 from .lists import OwnLists
@@ -64,11 +64,7 @@ def write_configs(out: Path, texts: Mapping[str, str], lists: OwnLists, force: b
             written then.
     """
     contents = {out / file: text.encode() for file, text in texts.items()}
-    changed = [p for p, text in contents.items() if not p.is_file() or p.read_bytes() != text]
-    for path in changed:
-        if path.exists() and not force:
-            remedy = 'choose another --out, or --force to overwrite it'
-            raise FileExistsError(f'{str(path)!r} is there and differs: {remedy}')
+    changed = changed_files(contents, force)
     new_lists = write_lists(out / 'splits', lists.stems, lists.provenance, force)
     for path in changed:
         path.write_bytes(contents[path])

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmseg_u2pl.datasets.mask_files import find_images, read_masks
 from mmseg_u2pl.datasets.split_files import (
-    find_images,
     list_warnings,
     parse_size,
     parse_sizes,
     read_groups,
     read_list,
-    read_masks,
     summarize,
     write_lists,
 )

@@ -16,7 +16,8 @@ import numpy as np
 from rich.progress import open as open_with_progress
 from rich.progress import track
 
-from ..split_files import read_mask
+from ..folder import numbered_lines as whole_lines
+from ..mask_files import read_mask
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
@@ -36,8 +37,7 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
     Raises:
         ValueError: No such line.
     """
-    lines = enumerate(path.read_text(encoding='utf-8-sig').splitlines(), 1)
-    found = [(number, line.split()[0]) for number, line in lines if line.strip()]
+    found = [(number, line.split()[0]) for number, line in whole_lines(path)]
     if not found:
         raise ValueError(f'the list {str(path)!r} is empty')
     return found
