@@ -1,12 +1,16 @@
 """Fixtures: a tiny data set on disk. Tiny networks and batches are built by ``tiny.py``."""
 
 import os
+import runpy
 import shutil
+import sys
 import tempfile
+import warnings
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ['MMSEG_U2PL_CACHE'] = tempfile.mkdtemp()  # also of the processes that tests start
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -71,6 +75,20 @@ def own_root(tmp_path: Path, data_root: Path) -> Path:
     """A copy of ``data_root`` that a test may spoil."""
     shutil.copytree(data_root, tmp_path / 'data')
     return tmp_path / 'data'
+
+
+@pytest.fixture
+def run_tool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run a file of ``tools/`` in this process, in a wide terminal: name, words of the command."""
+
+    def run(name: str, *words: object) -> None:
+        path = Path(__file__).parents[1] / 'tools' / name
+        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, words)])
+        monkeypatch.setenv('COLUMNS', '200')
+        with warnings.catch_warnings():  # tools silence some
+            runpy.run_path(str(path), run_name='__main__')
+
+    return run
 
 
 @pytest.fixture(autouse=True)

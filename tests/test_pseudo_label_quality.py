@@ -2,10 +2,7 @@
 
 import json
 import math
-import runpy
 import shutil
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -267,16 +264,13 @@ def test_a_supervised_model_has_no_pseudo_labels(tmp_path):
     assert bank_count(model) is None
 
 
-def test_the_command_writes_numbers_and_a_picture(cfg, model, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_numbers_and_a_picture(cfg, model, tmp_path, run_tool, capsys):
     config = tmp_path / 'run.py'
     cfg.dump(config)
     paths = [tmp_path / f'iter_{iteration}.pth' for iteration in (6, 3)]
     for iteration, path in zip((6, 3), paths, strict=True):
         save_checkpoint(dict(state_dict=model.state_dict(), meta=dict(iter=iteration)), str(path))
-    tool = Path(__file__).parents[1] / 'tools' / 'pseudo_labels.py'
-    command = [tool, config, *paths, '--masks', 'hidden', '--num', 4]
-    monkeypatch.setattr(sys, 'argv', [str(word) for word in command])
-    runpy.run_path(str(tool), run_name='__main__')
+    run_tool('pseudo_labels.py', config, *paths, '--masks', 'hidden', '--num', 4)
     out = tmp_path / 'pseudo_labels'
     report = json.loads((out / 'pseudo_labels.json').read_text())
     assert report['images'] == 4

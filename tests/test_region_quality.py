@@ -2,10 +2,7 @@
 
 import json
 import math
-import runpy
 import shutil
-import sys
-from pathlib import Path
 
 import cross
 import cv2
@@ -148,17 +145,14 @@ def test_the_table_has_a_row_a_checkpoint_and_dashes_for_nothing():
     assert cells[10] == '[red]33.3[/]'
 
 
-def test_the_command_writes_a_table_and_numbers(cfg, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_a_table_and_numbers(cfg, tmp_path, run_tool, capsys):
     config = tmp_path / 'run.py'
     cfg.dump(config)
     model = MODELS.build(cfg.model)
     paths = [tmp_path / f'iter_{iteration}.pth' for iteration in (6, 3)]
     for iteration, path in zip((6, 3), paths, strict=True):
         save_checkpoint(dict(state_dict=model.state_dict(), meta=dict(iter=iteration)), str(path))
-    tool = Path(__file__).parents[1] / 'tools' / 'region_quality.py'
-    command = [tool, config, *paths, '--masks', 'hidden', '--num', 4]
-    monkeypatch.setattr(sys, 'argv', [str(word) for word in command])
-    runpy.run_path(str(tool), run_name='__main__')
+    run_tool('region_quality.py', config, *paths, '--masks', 'hidden', '--num', 4)
     report = json.loads((tmp_path / 'region_quality.json').read_text())
     first, second = report['checkpoints']
     assert (first['iteration'], second['iteration'], report['crops']) == (3, 6, 4)

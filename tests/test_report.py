@@ -1,9 +1,6 @@
 """Tables from the metrics that test runs leave behind."""
 
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import pytest
 import tiny
@@ -157,13 +154,11 @@ def test_folds_of_one_draw_are_each_scored_on_their_own(tmp_path):
     assert '| m | 2 | 41.0 ± 1.4 |' in markdown_table({'m': folds})
 
 
-def test_the_command_refuses_in_one_line(tmp_path, monkeypatch, capsys):
+def test_the_command_refuses_in_one_line(tmp_path, run_tool, capsys):
     work_dirs = [run(tmp_path, p.family, p, mIoU=40.0) for p in (U2PL_16, CPS_16)]
     flags = [text for folder in work_dirs for text in ('--run', folder.name, str(folder))]
-    monkeypatch.setattr(sys, 'argv', ['report', *flags])
-    tool = Path(__file__).parents[1] / 'tools' / 'report.py'
     with pytest.raises(SystemExit, match=r'^error: u2pl \(.*\) was trained on .*same lists$'):
-        runpy.run_path(str(tool))['main']()
+        run_tool('report.py', *flags)
     assert capsys.readouterr().out == ''
 
 

@@ -1,24 +1,15 @@
 """``tools/benchmark.py`` on tiny data, in this process."""
 
-import runpy
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 import runs
 
-TOOL = Path(__file__).parents[2] / 'tools/benchmark.py'
-
 
 @pytest.fixture
-def call(monkeypatch):
+def call(run_tool):
     """Call the command line with these words."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, words)])
-        runpy.run_path(str(TOOL), run_name='__main__')
-
-    return call
+    return partial(run_tool, 'benchmark.py')
 
 
 @pytest.fixture

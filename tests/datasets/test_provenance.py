@@ -2,11 +2,8 @@
 
 import json
 import os
-import runpy
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import tiny
@@ -82,12 +79,10 @@ def test_a_published_list_is_called_by_its_family(published):
     assert protocol_of(published) == ('u2pl 1_16', 'u2pl', '1_16', digest)
 
 
-def test_make_splits_leaves_lists_that_know_their_draw(data_root, tmp_path, monkeypatch):
+def test_make_splits_leaves_lists_that_know_their_draw(data_root, tmp_path, run_tool):
     folders = (data_root / 'images' / 'train', '--masks', data_root / 'masks' / 'train')
     options = ('--labeled', '1/2', '--method', 'stratified', '--seed', '3', '--out', tmp_path / 's')
-    monkeypatch.setattr(sys, 'argv', ['make_splits', *map(str, (*folders, *options))])
-    tool = Path(__file__).parents[2] / 'tools' / 'make_splits.py'
-    runpy.run_path(str(tool))['main']()
+    run_tool('make_splits.py', *folders, *options)
     path = tmp_path / 's' / '1_2_labeled.txt'
     digest, family = sha256(path)[:8], 'make_splits stratified seed 3'
     assert protocol_of(path) == (f'{family}, 1_2_labeled {digest}', family, '1_2_labeled', digest)

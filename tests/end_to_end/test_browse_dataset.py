@@ -1,7 +1,6 @@
 """``tools/browse_dataset.py`` on tiny data, in this process."""
 
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import mmcv
@@ -9,18 +8,11 @@ import pytest
 import runs
 import tiny
 
-TOOL = Path(__file__).parents[2] / 'tools/browse_dataset.py'
-
 
 @pytest.fixture
-def browse(monkeypatch):
+def browse(run_tool):
     """Call the command line with these words."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, words)])
-        runpy.run_path(str(TOOL), run_name='__main__')
-
-    return call
+    return partial(run_tool, 'browse_dataset.py')
 
 
 @pytest.fixture

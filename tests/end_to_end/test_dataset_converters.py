@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -22,13 +21,11 @@ TOOLS = ROOT / 'tools/dataset_converters'
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(run_tool, capsys):
     """Run a tool in this process; returns what it printed."""
 
     def run(name, *arguments):
-        monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
-        monkeypatch.setenv('COLUMNS', '200')
-        runpy.run_path(str(TOOLS / name), run_name='__main__')
+        run_tool(f'dataset_converters/{name}', *arguments)
         return capsys.readouterr().out
 
     return run

@@ -1,10 +1,7 @@
 """From a folder under names of its own to a trained network, by the two commands."""
 
-import runpy
 import shlex
 import shutil
-import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -12,7 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.apis import MMSegInferencer
 from PIL import Image
-from test_command_lines import ROOT, call
+from test_command_lines import call
 
 from mmseg_u2pl.engine.loops import PredictorsValLoop
 
@@ -68,15 +65,11 @@ def mine(tmp_path_factory):
 
 
 @pytest.fixture
-def tool(monkeypatch, capsys):
+def tool(run_tool, capsys):
     """Run the tool in this process; returns what it printed."""
 
     def run(*arguments):
-        path = ROOT / 'tools/make_config.py'
-        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, arguments)])
-        monkeypatch.setenv('COLUMNS', '200')
-        with warnings.catch_warnings():
-            runpy.run_path(str(path), run_name='__main__')
+        run_tool('make_config.py', *arguments)
         return capsys.readouterr().out
 
     return run

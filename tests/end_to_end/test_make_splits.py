@@ -1,10 +1,7 @@
 """The split tool's command line, from folders to lists that data sets load."""
 
 import json
-import runpy
 import shutil
-import sys
-import warnings
 from itertools import chain
 from pathlib import Path
 
@@ -20,14 +17,11 @@ TOOL = Path(__file__).parents[2] / 'tools/make_splits.py'
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(run_tool, capsys):
     """Run the tool in this process; returns what it printed."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
-        monkeypatch.setenv('COLUMNS', '200')
-        with warnings.catch_warnings():
-            runpy.run_path(str(TOOL), run_name='__main__')
+        run_tool('make_splits.py', *arguments)
         return capsys.readouterr().out
 
     return run

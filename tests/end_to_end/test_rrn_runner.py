@@ -1,8 +1,6 @@
 """Whole runs of CPS and RRN on the tiny data: train, resume, score, predict, AMP's refusal."""
 
 import json
-import runpy
-import sys
 import uuid
 from pathlib import Path
 from typing import NamedTuple
@@ -188,7 +186,7 @@ def test_each_network_by_itself_scores_as_in_the_pass_over_all(rrn, data_root, t
         assert {f'{name}/{key}': value for key, value in metrics.items()} == expected
 
 
-def test_the_test_tool_scores_and_saves_any_of_the_three(rrn, data_root, tmp_path, monkeypatch):
+def test_the_test_tool_scores_and_saves_any_of_the_three(rrn, data_root, tmp_path, run_tool):
     """``tools/test.py CONFIG CHECKPOINT``, and with ``--out`` and ``model.predictor``."""
     config = rrn.folder / 'tiny.py'
     rrn.runner.cfg.dump(config)
@@ -200,15 +198,13 @@ def test_the_test_tool_scores_and_saves_any_of_the_three(rrn, data_root, tmp_pat
     torch.save(checkpoint, path)
     every = cross.runner(data_root, tmp_path / 'every', load_from=str(path)).test()
     assert every['network1/mIoU'] != every['network2/mIoU'] != every['mean/mIoU']
-    tool = Path(__file__).parents[2] / 'tools' / 'test.py'
     for name in (None, 'mean', 'network1', 'network2'):
         folder = tmp_path / str(name)
-        command = [tool, config, path, '--work-dir', folder]
+        command = [config, path, '--work-dir', folder]
         command += ['--out', folder / 'masks'] if name else []
         command += ['--cfg-options', f'experiment_name={uuid.uuid4().hex}']
         command += [f'model.predictor={name}'] if name else []
-        monkeypatch.setattr(sys, 'argv', [str(word) for word in command])
-        runpy.run_path(str(tool), run_name='__main__')
+        run_tool('test.py', *command)
         reported = json.loads(next(folder.rglob('*.json')).read_text())
         prefix = f'{name}/' if name else ''
         expected = {key: value for key, value in every.items() if key.startswith(prefix)}
