@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from mmengine.config import ConfigDict
+from mmengine.device import get_device
+
 from mmseg_u2pl.cli import add_common_arguments, build_runner, load_config
 
 
@@ -14,7 +17,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--resume', action='store_true', help='go on from the latest checkpoint of the work dir'
     )
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU'
+    )
     parser.add_argument(
         '--skip-bad',
         type=int,
@@ -29,17 +34,25 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def _use_amp(optim_wrapper: ConfigDict) -> None:
+    """Train in mixed precision."""
+    on_cpu = get_device() == 'cpu'
+    wrapper = 'BFloat16OptimWrapper' if on_cpu else 'AmpOptimWrapper'
+    kind = optim_wrapper.type
+    if kind not in ('OptimWrapper', wrapper):
+        raise SystemExit(f'--amp replaces OptimWrapper, but the config has {kind}')
+    optim_wrapper.type = wrapper
+    if not on_cpu:
+        optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
 def main() -> None:
     """Build the runner from the config and train."""
     args = parse_args()
     cfg = load_config(args)
     cfg.resume = args.resume
     if args.amp:
-        kind = cfg.optim_wrapper.type
-        if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
-            raise SystemExit(f'--amp replaces OptimWrapper, but the config has {kind}')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        _use_amp(cfg.optim_wrapper)
     if args.skip_bad:
         kind = cfg.train_dataloader.dataset.type
         if kind != 'SemiDataset':

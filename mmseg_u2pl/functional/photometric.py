@@ -51,8 +51,10 @@ def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
     kernel = (kernel / kernel.sum(1, keepdim=True)).to(images.dtype)
     kernel = kernel.repeat_interleave(channels, 0)[:, None, None]  # (B·C, 1, 1, K)
     padded = F.pad(images, (BLUR_RADIUS,) * 4, mode='reflect').flatten(0, 1)[None]
-    rows = F.conv2d(padded, kernel, groups=batch * channels)
-    return F.conv2d(rows, kernel.transpose(2, 3), groups=batch * channels).view_as(images)
+    with torch.autocast(images.device.type, enabled=False):  # pictures keep their 8 bits
+        rows = F.conv2d(padded, kernel, groups=batch * channels)
+        blurred = F.conv2d(rows, kernel.transpose(2, 3), groups=batch * channels)
+    return blurred.view_as(images)
 
 
 def photometric_view(images: Tensor) -> Tensor:
@@ -83,4 +85,5 @@ def photometric_view(images: Tensor) -> Tensor:
 
 def _gray(images: Tensor) -> Tensor:
     """RGB (B, 3, H, W) → (B, 1, H, W)."""
-    return torch.einsum('bchw,c->bhw', images, images.new_tensor(LUMA))[:, None]
+    with torch.autocast(images.device.type, enabled=False):
+        return torch.einsum('bchw,c->bhw', images, images.new_tensor(LUMA))[:, None]

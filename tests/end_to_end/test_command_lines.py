@@ -118,3 +118,10 @@ def test_a_mistake_ends_before_the_first_step(scenes, tmp_path, options, says):
     assert code != 0
     assert says in output
     assert 'Iter(train)' not in output
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU takes float16')
+def test_mixed_precision_on_a_cpu_is_bfloat16(scenes: Path, tmp_path: Path) -> None:
+    code, output = train(scenes, tmp_path, 1, '--amp')
+    assert code == 0, output
+    assert "type='BFloat16OptimWrapper'" in (tmp_path / Path(CONFIG).name).read_text()

@@ -8,6 +8,7 @@ import pytest
 import tiny
 import torch
 from mmengine.optim import PolyLR, build_optim_wrapper
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmseg_u2pl.engine import SelectionHook
@@ -192,6 +193,25 @@ def test_the_scale_is_in_the_state(amp):
     assert again.loss_scaler.get_scale() == 4.0
 
 
+@pytest.mark.parametrize('constructor', [None, CONSTRUCTOR])
+def test_bfloat16_has_no_scaler_and_float32_weights(constructor):
+    """Forward passes alone are rounded: 1/3 to 171/512."""
+    model = Pair()
+    config = dict(type='BFloat16OptimWrapper', optimizer=SGD)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        wrapper = build_optim_wrapper(
+            model, config | ({'constructor': constructor} if constructor else {})
+        )
+    with wrapper.optim_context(model):
+        out = model.network(torch.full((1, 1), 1 / 3))
+    assert out.dtype == torch.bfloat16
+    assert out.item() == 171 / 512
+    wrapper.update_params(out.float().sum())
+    assert model.network.weight.dtype == torch.float32
+    assert model.network.weight.item() == pytest.approx(1 - 0.1 * 171 / 512)
+    assert model.network(torch.full((1, 1), 1 / 3)).dtype == torch.float32
+
+
 # ------------------------------------------------------------------------------------ mistakes
 def test_mistakes_are_named():
     tiny.assert_raises(
@@ -201,7 +221,7 @@ def test_mistakes_are_named():
         ValueError,
         lambda: wrap(Pair(), type='ApexOptimWrapper'),
         "optim_wrapper.type='ApexOptimWrapper'",
-        'OptimWrapper or AmpOptimWrapper',
+        'OptimWrapper or AmpOptimWrapper or BFloat16OptimWrapper',
     )
     tiny.assert_raises(
         ValueError, lambda: SelectionHook(interval=0), 'interval must be at least 1, got 0'

@@ -105,3 +105,14 @@ def test_a_fifth_is_gray_and_a_twelfth_is_left_alone():
     assert 0.17 < gray.float().mean() < 0.23
     unchanged = (view == images).flatten(1).all(1)  # .2 · .8 · .5 of them
     assert 0.06 < unchanged.float().mean() < 0.1
+
+
+def test_autocast_rounds_no_picture(images):
+    """A view has the same values with and without mixed precision."""
+    torch.manual_seed(0)
+    expected = photometric_view(images)
+    torch.manual_seed(0)
+    with torch.autocast('cpu', torch.bfloat16):
+        view = photometric_view(images)
+    assert view.dtype == torch.float32
+    assert torch.equal(view, expected)

@@ -11,6 +11,8 @@ from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 from torch import nn
 from torch.optim import Optimizer
 
+from .amp import BFloat16OptimWrapper
+
 PART = 'discriminators'
 """The model's child with an optimizer of its own."""
 
@@ -104,7 +106,15 @@ class AmpJointOptimWrapper(_Joint, AmpOptimWrapper):
     """``AmpOptimWrapper`` of several optimizers, with one scaler."""
 
 
-WRAPPERS = {'OptimWrapper': JointOptimWrapper, 'AmpOptimWrapper': AmpJointOptimWrapper}
+class BFloat16JointOptimWrapper(_Joint, BFloat16OptimWrapper):
+    """``BFloat16OptimWrapper`` of several optimizers."""
+
+
+WRAPPERS = {
+    'OptimWrapper': JointOptimWrapper,
+    'AmpOptimWrapper': AmpJointOptimWrapper,
+    'BFloat16OptimWrapper': BFloat16JointOptimWrapper,
+}
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -120,8 +130,8 @@ class AdversarialOptimWrapperConstructor:
             discriminator_optimizer=dict(type='Adam', lr=1e-4, betas=(0.9, 0.99)),  # the default
         )
 
-    ``type='AmpOptimWrapper'`` (``tools/train.py --amp``) and ``accumulative_counts`` work as ever;
-    ``clip_grad`` clips the two parts apart.
+    ``type='AmpOptimWrapper'`` or ``'BFloat16OptimWrapper'`` (``tools/train.py --amp``) and
+    ``accumulative_counts`` work as ever; ``clip_grad`` clips the two parts apart.
 
     Args:
         optim_wrapper_cfg: ``type``, ``optimizer``, ``discriminator_optimizer`` and the wrapper's

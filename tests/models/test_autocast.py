@@ -1,0 +1,40 @@
+"""Every method takes a step in mixed precision."""
+
+import cross
+import pytest
+import tiny
+import torch
+
+DTYPES = [torch.bfloat16, torch.float16]
+
+
+def step(model, batch, dtype=None):
+    """Losses and gradient norm of one step; ``dtype`` None is float32."""
+    torch.manual_seed(0)
+    with torch.autocast('cpu', dtype or torch.bfloat16, enabled=dtype is not None):
+        losses = model.loss(*batch)
+    tiny.total(losses).backward()
+    grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    return losses, torch.stack([grad.norm() for grad in grads]).norm()
+
+
+def build(kind):
+    """The model in the middle of training, and a batch for it."""
+    if kind in ('U2PL', 'U2PLBalanced'):
+        model = tiny.u2pl(type=kind, progress=(5, 10), mix_prob=1.0)
+        if kind == 'U2PLBalanced':
+            model.set_class_share(torch.tensor([0.7, 0.2, 0.1]))
+        return model, tiny.batch()
+    return cross.build(kind, progress=(5, 10)), tiny.batch(2, 4)
+
+
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@pytest.mark.parametrize('kind', ['U2PL', 'U2PLBalanced', 'CrossPseudo', 'RRN'])
+def test_a_step_is_that_of_float32_within_rounding(kind, dtype):
+    expected, expected_norm = step(*build(kind))
+    losses, norm = step(*build(kind), dtype)
+    assert losses.keys() == expected.keys()
+    for name, value in expected.items():
+        if 'loss' in name:
+            torch.testing.assert_close(losses[name].float(), value, rtol=0.1, atol=0.02, msg=name)
+    torch.testing.assert_close(norm, expected_norm, rtol=0.2, atol=0.0)
