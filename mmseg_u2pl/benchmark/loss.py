@@ -7,13 +7,14 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor
 
-from ..functional import consistency_loss, entropy_map, percentile_threshold
+from ..functional import by_bands, consistency_loss, entropy_of_logits, percentile_threshold
 from ..models.losses import UnreliableContrastiveLoss
 from ..models.segmentors.semi import IGNORE
-from ..models.segmentors.u2pl import nearest
+from ..models.segmentors.u2pl import arg_max, nearest
 from . import plain
 from .measure import MIB, interleaved, peak_bytes, tensor_bytes
 
@@ -25,9 +26,9 @@ PERCENT = 80.0
 class LossInputs(NamedTuple):
     """What networks and teacher hand to the losses; the first half of the images is labeled."""
 
-    logits: Tensor  # of the student, (B_u, C, H, W)
+    logits: Tensor  # of the student, (B_u, C, h, w)
     target: Tensor  # ŷ (B_u, H, W)
-    teacher_logits: Tensor  # (B_u, C, H, W)
+    teacher_logits: Tensor  # (B_u, C, h, w)
     rep: Tensor  # (B, D, h, w)
     teacher_rep: Tensor  # (B, D, h, w)
     prob: Tensor  # of the teacher, (B, C, h, w)
@@ -69,15 +70,15 @@ def random_inputs(
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, device=device)
 
-    teacher_logits = 4 * normal(images, classes, size, size)
+    teacher_logits = 4 * normal(images, classes, small, small)
     prob = (4 * normal(2 * images, classes, small, small)).softmax(1)
     labels = prob[:images].argmax(1)
     wrong = torch.rand(labels.shape, generator=generator, device=device) < 0.2
     labels[wrong] = (labels[wrong] + 1) % classes
     rep_shape = (2 * images, channels, small, small)
     return LossInputs(
-        normal(images, classes, size, size).requires_grad_(),
-        teacher_logits.argmax(1),
+        normal(images, classes, small, small).requires_grad_(),
+        by_bands(arg_max, teacher_logits, (size, size), align_corners=False),
         teacher_logits,
         normal(*rep_shape).requires_grad_(),
         normal(*rep_shape),
@@ -110,7 +111,9 @@ class LossBenchmark:
     def ours_unsupervised(self) -> Tensor:
         """As in ``U2PL.loss``."""
         target = self.inputs.target
-        entropy = entropy_map(self.inputs.teacher_logits.softmax(1))
+        entropy = by_bands(
+            entropy_of_logits, self.inputs.teacher_logits, target.shape[1:], align_corners=False
+        )
         valid = target != IGNORE
         self._unreliable = valid & (entropy >= percentile_threshold(entropy, PERCENT, valid))
         kept = target.masked_fill(self._unreliable, IGNORE)
@@ -122,9 +125,12 @@ class LossBenchmark:
 
     def plain_unsupervised(self) -> Tensor:
         """As in :mod:`.plain`."""
-        prob = self.inputs.teacher_logits.softmax(1)
+        logits, teacher_logits = (
+            F.interpolate(own, self.inputs.target.shape[1:], mode='bilinear')
+            for own in (self.inputs.logits, self.inputs.teacher_logits)
+        )
         loss, self._unreliable = plain.unsupervised(
-            self.inputs.logits, self.inputs.target, prob, PERCENT
+            logits, self.inputs.target, teacher_logits.softmax(1), PERCENT
         )
         return loss
 

@@ -11,7 +11,9 @@ from .contrast import (
     unlabeled_negative_mask,
 )
 from .mixing import apply_mix, box_masks, class_mix_masks, cutmix_boxes
+from .parts import bands, by_bands, part_size, slices, sum_of_parts
 from .photometric import color_jitter, gaussian_blur, photometric_view
+from .precision import upcast
 from .regions import (
     cutmix_pair_masks,
     feature_matching,
@@ -25,16 +27,18 @@ from .reliability import (
     class_percentile_thresholds,
     consistency_loss,
     entropy_map,
+    entropy_of_logits,
     percentile_threshold,
     unsupervised_loss,
-    upcast,
 )
 
 __all__ = [
     'align_classes',
     'anchor_mask',
     'apply_mix',
+    'bands',
     'box_masks',
+    'by_bands',
     'class_mix_masks',
     'class_percentile_thresholds',
     'class_prototypes',
@@ -46,16 +50,20 @@ __all__ = [
     'draw_with_replacement',
     'draw_without_replacement',
     'entropy_map',
+    'entropy_of_logits',
     'feature_matching',
     'gaussian_blur',
     'info_nce',
     'labeled_negative_mask',
     'masked_cross_entropy',
     'mix_pairs',
+    'part_size',
     'percentile_threshold',
     'photometric_view',
     'region_share',
     'region_vote',
+    'slices',
+    'sum_of_parts',
     'unlabeled_negative_mask',
     'unsupervised_loss',
     'upcast',

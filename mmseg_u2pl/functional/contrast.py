@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .reliability import upcast
+from .precision import upcast
 
 
 def class_ranks(prob: Tensor) -> Tensor:
@@ -18,7 +18,9 @@ def class_ranks(prob: Tensor) -> Tensor:
     Returns:
         Long (B, C, H, W); of equal probabilities the smaller class id ranks first.
     """
-    return prob.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    order = prob.argsort(dim=1, descending=True, stable=True)
+    ranks = torch.arange(prob.shape[1], device=prob.device).view(1, -1, 1, 1)
+    return torch.empty_like(order).scatter_(1, order, ranks.expand_as(order))
 
 
 def _one_hot(label: Tensor, num_classes: int) -> Tensor:
@@ -92,7 +94,8 @@ def class_prototypes(rep: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     rep = upcast(rep)
     count = mask.sum((0, 2, 3))  # (C,)
     with torch.autocast(rep.device.type, enabled=False):  # sums overflow half precision
-        total = torch.einsum('bdhw,bchw->cd', rep, mask.to(rep.dtype))
+        of_images = torch.bmm(mask.flatten(2).to(rep.dtype), rep.flatten(2).transpose(1, 2))
+    total = of_images.sum(0)  # a product over batch and pixels at once would copy rep
     return total / count.clamp(min=1).unsqueeze(1), count > 0
 
 

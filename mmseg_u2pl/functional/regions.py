@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .mixing import box_masks
-from .reliability import upcast
+from .precision import upcast
 
 
 def region_vote(scores: Tensor, size: Sequence[int], threshold: float) -> Tensor:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .parts import Band, Part, bands, sum_of_parts
+from .precision import upcast
+
 REVERSE_CE_FLOOR = 1e-4
 """Lower clamp of the one-hot target in reverse cross-entropy (U²PL+, symmetric cross-entropy)."""
-
-
-def upcast(tensor: Tensor) -> Tensor:
-    """float16 and bfloat16 as float32; float32 and float64 as they are."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def entropy_map(prob: Tensor, dim: int = 1) -> Tensor:
@@ -29,6 +28,25 @@ def entropy_map(prob: Tensor, dim: int = 1) -> Tensor:
         float32.
     """
     return torch.special.entr(upcast(prob)).sum(dim)
+
+
+def entropy_of_logits(logits: Tensor) -> Tensor:
+    """:func:`entropy_map` of softmax(logits), in half of its time.
+
+    With x_c the logits less their largest, H = ln Σ_c e^{x_c} − Σ_c e^{x_c} x_c / Σ_c e^{x_c}; both
+    terms are small where H is.
+
+    Args:
+        logits: (B, C, ...), finite.
+
+    Returns:
+        Nats, (B, ...), float32 or better.
+    """
+    x = upcast(logits)
+    x = x - x.amax(1, keepdim=True)
+    weight = x.exp()
+    total = weight.sum(1)
+    return total.log() - weight.mul_(x).sum(1) / total
 
 
 def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = None) -> Tensor:
@@ -55,12 +73,18 @@ def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = 
     else:
         values = values.masked_fill(~valid.flatten(), math.inf)  # sorted behind all valid ones
         count = valid.sum()
-    ordered = values.sort().values
     # float64: a float32 position is off by several pixels in a batch of a million
     position = (count - 1).clamp(min=0).double() * (percent / 100)
-    below, above = ordered[position.floor().long()], ordered[position.ceil().long()]
-    threshold = torch.lerp(below, above, position.frac().to(ordered.dtype))
+    below, above = _nth_smallest(values, torch.stack((position.floor(), position.ceil())).long())
+    threshold = torch.lerp(below, above, position.frac().to(values.dtype))
     return threshold.masked_fill(count == 0, math.inf)
+
+
+def _nth_smallest(values: Tensor, places: Tensor) -> Tensor:
+    """``values.sort().values[places]``, of values (N,) and places (K,)."""
+    if values.is_cpu:  # selecting is quicker than sorting; torch's takes forever on equal values
+        return torch.from_numpy(np.partition(values.numpy(), places.numpy()))[places]
+    return values.sort().values[places]
 
 
 def class_percentile_thresholds(
@@ -123,28 +147,45 @@ def consistency_loss(
     target: Tensor,
     ignore_index: int = 255,
     reverse_weight: float = 0.0,
+    align_corners: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy against the kept pseudo-labels, weighted by how few they are (Eq. 3-4).
 
     Args:
-        logits: Student logits (B, C, H, W).
+        logits: Student logits (B, C, h, w), enlarged bilinearly to the size of the target, a band
+            of rows at a time: no map of (B, C, H, W) exists.
         target: Pseudo-labels (B, H, W), long; ``ignore_index`` where not kept.
         ignore_index: The label that is left out.
         reverse_weight: Weight of reverse cross-entropy, −Σ_c p_c ln q_c with the one-hot q
             clamped to [1e-4, 1] (U²PL+ uses 0.1; 0 turns it off).
+        align_corners: Of the enlargement, as in ``F.interpolate``.
 
     Returns:
         The loss λ_u·L_u and λ_u = B·H·W / #kept, scalars. Nothing kept: both are exactly 0.
     """
-    logits = upcast(logits)
-    kept = target != ignore_index
-    count = kept.sum()
-    loss = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction='sum')
-    if reverse_weight:
+
+    def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+        """Sum over the pixels that are kept."""
+        loss = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction='sum')
+        if not reverse_weight:
+            return loss
+        kept = target != ignore_index
         safe = target.masked_fill(~kept, 0).unsqueeze(1)
         prob = logits.softmax(1).gather(1, safe).squeeze(1)  # (B, H, W), p of the pseudo-label
         reverse = (prob - 1) * math.log(REVERSE_CE_FLOOR)  # only the other classes contribute
-        loss = loss + reverse_weight * (reverse * kept).sum()
+        return loss + reverse_weight * (reverse * kept).sum()
+
+    def part(band: Band) -> Part:
+        own = target[:, band.rows]
+        return (..., band.source, slice(None)), lambda rows: cross_entropy(band.enlarge(rows), own)
+
+    logits = upcast(logits)
+    if logits.shape[2:] == target.shape[1:]:
+        loss = cross_entropy(logits, target)
+    else:
+        parts = [part(band) for band in bands(logits, target.shape[1:], align_corners)]
+        loss = sum_of_parts(logits, parts)
+    count = (target != ignore_index).sum()
     at_least_one = count.clamp(min=1)
     weight = (target.numel() / at_least_one) * (count > 0)
     return weight * loss / at_least_one, weight

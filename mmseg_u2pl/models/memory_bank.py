@@ -81,13 +81,20 @@ class MemoryBank(nn.Module):
 
     @torch.no_grad()
     def draw(self, num: int) -> Tensor:
-        """Uniform draws with replacement: (C, ``num``, D); zeros for a class with none stored."""
+        """Uniform draws with replacement: places for :meth:`at`, long (C, ``num``).
+
+        Those of a class with none stored are places all the same, of zeros.
+        """
         uniform = torch.rand((self.count.shape[0], num), device=self.count.device)
         last = (self.count - 1).clamp(min=0).unsqueeze(1)
         position = (uniform * self.count.unsqueeze(1)).long().minimum(last)
-        rows = torch.arange(self.count.shape[0], device=position.device).unsqueeze(1)
-        flat = (rows * self.size + position).flatten()  # index_select copies whole rows
-        return self.features.flatten(0, 1).index_select(0, flat).unflatten(0, position.shape)
+        first = torch.arange(self.count.shape[0], device=position.device) * self.size
+        return first.unsqueeze(1) + position
+
+    def at(self, places: Tensor) -> Tensor:
+        """The representations (..., D) at places (...)."""
+        rows = self.features.flatten(0, 1).index_select(0, places.flatten())  # copies whole rows
+        return rows.unflatten(0, places.shape)
 
 
 def _gather_keys(keys: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:

@@ -112,7 +112,8 @@ def test_contrastive_has_the_references_mean():
 # ------------------------------------------------------------------------------ both ways
 def test_both_ways_get_the_same_inputs_and_agree():
     inputs = random_inputs(5, size=33, stride=4, images=2, channels=8, device=CPU)
-    assert inputs.logits.shape == inputs.teacher_logits.shape == (2, 5, 33, 33)
+    assert inputs.logits.shape == inputs.teacher_logits.shape == (2, 5, 9, 9)
+    assert inputs.target.shape == (2, 33, 33)
     assert inputs.rep.shape == (4, 8, 9, 9)
     bench = LossBenchmark(inputs, bank_size=300)
     torch.testing.assert_close(bench.plain.banks[2], bench.ours.bank.features[2])

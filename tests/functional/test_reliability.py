@@ -7,6 +7,7 @@ import pytest
 import reference
 import tiny
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from mmseg_u2pl.functional import (
     class_percentile_thresholds,
     consistency_loss,
     entropy_map,
+    entropy_of_logits,
+    parts,
     percentile_threshold,
     unsupervised_loss,
 )
@@ -65,6 +68,19 @@ def test_entropy_of_half_precision_is_computed_in_single(dtype):
 def test_entropy_over_another_dimension():
     prob = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
     torch.testing.assert_close(entropy_map(prob, dim=-1), torch.tensor([LN2, 0.0]))
+
+
+@given(seed=SEEDS, classes=st.integers(1, 6), scale=st.sampled_from([0.1, 3.0, 300.0]))
+def test_entropy_of_logits_is_that_of_their_softmax(seed, classes, scale):
+    logits = scale * case(seed, 2, classes)[0]
+    expected = reference.entropy(logits.softmax(1).numpy())
+    np.testing.assert_allclose(entropy_of_logits(logits), expected, atol=1e-12)
+    np.testing.assert_allclose(entropy_of_logits(logits.float()), expected, atol=2e-6)
+
+
+def test_entropy_of_extreme_logits():
+    logits = torch.tensor([[1e30, -1e30, 0.0], [1e30, 1e30, -1e30]])
+    torch.testing.assert_close(entropy_of_logits(logits), torch.tensor([0.0, LN2]))
 
 
 # --------------------------------------------------------------------------- percentile
@@ -226,3 +242,27 @@ def test_gradients(reverse):
         lambda x: consistency_loss(x, target, reverse_weight=reverse)[0], (logits,)
     )
     torch.autograd.gradcheck(lambda x: unsupervised_loss(x, target, entropy, 60), (logits,))
+
+
+@pytest.mark.parametrize('corners', [False, True])
+@pytest.mark.parametrize('reverse', [0.0, 0.1])
+def test_small_logits_are_enlarged_band_by_band(corners, reverse, monkeypatch):
+    """Value, weight and gradient of the loss on a full-size map that is never made."""
+    monkeypatch.setitem(parts.ELEMENTS, 'cpu', 100)
+    _, target, _ = case(0, 2, 3, height=13, width=9)
+    small = torch.randn(2, 3, 4, 3, dtype=torch.float64, requires_grad=True)
+    large = F.interpolate(small, (13, 9), mode='bilinear', align_corners=corners)
+    expected, expected_weight = consistency_loss(large, target, reverse_weight=reverse)
+    loss, weight = consistency_loss(small, target, 255, reverse, corners)
+    torch.testing.assert_close(loss, expected)
+    assert weight == expected_weight
+    gradients = [torch.autograd.grad(3 * own, small)[0] for own in (loss, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_small_logits_without_a_kept_label():
+    small = torch.randn(1, 2, 3, 3, requires_grad=True)
+    loss, weight = consistency_loss(small, torch.full((1, 12, 12), 255))
+    loss.backward()
+    assert loss.item() == weight.item() == 0
+    torch.testing.assert_close(small.grad, torch.zeros_like(small), rtol=0, atol=0)

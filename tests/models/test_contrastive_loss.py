@@ -10,6 +10,7 @@ import reference
 import tiny
 import torch
 
+from mmseg_u2pl.functional import parts
 from mmseg_u2pl.models import UnreliableContrastiveLoss
 from mmseg_u2pl.models.losses import contrastive_loss
 
@@ -246,3 +247,26 @@ def test_momentum_prototypes_average_over_processes(monkeypatch):
     module = positive_after((1.0, 2.0))
     assert module.prototypes.tolist() == [[2, 1], [0, 7]]
     assert module.prototype_updates.tolist() == [1, 1]
+
+
+def test_part_by_part_is_all_at_once(monkeypatch):
+    """The same draws, loss and gradient, however few queries and images a part has."""
+    generator = torch.Generator().manual_seed(7)
+    rep, teacher_rep = (torch.randn(4, 6, 5, 7, generator=generator) for _ in range(2))
+    rep.requires_grad_()
+    prob = (2 * torch.randn(4, 5, 5, 7, generator=generator)).softmax(1)
+    label = torch.randint(0, 5, (4, 5, 7), generator=generator)
+    unreliable = torch.rand(4, 5, 7, generator=generator)[2:] < 0.4
+    label[2:][unreliable] = 255
+    results = []
+    for elements in (2**20, 2 * 3 * 6, 1):  # one part, two queries of three keys, one query
+        monkeypatch.setitem(parts.ELEMENTS, 'cpu', elements)
+        settings = dict(SMALL, channels=6, num_anchors=9, num_negatives=3)
+        module = UnreliableContrastiveLoss(5, **settings)
+        torch.manual_seed(0)
+        loss, counts = module(rep, teacher_rep, prob, label, unreliable, 2)
+        assert (counts['bank'] > 0).all()
+        results.append((loss, *torch.autograd.grad(loss, rep), module.bank.features))
+    for one in results[1:]:
+        for got, expected in zip(one, results[0], strict=True):
+            torch.testing.assert_close(got, expected)

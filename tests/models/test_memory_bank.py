@@ -92,7 +92,7 @@ def test_draws_come_from_what_is_stored_and_reach_all_of_it_evenly():
     bank = MemoryBank(CLASSES, 5, CHANNELS)
     keys = torch.eye(CHANNELS)[:3].expand(CLASSES, 3, CHANNELS)
     bank.push(keys, torch.tensor([3, 1, 0]))
-    drawn = bank.draw(6000)
+    drawn = bank.at(bank.draw(6000))
     counts = drawn.sum(1)
     assert counts[1].tolist() == [6000, 0, 0, 0]
     assert not drawn[2].any()  # nothing stored: zeros
@@ -105,7 +105,7 @@ def test_draws_after_a_wraparound_see_only_the_newest():
     bank = MemoryBank(1, 2, 1)
     for value in (1.0, 1.0, -1.0, -1.0):
         bank.push(torch.tensor([[[value]]]), torch.tensor([1]))
-    assert (bank.draw(50) == -1).all()
+    assert (bank.at(bank.draw(50)) == -1).all()
 
 
 def test_float16_halves_the_memory_and_keeps_unit_length():

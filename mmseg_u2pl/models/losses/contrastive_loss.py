@@ -15,8 +15,13 @@ from ...functional import (
     draw_without_replacement,
     info_nce,
     labeled_negative_mask,
+    part_size,
+    slices,
+    sum_of_parts,
     unlabeled_negative_mask,
+    upcast,
 )
+from ...functional.parts import Part
 from ..memory_bank import MemoryBank
 
 
@@ -113,28 +118,18 @@ class UnreliableContrastiveLoss(nn.Module):
             ``negatives_unlabeled``, ``bank``.
         """
         anchors = anchor_mask(prob, label, self.delta_p)  # (B, C, h, w)
-        ranks = class_ranks(prob)
-        negatives = torch.cat(
-            (
-                labeled_negative_mask(ranks[:num_labeled], label[:num_labeled], self.low_rank),
-                unlabeled_negative_mask(
-                    ranks[num_labeled:], unreliable, self.low_rank, self.high_rank
-                ),
-            )
-        )
+        negatives = self._negatives(prob, label, unreliable, num_labeled)
         positives, present = self._positives(teacher_rep, anchors)  # (C, D), (C,)
 
         keys, count = draw_without_replacement(_rows(negatives), self.keys_per_step)
-        self.bank.push(_pixels(teacher_rep)[keys], count)
+        self.bank.push(_pixels(teacher_rep, keys), count)
 
         drawn = draw_with_replacement(_rows(anchors), self.num_anchors)  # (C, M)
-        queries = _pixels(rep)[drawn]  # (C, M, D)
-        others = self.bank.draw(self.num_anchors * self.num_negatives)
-        others = others.view(*queries.shape[:2], self.num_negatives, -1)  # (C, M, N, D)
-        each = info_nce(queries, positives.unsqueeze(1), others, self.temperature)  # (C,)
-
+        queries = _pixels(rep, drawn)  # (C, M, D)
         takes_part = present & (self.bank.count > 0)
-        loss = (each * takes_part).sum() / takes_part.sum().clamp(min=1)
+        weight = takes_part / takes_part.sum().clamp(min=1)  # (C,)
+        loss = self._mean_nce(queries, positives, weight)
+
         counts = {
             'anchors_labeled': anchors[:num_labeled].sum((0, 2, 3)),
             'anchors_unlabeled': anchors[num_labeled:].sum((0, 2, 3)),
@@ -143,6 +138,50 @@ class UnreliableContrastiveLoss(nn.Module):
             'bank': self.bank.count.clone(),
         }
         return loss, counts
+
+    def _negatives(
+        self, prob: Tensor, label: Tensor, unreliable: Tensor, num_labeled: int
+    ) -> Tensor:
+        """Negatives of every class (B, C, h, w), from the ranks of a few images at a time."""
+        few = part_size(4 * prob[0].numel(), prob.device)  # sorting has values and places
+        labeled = zip(prob[:num_labeled].split(few), label[:num_labeled].split(few), strict=True)
+        unlabeled = zip(prob[num_labeled:].split(few), unreliable.split(few), strict=True)
+        return torch.cat(
+            [labeled_negative_mask(class_ranks(p), y, self.low_rank) for p, y in labeled]
+            + [
+                unlabeled_negative_mask(class_ranks(p), u, self.low_rank, self.high_rank)
+                for p, u in unlabeled
+            ]
+        )
+
+    def _mean_nce(self, queries: Tensor, positives: Tensor, weight: Tensor) -> Tensor:
+        """Σ_c weight_c · InfoNCE of class c, with negatives from its bank (Eq. 8).
+
+        All negatives at once, (C, M, N, D), would be the largest tensor of training.
+
+        Args:
+            queries: (C, M, D).
+            positives: (C, D).
+            weight: (C,).
+        """
+        places = self.bank.draw(self.num_anchors * self.num_negatives)
+        places = places.view(-1, self.num_negatives)  # of each query, (C·M, N)
+        owner = torch.arange(len(weight), device=weight.device)
+        owner = owner.repeat_interleave(self.num_anchors)  # (C·M,)
+        weight = weight[owner] / self.num_anchors
+
+        def part(rows: slice) -> Part:
+            def nce(queries: Tensor) -> Tensor:
+                negatives = self.bank.at(places[rows]).unsqueeze(1)  # (R, 1, N, D)
+                own = positives[owner[rows]].unsqueeze(1)
+                each = info_nce(queries.unsqueeze(1), own, negatives, self.temperature)  # (R,)
+                return (each * weight[rows]).sum()
+
+            return rows, nce
+
+        need = self.num_negatives * queries.shape[2]
+        parts = [part(rows) for rows in slices(len(owner), need, queries.device)]
+        return sum_of_parts(upcast(queries.flatten(0, 1)), parts)
 
     def _positives(self, teacher_rep: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
         """Class centres (C, D) from the teacher's anchor pixels, and which classes have any."""
@@ -163,11 +202,12 @@ class UnreliableContrastiveLoss(nn.Module):
         return self.prototypes.clone(), present
 
 
-def _pixels(rep: Tensor) -> Tensor:
-    """(B, D, h, w) → (B·h·w, D)."""
-    return rep.permute(0, 2, 3, 1).flatten(0, 2)
+def _pixels(rep: Tensor, places: Tensor) -> Tensor:
+    """Representations (B, D, h, w) at places (C, K) of :func:`_rows`: (C, K, D)."""
+    rep = rep.flatten(2)
+    return rep[places // rep.shape[2], :, places % rep.shape[2]]
 
 
 def _rows(mask: Tensor) -> Tensor:
-    """(B, C, h, w) → (C, B·h·w), in the pixel order of :func:`_pixels`."""
+    """(B, C, h, w) → (C, B·h·w)."""
     return mask.transpose(0, 1).flatten(1)
