@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from mmengine.dist import all_gather, get_world_size
 from torch import Tensor, nn
 
+from ..functional import slices
+
 
 class MemoryBank(nn.Module):
     """One FIFO queue of unit-length representations per class.
@@ -68,14 +70,17 @@ class MemoryBank(nn.Module):
                 f'{keys.shape[1]} keys from each of {get_world_size()} processes do not fit a '
                 f'bank of {self.size}: lower keys_per_step or raise bank_size'
             )
-        keys = F.normalize(keys.float(), dim=-1).to(self.features.dtype)
-        keys, count = _gather_keys(keys, count)
+        keys, count = _gather_keys(keys, count, self.features.dtype)
         steps = torch.arange(keys.shape[1], device=keys.device)
         position = (self.cursor.unsqueeze(1) + steps) % self.size  # (C, K), distinct in a row
-        index = position.unsqueeze(-1).expand_as(keys)
-        # filler keys write back what is there, which needs neither a branch nor a sync
-        kept = (steps < count.unsqueeze(1)).unsqueeze(-1)
-        self.features.scatter_(1, index, torch.where(kept, keys, self.features.gather(1, index)))
+        kept = steps < count.unsqueeze(1)  # (C, K)
+        for own in slices(len(keys), keys[0].numel(), keys.device):
+            new = unit_length(keys[own], self.features.dtype)
+            index = position[own].unsqueeze(-1).expand_as(new)
+            # filler keys write back what is there, which needs neither a branch nor a sync
+            old = self.features[own].gather(1, index)
+            new = torch.where(kept[own].unsqueeze(-1), new, old)
+            self.features[own].scatter_(1, index, new)
         self.cursor.add_(count).remainder_(self.size)
         self.count.add_(count).clamp_(max=self.size)
 
@@ -97,10 +102,16 @@ class MemoryBank(nn.Module):
         return rows.unflatten(0, places.shape)
 
 
-def _gather_keys(keys: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+def unit_length(keys: Tensor, dtype: torch.dtype) -> Tensor:
+    """Keys (..., D) at unit length, in the precision of the bank."""
+    return F.normalize(keys.float(), dim=-1).to(dtype)
+
+
+def _gather_keys(keys: Tensor, count: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The keys of all processes, valid ones first, in one collective: (C, W·K, D) and (C,)."""
     if get_world_size() == 1:
         return keys, count
+    keys = unit_length(keys, dtype)  # half precision has room for no other length
     valid = torch.arange(keys.shape[1], device=keys.device) < count.unsqueeze(1)
     packed = torch.cat((keys, valid.unsqueeze(-1).to(keys.dtype)), dim=-1)
     gathered = torch.cat(all_gather(packed.contiguous()), dim=1)  # (C, W·K, D + 1)

@@ -11,6 +11,7 @@ from ...functional import (
     anchor_mask,
     class_prototypes,
     class_ranks,
+    count_true,
     draw_with_replacement,
     draw_without_replacement,
     info_nce,
@@ -118,23 +119,25 @@ class UnreliableContrastiveLoss(nn.Module):
             ``negatives_unlabeled``, ``bank``.
         """
         anchors = anchor_mask(prob, label, self.delta_p)  # (B, C, h, w)
-        negatives = self._negatives(prob, label, unreliable, num_labeled)
         positives, present = self._positives(teacher_rep, anchors)  # (C, D), (C,)
+        anchors = _rows(anchors)
+        negatives = _rows(self._negatives(prob, label, unreliable, num_labeled))
 
-        keys, count = draw_without_replacement(_rows(negatives), self.keys_per_step)
+        keys, count = draw_without_replacement(negatives, self.keys_per_step)
         self.bank.push(_pixels(teacher_rep, keys), count)
 
-        drawn = draw_with_replacement(_rows(anchors), self.num_anchors)  # (C, M)
+        drawn = draw_with_replacement(anchors, self.num_anchors)  # (C, M)
         queries = _pixels(rep, drawn)  # (C, M, D)
         takes_part = present & (self.bank.count > 0)
         weight = takes_part / takes_part.sum().clamp(min=1)  # (C,)
         loss = self._mean_nce(queries, positives, weight)
 
+        labeled = num_labeled * label[0].numel()  # pixels
         counts = {
-            'anchors_labeled': anchors[:num_labeled].sum((0, 2, 3)),
-            'anchors_unlabeled': anchors[num_labeled:].sum((0, 2, 3)),
-            'negatives_labeled': negatives[:num_labeled].sum((0, 2, 3)),
-            'negatives_unlabeled': negatives[num_labeled:].sum((0, 2, 3)),
+            'anchors_labeled': count_true(anchors[:, :labeled]),
+            'anchors_unlabeled': count_true(anchors[:, labeled:]),
+            'negatives_labeled': count_true(negatives[:, :labeled]),
+            'negatives_unlabeled': count_true(negatives[:, labeled:]),
             'bank': self.bank.count.clone(),
         }
         return loss, counts
