@@ -7,7 +7,6 @@ import tiny
 import torch
 from mmseg.registry import MODELS
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmseg_u2pl.models.segmentors.rrn import one_hot
 
@@ -307,31 +306,3 @@ def test_names_in_the_log():
     }  # fmt: skip
     assert all(losses[name].dim() == 0 for name in watched)
     assert not any(losses[name].requires_grad for name in watched)
-
-
-class Syncs(TorchDispatchMode):
-    """Operations that wait for a device: values read by the host, shapes that depend on values."""
-
-    WAITING = ('_local_scalar_dense', 'nonzero', 'masked_select', 'unique')
-
-    def __init__(self):
-        super().__init__()
-        self.found = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if any(name in str(function) for name in self.WAITING):
-            self.found.append(str(function))
-        return function(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize(
-    'settings', [{}, dict(discriminator_target='correctness'), dict(vote='and')]
-)
-def test_a_step_does_not_wait_for_the_device(settings):
-    model = rrn(**settings)
-    for network in model.networks:
-        network.decode_head.loss_decode.avg_non_ignore = False  # mmseg counts labels on the host
-    inputs, samples = tiny.batch(2, 4)
-    with Syncs() as syncs:
-        model.loss(inputs, samples)
-    assert syncs.found == []
