@@ -149,15 +149,15 @@ def test_input_and_crop(sizes, gpu, scale, crop):
 @pytest.mark.parametrize(
     ('labeled', 'unlabeled', 'iterations', 'why'),
     [
-        (10, 48, 600, 'as measured'),
+        (10, 48, 1200, 'as measured'),
         (
             34,
             514,
-            600,
+            1200,
             'as measured',
-        ),  # LabelMeFacade 1/16, as measured: 3.5 * 514 / 4 / 0.75 = 599.7
-        (367, 1, 900, 'labeled image 9 times'),  # 825.75
-        (10, 1000, 1200, 'unlabeled image 3.5 times'),  # 1166.7
+        ),  # LabelMeFacade 1/16, as measured: 7 * 514 / 4 / 0.75 = 1199.3
+        (600, 1, 1400, 'labeled image 9 times'),  # 1350
+        (10, 1000, 2400, 'unlabeled image 7 times'),  # 2333.3
     ],
 )
 def test_iterations_and_warmup(labeled, unlabeled, iterations, why):
@@ -224,7 +224,7 @@ def test_configs_of_every_method_and_network(tmp_path, method, network):
     main = configs['own.py']
     assert main.model.decode_head.num_classes == 2
     assert main.model.get('auxiliary_head', {}).get('num_classes', 2) == 2
-    assert main.train_cfg.max_iters == main.param_scheduler[0].end == 600
+    assert main.train_cfg.max_iters == main.param_scheduler[0].end == 1200
     assert main.model.data_preprocessor['size'] == (144, 192)
     if method.startswith('supervised'):
         assert list(configs) == ['own.py']
