@@ -150,28 +150,35 @@ def measure_regions(
 
 
 def region_table(measurements: Sequence[RegionMeasurement]) -> Table:
-    """One row a checkpoint, in percent; green where the accepted are more accurate."""
+    """Three rows a checkpoint, in percent; green where the accepted are more accurate."""
     table = Table(
         title='Accuracy of the accepted regions against the rest, %',
         title_style='bold',
-        caption='share: accepted pixels · in, out: accuracy of the accepted and of the rest · '
-        'upper, lower: of the half of the regions with the higher and lower scores',
+        caption='share: accepted pixels · upper, lower: the half of the regions with the higher '
+        'and lower scores',
     )
-    table.add_column('iteration', justify='right')
-    table.add_column('all', justify='right')
-    for name in SELECTIONS:
-        halves = () if name == 'both' else ('upper', 'lower')
-        for column in ('share', 'in', 'out', *halves):
-            table.add_column(f'{name}\n{column}', justify='right')
+    for column in (
+        'iteration',
+        'all',
+        'accepted by',
+        'share',
+        'accepted',
+        'rest',
+        'upper',
+        'lower',
+    ):
+        table.add_column(column, justify='left' if column == 'accepted by' else 'right')
     for measurement in measurements:
         overall = measurement.quality.overall()
-        cells = [_percent(overall['accuracy'])]
+        first = [str(measurement.iteration), _percent(overall['accuracy'])]
         for name in SELECTIONS:
-            cells.append(_percent(overall[f'{name}_share']))
+            cells = [name, _percent(overall[f'{name}_share'])]
             cells += _compared(overall[f'{name}_accepted'], overall[f'{name}_rest'])
-            if name != 'both':
+            if name != 'both':  # two scores have no one order
                 cells += _compared(overall[f'{name}_upper'], overall[f'{name}_lower'])
-        table.add_row(str(measurement.iteration), *cells)
+            table.add_row(*first, *cells)
+            first = ['', '']
+        table.add_section()
     return table
 
 

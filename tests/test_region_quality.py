@@ -137,12 +137,13 @@ def test_other_models_and_checkpoints_are_refused(tmp_path):
     tiny.assert_raises(ValueError, lambda: load_rrn(model, path), path, 'meta.iter')
 
 
-def test_the_table_has_a_row_a_checkpoint_and_dashes_for_nothing():
+def test_the_table_has_a_row_a_selection_and_dashes_for_nothing():
     table = region_table([RegionMeasurement('iter_3.pth', 3, by_hand())])
-    cells = [next(iter(column.cells)) for column in table.columns]
-    assert cells[:5] == ['3', '57.1', '57.1', '[green]75.0[/]', '33.3']
-    assert cells[7:10] == ['0.0', '–', '57.1']
-    assert cells[10] == '[red]33.3[/]'
+    own, crossed, both = zip(*(column.cells for column in table.columns), strict=True)
+    halves = '[green]75.0[/]', '33.3'
+    assert own == ('3', '57.1', 'own', '57.1', '[green]75.0[/]', '33.3', *halves)
+    assert crossed == ('', '', 'crossed', '0.0', '–', '57.1', '[red]33.3[/]', '75.0')
+    assert both == ('', '', 'both', '42.9', '[red]33.3[/]', '75.0', '', '')
 
 
 def test_the_command_writes_a_table_and_numbers(cfg, tmp_path, run_tool, capsys):
