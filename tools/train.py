@@ -8,6 +8,7 @@ from mmengine.config import ConfigDict
 from mmengine.device import get_device
 
 from mmseg_u2pl.cli import add_common_arguments, build_runner, load_config
+from mmseg_u2pl.engine.auto_scale import auto_scale, describe, launched_processes
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,6 +20,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU'
+    )
+    parser.add_argument(
+        '--auto-scale',
+        action='store_true',
+        help='fit accumulation, iterations and learning rates to the number of processes, so that a '
+        "step sees the recipe's auto_scale_lr.base_batch_size samples; after --cfg-options",
     )
     parser.add_argument(
         '--skip-bad',
@@ -58,7 +65,11 @@ def main() -> None:
         if kind != 'SemiDataset':
             raise SystemExit(f'--skip-bad is for a SemiDataset, but the config trains on {kind}')
         cfg.train_dataloader.dataset.skip_bad = args.skip_bad
-    build_runner(cfg).train()
+    changes = auto_scale(cfg, launched_processes(args.launcher)) if args.auto_scale else None
+    runner = build_runner(cfg)
+    if changes is not None:
+        runner.logger.info(describe(changes))
+    runner.train()
 
 
 if __name__ == '__main__':

@@ -10,5 +10,6 @@ model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
     decode_head=dict(num_classes=11),
 )
+auto_scale_lr = dict(base_batch_size=12)
 train_dataloader = dict(batch_size=12, sampler=dict(ratio=(1, 2)))  # 4 labeled + 4 pairs
 default_hooks = dict(checkpoint=dict(save_best='mean/mIoU'))

@@ -17,6 +17,7 @@ model = dict(
     decode_head=dict(num_classes=21),
     test_cfg=dict(mode='slide', crop_size=crop_size, stride=(341, 341)),
 )
+auto_scale_lr = dict(base_batch_size=18)
 train_dataloader = dict(
     batch_size=9,  # 3 labeled + 3 pairs a GPU
     sampler=dict(ratio=(1, 2)),

@@ -21,6 +21,7 @@ model = dict(
     ),
     test_cfg=dict(mode='slide', crop_size=crop_size, stride=(533, 533)),
 )
+auto_scale_lr = dict(base_batch_size=24)
 train_dataloader = dict(
     batch_size=6,  # 2 labeled + 2 pairs a GPU
     sampler=dict(ratio=(1, 2)),

@@ -16,5 +16,6 @@ optim_wrapper = dict(
     constructor='AdversarialOptimWrapperConstructor',
     discriminator_optimizer=dict(type='Adam', lr=1e-4, betas=(0.9, 0.99)),
 )
+auto_scale_lr = dict(base_batch_size=12)
 train_dataloader = dict(batch_size=12, sampler=dict(ratio=(1, 2)))  # 4 labeled + 4 pairs
 default_hooks = dict(checkpoint=dict(save_best='mean/mIoU'))

@@ -23,6 +23,7 @@ optim_wrapper = dict(
     constructor='AdversarialOptimWrapperConstructor',
     discriminator_optimizer=dict(type='Adam', lr=1e-4, betas=(0.9, 0.99)),
 )
+auto_scale_lr = dict(base_batch_size=18)
 train_dataloader = dict(
     batch_size=9,  # 3 labeled + 3 pairs a GPU
     sampler=dict(ratio=(1, 2)),

@@ -27,6 +27,7 @@ optim_wrapper = dict(
     constructor='AdversarialOptimWrapperConstructor',
     discriminator_optimizer=dict(type='Adam', lr=1e-5, betas=(0.9, 0.99)),
 )
+auto_scale_lr = dict(base_batch_size=24)
 train_dataloader = dict(
     batch_size=6,  # 2 labeled + 2 pairs a GPU
     sampler=dict(ratio=(1, 2)),

@@ -10,6 +10,7 @@ model = dict(
     decode_head=dict(num_classes=21),
 )
 find_unused_parameters = True  # the head's representation branch rests
+auto_scale_lr = dict(base_batch_size=16)
 train_dataloader = dict(
     _delete_=True,
     batch_size=4,

@@ -12,6 +12,7 @@ model = dict(
     test_cfg=dict(mode='slide', crop_size=_base_.crop_size, stride=(513, 513)),
 )
 find_unused_parameters = True  # the head's representation branch rests
+auto_scale_lr = dict(base_batch_size=16)
 train_dataloader = dict(
     _delete_=True,
     batch_size=2,

@@ -9,6 +9,7 @@ model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
     decode_head=dict(num_classes=11),
 )
+auto_scale_lr = dict(base_batch_size=4)
 train_dataloader = dict(
     _delete_=True,
     batch_size=4,

@@ -168,6 +168,15 @@ def test_name_says_how_many_images_a_process_sees(path):
 
 
 @each_config
+def test_a_step_has_the_images_of_the_name(path):
+    processes, labeled, unlabeled = parts(r'_(\d+)xb(\d+)(?:\+(\d+))?-', path)
+    cfg = Config.fromfile(path)
+    images = int(processes) * (int(labeled) + int(unlabeled or 0))
+    assert cfg.auto_scale_lr == dict(base_batch_size=images)
+    assert cfg.default_hooks.resume_batch == dict(type='ResumeBatchHook')
+
+
+@each_config
 def test_name_says_crop_and_split(path):
     cfg = Config.fromfile(path)
     dataset, split, height, width = parts(r'-\d+e?_([a-z0-9]+)-(.+)-(\d+)x(\d+)$', path)

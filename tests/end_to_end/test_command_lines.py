@@ -71,6 +71,27 @@ def test_training_goes_on_where_it_stopped(work_dir):
     assert weights['meta']['dataset_meta']['classes'][0] == 'sky'
 
 
+def test_half_the_batch_makes_the_same_steps_and_the_full_one_goes_on(scenes, tmp_path):
+    half = ('train_dataloader.batch_size=4',)
+    code, output = train(scenes, tmp_path, 3, '--auto-scale', options=half)
+    assert code == 0, output
+    for line in (
+        'optim_wrapper.accumulative_counts: 1 -> 2',
+        'train_cfg.max_iters: 3 -> 6',
+        'model.warmup_iters: 1 -> 2',
+        'default_hooks.checkpoint.interval: 3 -> 6',
+    ):
+        assert line in output
+    weights = torch.load(tmp_path / 'iter_6.pth', weights_only=False)['state_dict']
+    assert weights['teacher.updates'] == 3  # a copy at the second of three steps, two averages
+
+    code, output = train(scenes, tmp_path, 5, '--resume')
+    assert code == 0, output
+    assert 'resumed epoch: 0, iter: 3' in output
+    weights = torch.load(tmp_path / 'iter_5.pth', weights_only=False)['state_dict']
+    assert weights['teacher.updates'] == 5
+
+
 def test_both_test_commands_score_teacher_and_student_alike(work_dir, scenes, tmp_path):
     theirs = Path(mmseg.__file__).parent / '.mim/tools/test.py'
     scores = []

@@ -52,6 +52,7 @@ test_dataset = dict(
     data_prefix=dict(img_path='img_dir/test', seg_map_path='ann_dir/test'),
     pipeline=test_pipeline,
 )
+auto_scale_lr = dict(base_batch_size=8)  # one process
 train_dataloader = dict(
     batch_size=8,  # 4 labeled + 4 unlabeled
     num_workers=2,

@@ -55,6 +55,7 @@ val_dataset = dict(
     data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
     pipeline=test_pipeline,
 )
+auto_scale_lr = dict(base_batch_size=32)  # 8 GPUs
 train_dataloader = dict(
     batch_size=4,  # 2 labeled + 2 unlabeled a GPU
     num_workers=4,

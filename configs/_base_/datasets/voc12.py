@@ -55,6 +55,7 @@ val_dataset = dict(
     ann_file='ImageSets/Segmentation/val.txt',
     pipeline=test_pipeline,
 )
+auto_scale_lr = dict(base_batch_size=32)  # 4 GPUs
 train_dataloader = dict(
     batch_size=8,  # 4 labeled + 4 unlabeled a GPU
     num_workers=4,

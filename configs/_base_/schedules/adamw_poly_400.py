@@ -12,5 +12,6 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=200, max_keep_ckpts=1),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     protocol=dict(type='ProtocolHook'),
+    resume_batch=dict(type='ResumeBatchHook'),
     visualization=dict(type='SegVisualizationHook'),
 )

@@ -1,5 +1,5 @@
 # U²PL's schedule for Cityscapes at 16 + 16 images a step: 200 epochs over the 2231 unlabeled
-# images that the 1/4 split leaves (139 iterations each). Another batch? Scale lr with it.
+# images that the 1/4 split leaves (139 iterations each). Another batch: tools/train.py --auto-scale.
 max_iters = 27_800
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -14,5 +14,6 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1390, max_keep_ckpts=1),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     protocol=dict(type='ProtocolHook'),
+    resume_batch=dict(type='ResumeBatchHook'),
     visualization=dict(type='SegVisualizationHook'),
 )

@@ -1,5 +1,5 @@
 # U²PL's schedule for VOC at 16 + 16 images a step: 80 epochs over the 9118 unlabeled images that
-# the 1464 split leaves of train_aug (570 iterations each). Another batch? Scale lr with it.
+# the 1464 split leaves of train_aug (570 iterations each). Another batch: tools/train.py --auto-scale.
 max_iters = 45_600
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -23,5 +23,6 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2280, max_keep_ckpts=1),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     protocol=dict(type='ProtocolHook'),
+    resume_batch=dict(type='ResumeBatchHook'),
     visualization=dict(type='SegVisualizationHook'),
 )

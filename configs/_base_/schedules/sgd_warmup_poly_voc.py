@@ -3,7 +3,7 @@
 # 1/2, all about 317 000 pairs. An epoch is one over the unlabeled list: 1519 iterations for the
 # 9118 images that the 1464 split leaves of train_aug.
 # Ours: the classic splits' epochs, for as many pairs; the warm-up multiplies the poly decay, so that
-# the rate does not jump where it ends. Another batch? Scale lr with it.
+# the rate does not jump where it ends. Another batch: tools/train.py --auto-scale.
 max_iters = 53_165  # 35 epochs
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -23,5 +23,6 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     protocol=dict(type='ProtocolHook'),
+    resume_batch=dict(type='ResumeBatchHook'),
     visualization=dict(type='SegVisualizationHook'),
 )  # fmt: skip

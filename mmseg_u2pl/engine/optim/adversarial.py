@@ -16,6 +16,9 @@ from .amp import BFloat16OptimWrapper
 PART = 'discriminators'
 """The model's child with an optimizer of its own."""
 
+DISCRIMINATOR_OPTIMIZER = {'type': 'Adam', 'lr': 1e-4, 'betas': (0.9, 0.99)}
+"""What trains it if the config does not say."""
+
 
 class JointOptimizer:
     """Several optimizers in the place of one.
@@ -152,7 +155,7 @@ class AdversarialOptimWrapperConstructor:
             )
         self.wrapper = WRAPPERS[kind]
         self.discriminator_optimizer = self.settings.pop(
-            'discriminator_optimizer', dict(type='Adam', lr=1e-4, betas=(0.9, 0.99))
+            'discriminator_optimizer', DISCRIMINATOR_OPTIMIZER
         )
         self.usual = DefaultOptimWrapperConstructor(
             dict(type='OptimWrapper', optimizer=self.settings.pop('optimizer')), paramwise_cfg

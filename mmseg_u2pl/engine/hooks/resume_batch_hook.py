@@ -1,0 +1,111 @@
+"""Let a run go on with another number of processes, or with another batch."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+KEY = 'samples_per_iter'
+"""Where a checkpoint's ``meta`` says what one of its iterations was."""
+
+
+@HOOKS.register_module()
+class ResumeBatchHook(Hook):
+    """Resume where as many samples were seen, however many processes see them.
+
+    P samples, labeled and unlabeled, of all processes made an iteration, and a checkpoint says so.
+    Resumed where P' make one, it stands at iteration t' with t'·P' = t·P, rounded down to a whole
+    optimizer step, and the sampler goes on with the next sample of the same stream. Weights,
+    teacher, bank and the optimizers' momenta are the checkpoint's; learning rates are the config's
+    at t'. With P' = P nothing is touched. mmengine itself would keep t and the old rates, see
+    samples twice or never, and end too early or too late.
+
+    The config must be written for P' samples an iteration (``auto_scale_lr.base_batch_size``), which
+    ``tools/train.py --auto-scale`` sees to. The hook warns where a run begins with another number.
+
+    Raises:
+        ValueError: Resumed with another P' than the config is written for.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Warn of a recipe that is trained with another batch."""
+        base, now = _base_batch_size(runner), samples_per_iter(runner)
+        if base not in (None, now):
+            runner.logger.warning(
+                f'the config is written for {base} samples an iteration, and {_shares(runner)} see '
+                f'{now}: tools/train.py --auto-scale fits rates and iterations to that'
+            )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Say what an iteration was."""
+        checkpoint['meta'][KEY] = samples_per_iter(runner)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Rewrite what the runner is about to resume; checkpoints of other code do not say P."""
+        if not runner._resume:
+            return
+        before, now = checkpoint.get('meta', {}).get(KEY), samples_per_iter(runner)
+        if before in (None, now):
+            return
+        base = _base_batch_size(runner)
+        if base != now:
+            raise ValueError(
+                f'the checkpoint was trained on {before} samples an iteration, but '
+                f'{_shares(runner)} see {now}, and the config is written for '
+                f'{"an unknown number" if base is None else base}: resume with tools/train.py '
+                '--auto-scale, which fits rates and iterations to that (the config states '
+                'auto_scale_lr.base_batch_size), or with as many processes as before'
+            )
+        meta = checkpoint['meta']
+        counts = runner.optim_wrapper._accumulative_counts
+        iteration = meta['iter'] * before // (now * counts) * counts
+        runner.logger.info(
+            f'{now} samples an iteration instead of {before}: iteration {meta["iter"]} is '
+            f'{iteration} here'
+        )
+        meta['iter'] = iteration
+        schedulers = _advance(runner, iteration)
+        if 'param_schedulers' in checkpoint:
+            checkpoint['param_schedulers'] = schedulers
+        if 'optimizer' in checkpoint:
+            _adopt_settings(checkpoint['optimizer'], runner.optim_wrapper.state_dict())
+
+
+def samples_per_iter(runner: Runner) -> int:
+    """Labeled and unlabeled samples of all processes."""
+    return runner.world_size * runner.train_dataloader.batch_size
+
+
+def _base_batch_size(runner: Runner) -> int | None:
+    return (runner.auto_scale_lr or {}).get('base_batch_size')
+
+
+def _shares(runner: Runner) -> str:
+    batch_size = runner.train_dataloader.batch_size
+    return f'{runner.world_size} processes with train_dataloader.batch_size={batch_size}'
+
+
+def _advance(runner: Runner, iteration: int) -> list[dict]:
+    """The schedulers' states at an iteration of this config, to which they set the rates."""
+    schedulers = runner.param_schedulers or []
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='Detected call of')  # no optimizer steps here
+        for _ in range(iteration):  # they compute each rate from the one before
+            for scheduler in schedulers:
+                if not scheduler.by_epoch:
+                    scheduler.step()
+    return [scheduler.state_dict() for scheduler in schedulers]
+
+
+def _adopt_settings(saved: dict[str, Any], current: dict[str, Any]) -> None:
+    """Give a saved optimizer, or each of several, the groups' settings of the current one."""
+    for name in ('param_groups', 'base_param_settings'):
+        if name in saved and name in current:
+            saved[name] = current[name]
+    for name, part in saved.items():
+        if isinstance(part, dict) and 'param_groups' in part and name in current:
+            _adopt_settings(part, current[name])

@@ -1,0 +1,48 @@
+"""Work that several processes do together through gloo."""
+
+import os
+from datetime import timedelta
+
+import cv2
+import torch
+import torch.distributed as dist
+from mmengine.registry import init_default_scope
+
+import mmseg_u2pl  # noqa: F401 - registers everything
+
+PATIENCE = timedelta(minutes=5)
+"""After which a process that waits for another fails."""
+
+
+def start():
+    """What ``tests/conftest.py`` does for the process of the tests."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    init_default_scope('mmseg')
+
+
+def join(rank, world_size, rendezvous, work, arguments):
+    """Do one process's part of ``work(rank, *arguments)``; its result."""
+    dist.init_process_group(
+        'gloo', init_method=rendezvous, rank=rank, world_size=world_size, timeout=PATIENCE
+    )
+    os.environ['LOCAL_RANK'] = str(rank)  # as launchers do; mmengine reads it
+    torch.manual_seed(0)
+    try:
+        return work(rank, *arguments)
+    finally:
+        dist.destroy_process_group()
+
+
+def of_all_ranks(tensor):
+    """The tensors of all processes, by rank."""
+    gathered = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    dist.all_gather(gathered, tensor.contiguous())
+    return gathered
+
+
+def assert_same(state):
+    """All processes have the same values."""
+    for name, value in state.items():
+        for other in of_all_ranks(value.detach()):
+            assert torch.equal(other, value), name
