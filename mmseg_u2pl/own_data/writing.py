@@ -192,8 +192,9 @@ def _leaf(name: str, method: str, choices: Mapping[str, Choice]) -> str:
         lines.append(f'optim_wrapper = {_call(**recipe.optimizer)}')
     if own_branch and method != 'u2pl':
         lines.append('find_unused_parameters = True  # the head’s representation branch rests')
+    images = PER_STEP + recipe.unlabeled
     batch = f"""\
-    batch_size={PER_STEP + recipe.unlabeled},  # {PER_STEP} labeled + {recipe.unlabeled} unlabeled
+    batch_size={images},  # {PER_STEP} labeled + {recipe.unlabeled} unlabeled
     num_workers=_base_.workers,
     persistent_workers=True,
 """
@@ -207,6 +208,7 @@ def _leaf(name: str, method: str, choices: Mapping[str, Choice]) -> str:
     dataset=dict(type='SemiDataset', labeled=_base_.labeled, unlabeled=_base_.unlabeled),
 """
     lines.append(f'train_dataloader = dict(\n{batch}{data})')
+    lines.append(f'auto_scale_lr = dict(base_batch_size={images})  # one process')
     lines.append(f"default_hooks = dict(checkpoint=dict(save_best='{recipe.best}'))")
     return '\n'.join(lines) + '\n'
 

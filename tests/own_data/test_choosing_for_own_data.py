@@ -225,6 +225,7 @@ def test_configs_of_every_method_and_network(tmp_path, method, network):
     assert main.model.decode_head.num_classes == 2
     assert main.model.get('auxiliary_head', {}).get('num_classes', 2) == 2
     assert main.train_cfg.max_iters == main.param_scheduler[0].end == 1200
+    assert main.auto_scale_lr == dict(base_batch_size=main.train_dataloader.batch_size)
     assert main.model.data_preprocessor['size'] == (144, 192)
     if method.startswith('supervised'):
         assert list(configs) == ['own.py']
