@@ -10,11 +10,14 @@ import warnings
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ['MMSEG_U2PL_CACHE'] = tempfile.mkdtemp()  # also of the processes that tests start
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
+import processes
 import pytest
 import torch
 from hypothesis import settings
@@ -95,3 +98,30 @@ def run_tool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def fixed_randomness() -> None:
     """No test depends on those before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """Three processes, started once for all tests that need several."""
+    context = get_context('spawn')
+    with ProcessPoolExecutor(processes.MOST, context, initializer=processes.start) as pool:
+        wait([pool.submit(abs, 0) for _ in range(processes.MOST)])  # all start now, side by side
+        yield pool
+
+
+@pytest.fixture
+def together(pool: ProcessPoolExecutor, tmp_path: Path) -> Callable[..., list]:
+    """Do ``work(rank, *arguments)`` in some processes at once; the results by rank."""
+    runs = iter(range(1000))
+
+    def run(world_size, work, *arguments):
+        rendezvous = f'file://{tmp_path}/rendezvous{next(runs)}'
+        parts = [
+            pool.submit(processes.join, rank, world_size, rendezvous, work, arguments)
+            for rank in range(world_size)
+        ]
+        for part in wait(parts, return_when=FIRST_EXCEPTION).done:
+            part.result()  # what went wrong first, not who waited for it
+        return [part.result() for part in parts]
+
+    return run

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from .folder import listed_images
 from .scan import UndecodableError, infos, scan_images, scan_masks
 
 _NAMED = 10  # files that a message names, before it only counts
+_KEYS = ('img_path', 'seg_map_path')
+_PORTION = 65_536  # files looked up at a time, each of which a thread pool keeps a kilobyte for
 
 
 def check_dataset_config(config: dict, where: str) -> None:
@@ -87,21 +91,24 @@ def check_files(dataset: Any, where: str) -> None:
 
 
 def _check_files(dataset: Any, where: str) -> None:
-    all_infos = list(infos(dataset))
-    if not all_infos:
+    paths = (info[key] for info in infos(dataset) for key in _KEYS if key in info)
+    count, missing = 0, []
+    with ThreadPoolExecutor() as pool:  # threads: on a network disk each look-up waits
+        while portion := list(islice(paths, _PORTION)):
+            found = pool.map(os.path.isfile, portion)
+            missing += [path for path, there in zip(portion, found, strict=True) if not there]
+            count += len(portion)
+    listed = f' the list {dataset.ann_file!r}' if dataset.ann_file else ''
+    if not count:
         raise ValueError(
             f'{where}: no image found in {dataset.data_prefix.get("img_path")!r}'
-            + (f' by the list {dataset.ann_file!r}' if dataset.ann_file else '')
+            + (f' by{listed}' if listed else '')
         )
-    paths = [info[key] for info in all_infos for key in ('img_path', 'seg_map_path') if key in info]
-    with ThreadPoolExecutor() as pool:  # threads: on a network disk each look-up waits
-        found = list(pool.map(lambda path: Path(path).is_file(), paths))
-    missing = [path for path, there in zip(paths, found, strict=True) if not there]
     if missing:
         raise FileNotFoundError(
-            f'{where}: {len(missing)} of {len(paths)} files are missing, the first is '
+            f'{where}: {len(missing)} of {count} files are missing, the first is '
             f'{missing[0]!r}. Check data_prefix, img_suffix and seg_map_suffix'
-            + (f' against the list {dataset.ann_file!r}' if dataset.ann_file else '')
+            + (f' against{listed}' if listed else '')
         )
 
 

@@ -70,14 +70,6 @@ def images_by_stem(folder: str | Path) -> dict[str, list[str]]:
     return found
 
 
-class Listed(NamedTuple):
-    """An image that a list names: number of the line, from 1; stem; name in the image folder."""
-
-    line: int
-    stem: str
-    name: str
-
-
 class LineError(NamedTuple):
     """What is wrong with a line of a list."""
 
@@ -110,7 +102,7 @@ def raise_first(path: str | Path, errors: Sequence[LineError]) -> None:
 
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Numbers, from 1, and text of a list's lines, without blank ones.
+    """Numbers, from 1, and text of a list's lines, without blank ones; read as they are asked for.
 
     Raises:
         FileNotFoundError: No such list.
@@ -119,12 +111,12 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f'no list {str(path)!r} (from {Path.cwd()})')
     try:
-        text = Path(path).read_text(encoding='utf-8-sig')  # editors may write a mark first
+        with open(path, encoding='utf-8-sig') as lines:  # editors may write a mark first
+            for number, line in enumerate(lines, 1):  # a name may hold what splitlines() splits at
+                if name := line.strip():
+                    yield number, name
     except UnicodeDecodeError as error:
         raise ValueError(f'the list {str(path)!r} is no UTF-8 text: save it as UTF-8') from error
-    for number, line in enumerate(text.split('\n'), 1):  # a name may hold other line breaks
-        if name := line.strip():
-            yield number, name
 
 
 def listed_images(
@@ -132,8 +124,8 @@ def listed_images(
     folder: str | Path,
     img_suffix: str | None = None,
     images: Mapping[str, list[str]] | None = None,
-) -> list[Listed]:
-    """Images that a list names, in its order.
+) -> dict[str, int]:
+    """Images that a list names, in its order: names in the image folder and their lines, from 1.
 
     Args:
         path: The list: UTF-8, one image a line, path in the folder with or without suffix.
@@ -149,7 +141,7 @@ def listed_images(
     """
     if img_suffix is None and images is None:
         images = images_by_stem(folder)
-    found: dict[str, Listed] = {}
+    found: dict[str, int] = {}
     errors: list[LineError] = []
     empty = True
     for number, text in numbered_lines(path):
@@ -168,14 +160,14 @@ def listed_images(
                 errors.append(_no_single_image(number, text, folder, names, images))
                 continue
             name = names[0]
-        first = found.setdefault(name, Listed(number, stem_of(name), name))
-        if first.line != number:
-            problem = f'{text!r} is the image of line {first.line} again: remove one'
+        first = found.setdefault(name, number)
+        if first != number:
+            problem = f'{text!r} is the image of line {first} again: remove one'
             errors.append(LineError(number, problem))
     raise_first(path, errors)
     if empty:
         raise ValueError(f'the list {str(path)!r} is empty: write one image a line')
-    return list(found.values())
+    return found
 
 
 def _names_of(name: str, images: Mapping[str, list[str]]) -> list[str]:
@@ -239,7 +231,7 @@ class FolderDataset(BaseSegDataset):
         if self.ann_file:
             listed = listed_images(self.ann_file, folder, images=images)
         else:
-            listed = [Listed(0, s, name) for s in images if s in masks for name in images[s]]
+            listed = {name: 0 for stem in images if stem in masks for name in images[stem]}
             if not listed:
                 raise FileNotFoundError(
                     f'no image in {folder!r} has a mask of its stem in {mask_folder!r}: images are '
@@ -248,7 +240,8 @@ class FolderDataset(BaseSegDataset):
                     'BaseSegDataset with img_suffix and seg_map_suffix'
                 )
         owner: dict[str, str] = {}
-        for line, stem, name in listed:
+        for name, line in listed.items():
+            stem = stem_of(name)
             names = masks.get(stem, [])
             if owner.setdefault(stem, name) != name:
                 problem = (
@@ -272,10 +265,10 @@ class FolderDataset(BaseSegDataset):
         return [
             dict(
                 img_path=os.path.join(folder, name),
-                seg_map_path=os.path.join(mask_folder, masks[stem][0]),
+                seg_map_path=os.path.join(mask_folder, masks[stem_of(name)][0]),
                 label_map=self.label_map,
                 reduce_zero_label=self.reduce_zero_label,
                 seg_fields=[],
             )
-            for _, stem, name in listed
+            for name in listed
         ]

@@ -26,14 +26,15 @@ class _Stream:
     def __init__(self, start: int, size: int, seed: int, shuffle: bool) -> None:
         self.start, self.size, self.seed, self.shuffle = start, size, seed, shuffle
         self._epoch = -1
-        self._order = np.empty(0, dtype=np.int64)
+        self._order = np.arange(0)
 
     def __getitem__(self, position: int) -> int:
         epoch, offset = divmod(position, self.size)
         if epoch != self._epoch:
-            order = np.arange(self.start, self.start + self.size)
-            if self.shuffle:
-                order = np.random.default_rng((self.seed, self.start, epoch)).permutation(order)
+            end = self.start + self.size
+            order = np.arange(self.start, end, dtype=np.min_scalar_type(end))
+            if self.shuffle:  # in place, and the type does not change the order
+                np.random.default_rng((self.seed, self.start, epoch)).shuffle(order)
             self._epoch, self._order = epoch, order
         return int(self._order[offset])
 

@@ -28,6 +28,7 @@ from .mask_files import image_size
 _FORMAT = 1  # of the remembered facts: raise it when they change
 _CHUNK = 32  # files a thread takes at a time
 _PATIENCE = 2.0  # seconds before a progress bar shows
+_KEEP = 10_000  # files after which facts are first written, so that an interrupt loses half at most
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
@@ -53,13 +54,22 @@ class Scan(NamedTuple):
 def scan_images(dataset: Any) -> Scan | None:
     """Try to decode every image of a data set; None if its pipeline has no LoadImageFromFile.
 
+    Of a data set with a ``scan_limit``, only so many, evenly spread, and a line says so.
     Full decoding is the last resort: of a JPEG an eighth of the resolution is decoded, which
     reads the whole file, and a PNG has checksums.
     """
     load = loading_step(dataset, LoadImageFromFile)
     if load is None:
         return None
-    paths = {info['img_path']: None for info in infos(dataset)}
+    limit = getattr(dataset, 'scan_limit', None)
+    step = 1 if limit is None else -(-len(dataset) // limit)
+    paths = {info['img_path']: None for info in infos(dataset, step)}
+    if step > 1:
+        print_log(
+            f'{len(paths)} of {len(dataset)} unlabeled images are checked before training '
+            f'(scan_limit={limit})',
+            'current',
+        )
     name = f'images {os.path.abspath(dataset.data_prefix.get("img_path") or "")} {_settings(load)}'
     return _scan(paths, lambda path, _: _read_image(path, load), name, 'images')
 
@@ -80,9 +90,9 @@ def scan_masks(dataset: Any) -> Scan | None:
     return _scan(masks, lambda _, info: _read_mask(info, load), name, 'masks')
 
 
-def infos(dataset: Any) -> Iterator[dict]:
-    """What the data set knows of each image, in its order."""
-    return (dataset.get_data_info(index) for index in range(len(dataset)))
+def infos(dataset: Any, step: int = 1) -> Iterator[dict]:
+    """What the data set knows of each image, or of every ``step``-th, in its order."""
+    return (dataset.get_data_info(index) for index in range(0, len(dataset), step))
 
 
 def loading_step(dataset: Any, kind: type) -> Any:
@@ -171,7 +181,7 @@ def _scan(
     known = memory.load()
     stamps = dict(zip(items, _in_threads(_stamp, list(items)), strict=True))
     facts, errors, new = {}, {}, {}
-    todo = []
+    todo, due = [], _KEEP
     for path, stamp in stamps.items():
         entry = known.get(path)
         if stamp and isinstance(entry, list) and entry[:2] == stamp:
@@ -191,6 +201,9 @@ def _scan(
         else:
             facts[path] = result
             new[path] = [*(stamps[path] or [0, 0]), *result]
+        if len(new) >= due:  # twice as many each time: the file is written whole
+            memory.add(new)
+            new, due = {}, 2 * due
     if new:
         memory.add(new)
     return Scan({path: facts[path] for path in items if path in facts}, errors)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.dataset import force_full_init
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
@@ -27,6 +28,9 @@ from .folder import (
 class UnlabeledDataset(BaseSegDataset):
     """Images alone: every image under a folder, or those that a list names. No mask is read.
 
+    Names are all that is kept of an image, as bytes, which data loading workers share: 28 bytes
+    for a name of 20 letters.
+
     Args:
         data_root: Joined to the other paths.
         data_prefix: ``dict(img_path=...)``: the image folder, searched recursively.
@@ -36,44 +40,70 @@ class UnlabeledDataset(BaseSegDataset):
             has; giving it saves a walk over a large folder.
         without: Images to leave out: a list like ``ann_file``, or a folder of masks, whose names
             alone are looked at. So ``without='masks'`` is every image that has no mask.
+        scan_limit: Most images that are decoded before training, evenly spread over the list,
+            for lists so long that all would take hours. None: all.
         **kwargs: As in mmseg's ``BaseSegDataset``.
 
     Raises:
         FileNotFoundError: A folder or list is missing; a line names no image.
         ValueError: A line that leaves the folder, names an image twice or a stem of two images;
-            no image is found, or left.
+            no image is found, or left; a ``scan_limit`` below 1.
     """
 
     def __init__(
-        self, img_suffix: str | None = None, without: str | None = None, **kwargs: Any
+        self,
+        img_suffix: str | None = None,
+        without: str | None = None,
+        scan_limit: int | None = None,
+        **kwargs: Any,
     ) -> None:
+        if scan_limit is not None and scan_limit < 1:
+            raise ValueError(
+                f'UnlabeledDataset: scan_limit must be at least 1, got {scan_limit}; None decodes '
+                'every image before training'
+            )
         self.without = without
+        self.scan_limit = scan_limit
         super().__init__(img_suffix=img_suffix, **kwargs)
 
-    def load_data_list(self) -> list[dict]:
-        """One dict an image: ``img_path`` and the keys mmseg's transforms expect."""
+    def load_data_list(self) -> list[str]:
+        """Names in the image folder; :meth:`get_data_info` makes a dict of one when it is needed."""
         folder = self.data_prefix['img_path']
         if self.ann_file:
-            listed = listed_images(self.ann_file, folder, self.img_suffix)
-            names = [image.name for image in listed]
+            names = list(listed_images(self.ann_file, folder, self.img_suffix))
         else:
             names = image_names(folder)
-        if not names:  # mmengine would fail to serialise an empty list
+        if not names:
             raise ValueError(
                 f'no image found in {str(folder)!r}: data_prefix.img_path must hold files ending '
                 f'in {", ".join(IMAGE_SUFFIXES)}'
             )
-        if self.without:
-            names = self._leave_out(names, self.without)
-        return [
-            dict(
-                img_path=os.path.join(folder, name),
-                label_map=None,
-                reduce_zero_label=False,
-                seg_fields=[],
-            )
-            for name in names
-        ]
+        return self._leave_out(names, self.without) if self.without else names
+
+    def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
+        """All names as bytes, end to end, and where each ends; mmengine would pickle dicts."""
+        names = [name.encode('utf-8', 'surrogatepass') for name in self.data_list]
+        self.data_list.clear()
+        ends = np.cumsum(np.fromiter(map(len, names), np.int64, len(names)))
+        return np.frombuffer(b''.join(names), np.uint8), ends
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict:
+        """What mmseg's transforms expect of an image: ``img_path``, and no label anywhere."""
+        position = range(len(self))[idx]
+        if self.serialize_data:
+            start = self.data_address[position - 1] if position else 0
+            name = self.data_bytes[start : self.data_address[position]].tobytes()
+            name = name.decode('utf-8', 'surrogatepass')
+        else:
+            name = self.data_list[position]
+        return dict(
+            img_path=os.path.join(self.data_prefix['img_path'], name),
+            label_map=None,
+            reduce_zero_label=False,
+            seg_fields=[],
+            sample_idx=position,
+        )
 
     def _leave_out(self, names: list[str], without: str) -> list[str]:
         path = Path(self.data_root or '', without)
@@ -98,12 +128,12 @@ class UnlabeledDataset(BaseSegDataset):
         listed = listed_images(path, folder, self.img_suffix)
         if self.img_suffix is not None:  # a slip would train on an image that is to be left out
             errors = [
-                LineError(image.line, f'no image {image.name!r} in {str(folder)!r}', missing=True)
-                for image in listed
-                if not os.path.isfile(os.path.join(folder, image.name))
+                LineError(line, f'no image {name!r} in {str(folder)!r}', missing=True)
+                for name, line in listed.items()
+                if not os.path.isfile(os.path.join(folder, name))
             ]
             raise_first(path, errors)
-        return {image.stem for image in listed}
+        return {stem_of(name) for name in listed}
 
 
 @TRANSFORMS.register_module()

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmseg_u2pl.datasets import FolderDataset, SemiDataset, UnlabeledDataset
-from mmseg_u2pl.datasets.folder import image_names, images_by_stem, listed_images, stem_of
+from mmseg_u2pl.datasets.folder import (
+    image_names,
+    images_by_stem,
+    listed_images,
+    numbered_lines,
+    stem_of,
+)
 
 PREFIX = dict(img_path='images', seg_map_path='masks')
 META = dict(classes=('background', 'crack'))
@@ -92,6 +98,17 @@ def test_a_list_gives_the_order_with_or_without_suffix(root):
 def test_a_list_may_begin_with_a_byte_order_mark(root):
     (root / 'list.txt').write_bytes('\ufeffa\n'.encode())
     assert names(folder_dataset(root, ann_file='list.txt'), root) == ['a.jpg']
+
+
+def test_lines_end_in_any_systems_way_and_names_may_hold_other_breaks(tmp_path):
+    (tmp_path / 'list.txt').write_bytes('a\u2028b\r\n\n c\x0cd \re'.encode())
+    assert list(numbered_lines(tmp_path / 'list.txt')) == [(1, 'a\u2028b'), (3, 'c\x0cd'), (4, 'e')]
+
+
+def test_a_list_tells_names_and_their_lines(tmp_path):
+    (tmp_path / 'list.txt').write_text('b\n\n./x//a.png\n')
+    found = listed_images(tmp_path / 'list.txt', tmp_path, img_suffix='.jpg')
+    assert list(found.items()) == [('b.jpg', 1), ('x/a.png', 3)]
 
 
 def test_both_spellings_of_accents_are_one(root):
@@ -286,6 +303,6 @@ def test_time_grows_with_the_list_not_with_its_square(tmp_path):
     (tmp_path / 'list.txt').write_text('\n'.join(lines))
     start = time.monotonic()
     found = listed_images(tmp_path / 'list.txt', tmp_path)
-    assert [image.name for image in found] == [f'{line}.jpg' for line in lines]
+    assert list(found.items()) == [(f'{line}.jpg', n) for n, line in enumerate(lines, 1)]
     assert len(UnlabeledDataset(data_prefix=dict(img_path=str(tmp_path)))) == 20_000
     assert time.monotonic() - start < 20

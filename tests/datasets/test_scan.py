@@ -24,7 +24,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from PIL import Image
 
-from mmseg_u2pl.datasets import SemiDataset, scan
+from mmseg_u2pl.datasets import SemiDataset, UnlabeledDataset, scan
 from mmseg_u2pl.datasets.checks import check_images, check_labels, label_counts
 
 LOAD_IMAGE, LOAD_MASK = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
@@ -133,6 +133,52 @@ def test_images_of_a_users_own_loading_step_are_not_judged(own_root):
     image(own_root, 'u0').write_text('in a format of its own')
     dataset = semi(own_root, unlabeled=dict(pipeline=[Own()]))
     assert dataset.unlabeled[0]['img'].shape == (4, 4, 3)
+
+
+# ---------------------------------------------------------------------------- very long lists
+@pytest.fixture
+def many(tmp_path):
+    """Eleven images."""
+    for number in range(11):
+        cv2.imwrite(str(tmp_path / f'{number:02}.png'), np.zeros((2, 3), np.uint8))
+    return tmp_path
+
+
+def unlabeled_of(folder, **settings):
+    prefix = dict(img_path=str(folder))
+    return UnlabeledDataset(data_prefix=prefix, pipeline=[LOAD_IMAGE], **settings)
+
+
+@pytest.mark.parametrize(
+    ('scan_limit', 'numbers'),
+    [(None, range(11)), (11, range(11)), (10, range(0, 11, 2)), (3, range(0, 11, 4)), (1, [0])],
+)
+def test_a_limited_scan_is_spread_over_the_list(many, reads, scan_limit, numbers):
+    scanned = scan.scan_images(unlabeled_of(many, scan_limit=scan_limit))
+    assert scanned is not None
+    expected = [str(many / f'{number:02}.png') for number in numbers]
+    assert list(scanned.facts) == sorted(reads) == expected
+
+
+def test_an_interrupted_scan_has_kept_most_of_what_it_read(many, reads, monkeypatch):
+    monkeypatch.setattr(scan, '_KEEP', 2)
+    monkeypatch.setattr(scan, '_CHUNK', 1)
+    read = scan._read_image
+
+    def interrupted(path, load):
+        if path.endswith('07.png'):
+            raise KeyboardInterrupt
+        return read(path, load)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scan, '_read_image', interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            scan.scan_images(unlabeled_of(many))
+    reads.clear()
+    scanned = scan.scan_images(unlabeled_of(many))
+    assert scanned is not None
+    assert len(scanned.facts) == 11
+    assert sorted(reads) == [str(many / f'{number:02}.png') for number in range(6, 11)]
 
 
 # ------------------------------------------------------------------------ named or left out

@@ -66,6 +66,54 @@ def test_a_given_suffix_saves_the_walk(folder, tmp_path, monkeypatch):
     assert names == ['x/f_left.png', 'b_left.png']
 
 
+@pytest.mark.parametrize('serialize_data', [True, False])
+def test_an_image_is_its_name_and_nothing_that_could_be_a_label(folder, serialize_data):
+    dataset = UnlabeledDataset(
+        data_root=str(folder), data_prefix=dict(img_path='x'), serialize_data=serialize_data
+    )
+    names = ['c.jpeg', 'f.WebP', 'g.with.dots.png', 'y/d.tif']
+    for index, position in ((0, 0), (1, 1), (3, 3), (-1, 3), (-4, 0)):
+        assert dataset.get_data_info(index) == dict(
+            img_path=str(folder / 'x' / names[position]),
+            label_map=None,
+            reduce_zero_label=False,
+            seg_fields=[],
+            sample_idx=position,
+        )
+    for index in (4, -5):
+        with pytest.raises(IndexError):
+            dataset.get_data_info(index)
+    part = dataset.get_subset([2, 0])
+    assert [Path(part.get_data_info(i)['img_path']).name for i in range(len(part))] == [
+        'g.with.dots.png',
+        'c.jpeg',
+    ]
+
+
+def test_nothing_but_names_is_kept_of_a_list(tmp_path):
+    names = ['街/1.jpg', 'b\udcff.png', 'ü' * 90 + '.jpg']  # the second is no UTF-8 on disk
+    (tmp_path / '街').mkdir()
+    for name in names:
+        (tmp_path / name).touch()
+    dataset = UnlabeledDataset(data_prefix=dict(img_path=str(tmp_path)))
+    assert dataset.data_bytes.tobytes() == 'b\udcff.png{}街/1.jpg'.format('ü' * 90 + '.jpg').encode(
+        'utf-8', 'surrogatepass'
+    )
+    assert dataset.data_address.tolist() == [8, 192, 201]
+    assert not dataset.data_list
+    infos = [dataset.get_data_info(i) for i in range(3)]
+    assert sorted(info['img_path'] for info in infos) == sorted(f'{tmp_path}/{n}' for n in names)
+
+
+@pytest.mark.parametrize('scan_limit', [0, -3])
+def test_a_scan_limit_that_checks_nothing_is_named(folder, scan_limit):
+    tiny.assert_raises(
+        ValueError,
+        lambda: found(folder, scan_limit=scan_limit),
+        f'scan_limit must be at least 1, got {scan_limit}; None decodes every image',
+    )
+
+
 @pytest.mark.parametrize('img_suffix', [None, '.png'])
 @pytest.mark.parametrize(
     ('line', 'part'),

@@ -10,6 +10,9 @@ from mmengine.registry import init_default_scope
 
 import mmseg_u2pl  # noqa: F401 - registers everything
 
+MOST = 3
+"""Processes that a test needs."""
+
 PATIENCE = timedelta(minutes=5)
 """After which a process that waits for another fails."""
 
