@@ -176,7 +176,7 @@ class U2PL(SemiSegmentor):
 
     def pseudo_labels(self, images: Tensor, pads: Tensor) -> tuple[Tensor, Tensor]:
         """ŷ (B, H, W) of clean images (B, 3, H, W), 255 on pads, and the logits (B, C, h, w)."""
-        low, _ = self._teach(images, batch_statistics=False)
+        low, _ = self._teach(images, batch_statistics=False, representation=False)
         return self._pseudo_label(low, pads), low
 
     def label_logits(self, low: Tensor) -> Tensor:
@@ -231,14 +231,20 @@ class U2PL(SemiSegmentor):
         return images_u, pseudo, entropy, mix_unlabeled(low), teacher_rep
 
     @torch.no_grad()
-    def _teach(self, images: Tensor, batch_statistics: bool = True) -> tuple[Tensor, Tensor | None]:
+    def _teach(
+        self, images: Tensor, batch_statistics: bool = True, representation: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
         """Teacher logits (B, C, h, w) and representations (B, D, h, w) of images (B, 3, H, W).
 
         ``batch_statistics`` is what ``teacher_norm='batch'`` does where the paper's step sees
-        all images; pseudo-labels of clean images always come from running statistics.
+        all images; pseudo-labels of clean images always come from running statistics, and need no
+        ``representation``.
         """
         self.teacher.batch_statistics(batch_statistics)
-        return self.decode(self.teacher, self.teacher.extract_feat(images))
+        features = self.teacher.extract_feat(images)
+        if not representation:
+            return self.teacher.decode_head(features), None
+        return self.decode(self.teacher, features)
 
     def _pseudo_label(self, low: Tensor, pads: Tensor) -> Tensor:
         """ŷ (B_u, H, W) from logits (B_u, C, h, w); 255 on pads."""
