@@ -74,13 +74,12 @@ class MemoryBank(nn.Module):
         steps = torch.arange(keys.shape[1], device=keys.device)
         position = (self.cursor.unsqueeze(1) + steps) % self.size  # (C, K), distinct in a row
         kept = steps < count.unsqueeze(1)  # (C, K)
+        places = self._first() + position
         for own in slices(len(keys), keys[0].numel(), keys.device):
             new = unit_length(keys[own], self.features.dtype)
-            index = position[own].unsqueeze(-1).expand_as(new)
             # filler keys write back what is there, which needs neither a branch nor a sync
-            old = self.features[own].gather(1, index)
-            new = torch.where(kept[own].unsqueeze(-1), new, old)
-            self.features[own].scatter_(1, index, new)
+            new = torch.where(kept[own].unsqueeze(-1), new, self.at(places[own]))
+            self.features.flatten(0, 1).index_copy_(0, places[own].flatten(), new.flatten(0, 1))
         self.cursor.add_(count).remainder_(self.size)
         self.count.add_(count).clamp_(max=self.size)
 
@@ -93,8 +92,11 @@ class MemoryBank(nn.Module):
         uniform = torch.rand((self.count.shape[0], num), device=self.count.device)
         last = (self.count - 1).clamp(min=0).unsqueeze(1)
         position = (uniform * self.count.unsqueeze(1)).long().minimum(last)
-        first = torch.arange(self.count.shape[0], device=position.device) * self.size
-        return first.unsqueeze(1) + position
+        return self._first() + position
+
+    def _first(self) -> Tensor:
+        """Each class's first place, (C, 1)."""
+        return self.size * torch.arange(len(self.count), device=self.count.device).unsqueeze(1)
 
     def at(self, places: Tensor) -> Tensor:
         """The representations (..., D) at places (...)."""

@@ -49,7 +49,7 @@ def test_every_part_of_a_step_is_there_and_adds_up(data_root, tmp_path):
 def test_memory_by_owner(data_root, tmp_path):
     bench, result = benchmark(data_root, tmp_path)
     model = bench.model
-    assert result.memory['bank'] == 3 * 64 * 8 * 4 + 2 * 3 * 8  # features, count and cursor
+    assert result.memory['bank'] == 3 * 64 * 8 * 2 + 2 * 3 * 8  # features, count and cursor
     student = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     assert result.memory['student'] > student  # with running statistics
     assert result.memory['optimizer'] == student  # momentum of SGD

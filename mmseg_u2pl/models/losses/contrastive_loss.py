@@ -41,7 +41,7 @@ class UnreliableContrastiveLoss(nn.Module):
         num_negatives: N negatives an anchor, drawn with replacement.
         temperature: τ.
         bank_size: Representations kept a class.
-        bank_dtype: ``'float32'`` or ``'float16'``.
+        bank_dtype: ``'float16'`` or ``'float32'``, which scored no better (``docs/performance.md``).
         keys_per_step: K, the most keys a class, step and process that enter the bank.
         momentum_prototypes: Positives are running class means (U²PL+) instead of the batch's.
 
@@ -64,7 +64,7 @@ class UnreliableContrastiveLoss(nn.Module):
         num_negatives: int = 50,
         temperature: float = 0.5,
         bank_size: int = 30_000,
-        bank_dtype: str = 'float32',
+        bank_dtype: str = 'float16',
         keys_per_step: int = 512,
         momentum_prototypes: bool = False,
     ) -> None:
