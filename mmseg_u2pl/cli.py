@@ -58,8 +58,8 @@ def add_hidden_mask_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_hidden_mask_config(args: argparse.Namespace) -> Config:
-    """The config of :func:`add_hidden_mask_arguments`; its registry scope becomes the default."""
+def load_scoped_config(args: argparse.Namespace) -> Config:
+    """The config, for a tool without a runner: its registry scope becomes the default."""
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)

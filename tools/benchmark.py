@@ -21,7 +21,6 @@ import cv2
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from rich.console import Console
 
@@ -35,6 +34,7 @@ from mmseg_u2pl.benchmark.loading import (
 from mmseg_u2pl.benchmark.loss import loss_table, measure_loss
 from mmseg_u2pl.benchmark.scenes import use_scenes
 from mmseg_u2pl.benchmark.step import StepBenchmark, prepare, step_table
+from mmseg_u2pl.cli import load_scoped_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 DEMO = str(CONFIGS / 'u2pl/u2pl_effnet-lite0_fpn_1xb4+4-1000_synthetic-12-96x128.py')
@@ -122,10 +122,7 @@ def main() -> None:
 
 def load(args: argparse.Namespace, folder: Path) -> Config:
     """The config that the command line asks for."""
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    cfg = load_scoped_config(args)
     if args.scenes:
         use_scenes(cfg, folder / 'scenes', *args.scenes)
     return cfg

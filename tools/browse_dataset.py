@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from mmseg.registry import MODELS
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from mmseg_u2pl.cli import load_scoped_config
 from mmseg_u2pl.datasets import SemiDataset
 from mmseg_u2pl.datasets.checks import check_dataset_config, check_files
 from mmseg_u2pl.visualization.contact_sheet import describe, draw_contact_sheet, training_rows
@@ -73,10 +73,7 @@ def main() -> None:
     args = parse_args()
     warnings.filterwarnings('ignore')
     try:
-        cfg = Config.fromfile(args.config)
-        if args.cfg_options:
-            cfg.merge_from_dict(args.cfg_options)
-        init_default_scope(cfg.get('default_scope', 'mmseg'))
+        cfg = load_scoped_config(args)
         seed = cfg.get('randomness', {}).get('seed') or 0
         loader, model = build_loader(cfg, seed), build_model(cfg)
     except (OSError, TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from rich.console import Console
 from rich.progress import track
 
-from mmseg_u2pl.cli import add_hidden_mask_arguments, load_hidden_mask_config
+from mmseg_u2pl.cli import add_hidden_mask_arguments, load_scoped_config
 from mmseg_u2pl.pseudo_label_quality import (
     Measurement,
     bank_count,
@@ -42,7 +42,7 @@ def main() -> None:
     """Measure every checkpoint; write the numbers and the picture."""
     args = parse_args()
     warnings.filterwarnings('ignore')
-    cfg = load_hidden_mask_config(args)
+    cfg = load_scoped_config(args)
     dataset = hidden_mask_dataset(cfg, args.masks)
     indices = evenly_spaced(len(dataset), args.num)
     # the percentile of a training step is over its unlabeled images, half of the batch

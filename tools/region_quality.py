@@ -17,7 +17,7 @@ from mmseg.registry import MODELS
 from rich.console import Console
 from rich.progress import track
 
-from mmseg_u2pl.cli import add_hidden_mask_arguments, load_hidden_mask_config
+from mmseg_u2pl.cli import add_hidden_mask_arguments, load_scoped_config
 from mmseg_u2pl.pseudo_label_quality import evenly_spaced, hidden_mask_dataset
 from mmseg_u2pl.region_quality import (
     RegionMeasurement,
@@ -49,7 +49,7 @@ def main() -> None:
     """Measure every checkpoint on the same mixed crops; print a table, write a JSON file."""
     warnings.filterwarnings('ignore', category=UserWarning)
     args = parse_args()
-    cfg = load_hidden_mask_config(args)
+    cfg = load_scoped_config(args)
     model = MODELS.build(cfg.model).to(get_device())
     dataset = hidden_mask_dataset(crops_with_masks(cfg), args.masks)
     indices = evenly_spaced(len(dataset), args.num)

@@ -6,7 +6,6 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
 from .folder import listed_images
-from .scan import UndecodableError, infos, scan_images, scan_masks
+from .scan import UndecodableError, in_threads, infos, scan_images, scan_masks
 
 _NAMED = 10  # files that a message names, before it only counts
 _KEYS = ('img_path', 'seg_map_path')
-_PORTION = 65_536  # files looked up at a time, each of which a thread pool keeps a kilobyte for
+_PORTION = 65_536  # files looked up at a time, whose paths are kept
 
 
 def check_dataset_config(config: dict, where: str) -> None:
@@ -93,11 +92,10 @@ def check_files(dataset: Any, where: str) -> None:
 def _check_files(dataset: Any, where: str) -> None:
     paths = (info[key] for info in infos(dataset) for key in _KEYS if key in info)
     count, missing = 0, []
-    with ThreadPoolExecutor() as pool:  # threads: on a network disk each look-up waits
-        while portion := list(islice(paths, _PORTION)):
-            found = pool.map(os.path.isfile, portion)
-            missing += [path for path, there in zip(portion, found, strict=True) if not there]
-            count += len(portion)
+    while portion := list(islice(paths, _PORTION)):
+        found = in_threads(os.path.isfile, portion)
+        missing += [path for path, there in zip(portion, found, strict=True) if not there]
+        count += len(portion)
     listed = f' the list {dataset.ann_file!r}' if dataset.ann_file else ''
     if not count:
         raise ValueError(

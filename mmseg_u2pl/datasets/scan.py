@@ -179,7 +179,7 @@ def _scan(
     """Facts of each path, read or remembered under a name."""
     memory = Memory(name)
     known = memory.load()
-    stamps = dict(zip(items, _in_threads(_stamp, list(items)), strict=True))
+    stamps = dict(zip(items, in_threads(_stamp, list(items)), strict=True))
     facts, errors, new = {}, {}, {}
     todo, due = [], _KEEP
     for path, stamp in stamps.items():
@@ -195,7 +195,7 @@ def _scan(
         except Exception as error:
             return error
 
-    for path, result in zip(todo, _in_threads(attempt, todo, f'checking {what}'), strict=True):
+    for path, result in zip(todo, in_threads(attempt, todo, f'checking {what}'), strict=True):
         if isinstance(result, Exception):
             errors[path] = result
         else:
@@ -218,7 +218,7 @@ def _stamp(path: str) -> list[int] | None:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _in_threads(
+def in_threads(
     function: Callable[[Item], Result], items: Sequence[Item], what: str = ''
 ) -> Iterator[Result]:
     """``map`` in threads, as decoders and network disks let others run; a bar if it takes long."""

@@ -447,7 +447,7 @@ def test_results_keep_their_order_and_a_bar_shows_only_when_it_takes_long(monkey
     monkeypatch.setattr(scan.Progress, 'stop', lambda _: shown.append('stop'))
     for patience, expected in ((60, []), (-1, ['start', 'stop'])):
         monkeypatch.setattr(scan, '_PATIENCE', patience)
-        results = list(scan._in_threads(str, list(range(100)), 'files'))
+        results = list(scan.in_threads(str, list(range(100)), 'files'))
         assert results == [str(number) for number in range(100)]
         assert shown == expected
 
