@@ -137,13 +137,14 @@ def measure_regions(
         masks = cutmix_pair_masks(pairs, *images.shape[2:], generator=generator).to(images.device)
         truth = mix_pairs(masks, torch.cat([s.gt_sem_seg.data for s in data['data_samples']]))
         mixed = mix_pairs(masks, images)
-        logits = [model.logits(network, mixed) for network in model.networks]
+        low = [network.decode_head(network.extract_feat(mixed)) for network in model.networks]
+        logits = [model.upsample(own, mixed.shape[2:]) for own in low]
         scores = model.scores([own.softmax(1) for own in logits], mixed)
         for k, network in enumerate(model.networks):
             if model.target == 'self':
                 label = logits[k].argmax(1)
             else:
-                label = mix_pairs(masks, model.logits(network, images).argmax(1))
+                label = mix_pairs(masks, model.labels(network, images))
             votes = model.votes(k, scores, truth.shape[1:])
             quality.update(label, truth, votes, (scores[k, k], scores[1 - k, k]))
     return quality

@@ -11,10 +11,16 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor
 
-from ..functional import by_bands, consistency_loss, entropy_of_logits, percentile_threshold
+from ..functional import (
+    by_bands,
+    consistency_loss,
+    entropy_of_logits,
+    hard_labels,
+    percentile_threshold,
+)
 from ..models.losses import UnreliableContrastiveLoss
 from ..models.segmentors.semi import IGNORE
-from ..models.segmentors.u2pl import arg_max, nearest
+from ..models.segmentors.u2pl import nearest
 from . import plain
 from .measure import MIB, interleaved, peak_bytes, tensor_bytes
 
@@ -78,7 +84,7 @@ def random_inputs(
     rep_shape = (2 * images, channels, small, small)
     return LossInputs(
         normal(images, classes, small, small).requires_grad_(),
-        by_bands(arg_max, teacher_logits, (size, size), align_corners=False),
+        hard_labels(teacher_logits, (size, size), align_corners=False),
         teacher_logits,
         normal(*rep_shape).requires_grad_(),
         normal(*rep_shape),

@@ -29,6 +29,7 @@ from .reliability import (
     consistency_loss,
     entropy_map,
     entropy_of_logits,
+    hard_labels,
     percentile_threshold,
     unsupervised_loss,
 )
@@ -55,6 +56,7 @@ __all__ = [
     'entropy_of_logits',
     'feature_matching',
     'gaussian_blur',
+    'hard_labels',
     'info_nce',
     'labeled_negative_mask',
     'masked_cross_entropy',

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .parts import Band, Part, bands, sum_of_parts
+from .parts import Band, Part, bands, by_bands, sum_of_parts
 from .precision import upcast
 
 REVERSE_CE_FLOOR = 1e-4
 """Lower clamp of the one-hot target in reverse cross-entropy (U²PL+, symmetric cross-entropy)."""
+
+
+def hard_labels(logits: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    """The likeliest class of each pixel, without maps of all classes at image size.
+
+    Args:
+        logits: (B, C, h, w), floating.
+        size: Height H and width W of the images, pixels.
+        align_corners: As in ``F.interpolate``, which enlarges the logits bilinearly.
+
+    Returns:
+        Long (B, H, W); the first of equal classes.
+    """
+
+    def likeliest(enlarged: Tensor) -> Tensor:
+        return enlarged.max(1).indices  # a CPU takes a quarter of argmax's time
+
+    return by_bands(likeliest, logits, size, align_corners)
 
 
 def entropy_map(prob: Tensor, dim: int = 1) -> Tensor:

@@ -16,6 +16,7 @@ from mmseg_u2pl.functional import (
     consistency_loss,
     entropy_map,
     entropy_of_logits,
+    hard_labels,
     parts,
     percentile_threshold,
     unsupervised_loss,
@@ -33,6 +34,26 @@ def case(seed, batch, classes, height=3, width=4):
     target[rng.random(target.shape) < 0.2] = 255
     entropy = rng.random(target.shape).round(1)
     return torch.tensor(logits), torch.tensor(target), torch.tensor(entropy)
+
+
+# ------------------------------------------------------------------------------ labels
+def test_labels_by_hand():
+    logits = torch.tensor(
+        [[[[0.0, 4.0]], [[2.0, 1.0]], [[2.0, 1.0]]]]
+    )  # 0, 1, 3, 4 and 2, 1¾, 1¼, 1
+    labels = hard_labels(logits, (2, 4), align_corners=False)
+    assert labels.tolist() == [[[1, 1, 0, 0]] * 2]  # classes 1 and 2 are equal: the first
+
+
+@given(seed=SEEDS, classes=st.integers(2, 6), align_corners=st.booleans())
+def test_labels_are_the_arg_max_of_enlarged_logits(seed, classes, align_corners):
+    logits = case(seed, 2, classes)[0]
+    size = (13, 10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(parts.ELEMENTS, 'cpu', 100)  # a row or two at a time
+        labels = hard_labels(logits, size, align_corners)
+    enlarged = F.interpolate(logits, size, mode='bilinear', align_corners=align_corners)
+    torch.testing.assert_close(labels, enlarged.argmax(1), rtol=0, atol=0)
 
 
 # ------------------------------------------------------------------------------ entropy

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ...functional import cutmix_pair_masks, masked_cross_entropy, mix_pairs
+from ...functional import cutmix_pair_masks, hard_labels, masked_cross_entropy, mix_pairs
 from .semi import IGNORE, SemiSegmentor
 
 
@@ -134,7 +134,7 @@ class CrossPseudo(SemiSegmentor):
         # again and pass none on (pytorch/pytorch#112583, until recent releases of torch).
         with torch.no_grad():
             label_1, label_2 = (
-                mix_pairs(masks, self.logits(network, images_u).argmax(1)).masked_fill(pads, IGNORE)
+                mix_pairs(masks, self.labels(network, images_u)).masked_fill(pads, IGNORE)
                 for network in self.networks
             )
 
@@ -163,10 +163,10 @@ class CrossPseudo(SemiSegmentor):
                 losses[name.replace('sup.', f'sup.network{number}.', 1)] = value
         return losses, (logits[0], logits[1])
 
-    def logits(self, network: SemiSegmentor, images: Tensor) -> Tensor:
-        """What a network says of images (B, 3, H, W): (B, C, H, W)."""
-        logits = network.decode_head(network.extract_feat(images))
-        return self.upsample(logits, images.shape[2:])
+    def labels(self, network: SemiSegmentor, images: Tensor) -> Tensor:
+        """What a network takes images (B, 3, H, W) for: (B, H, W)."""
+        low = network.decode_head(network.extract_feat(images))
+        return hard_labels(low, images.shape[2:], self.align_corners)
 
     @staticmethod
     def _pair_masks(images: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from ...functional import (
     consistency_loss,
     cutmix_boxes,
     entropy_of_logits,
+    hard_labels,
     percentile_threshold,
 )
 from ..teacher import Teacher
@@ -248,7 +249,7 @@ class U2PL(SemiSegmentor):
 
     def _pseudo_label(self, low: Tensor, pads: Tensor) -> Tensor:
         """ŷ (B_u, H, W) from logits (B_u, C, h, w); 255 on pads."""
-        label = by_bands(arg_max, self.label_logits(low), pads.shape[1:], self.align_corners)
+        label = hard_labels(self.label_logits(low), pads.shape[1:], self.align_corners)
         return label.masked_fill(pads == IGNORE, IGNORE)
 
     def _entropy(self, low: Tensor, images: Tensor) -> Tensor:
@@ -273,11 +274,6 @@ class U2PL(SemiSegmentor):
             return images.masked_fill(masks[:, None], 0), pseudo.masked_fill(masks, IGNORE), masks
         mixed, mixed_pseudo = apply_mix(masks, images, pseudo)
         return mixed, mixed_pseudo, masks
-
-
-def arg_max(logits: Tensor) -> Tensor:
-    """The likeliest class, (B, C, H, W) → (B, H, W); a CPU takes a quarter of ``argmax``'s time."""
-    return logits.max(1).indices
 
 
 def nearest(maps: Tensor, size: torch.Size) -> Tensor:
