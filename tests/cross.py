@@ -120,7 +120,12 @@ def slow_rrn(model, made):
         ) / 2  # fmt: skip
         real_scores.append(of_real.mean())
         fake_scores.append(own.mean())
-        votes = [slow_vote(s, tiny.CROP, model.threshold) for s in (own, crossed)]
+        votes = []
+        for scores in (own, crossed):
+            gamma = model.threshold
+            if model.accepted_share is not None:
+                gamma = np.percentile(scores, 100 * (1 - model.accepted_share))
+            votes.append(slow_vote(scores, tiny.CROP, gamma))
         both = votes[0] * votes[1]
         shares.append([votes[0].mean(), votes[1].mean(), both.mean()])
         chosen = dict(zip(('local', 'dynamic'), votes, strict=True))

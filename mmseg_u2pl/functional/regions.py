@@ -12,13 +12,13 @@ from .mixing import box_masks
 from .precision import upcast
 
 
-def region_vote(scores: Tensor, size: Sequence[int], threshold: float) -> Tensor:
+def region_vote(scores: Tensor, size: Sequence[int], threshold: float | Tensor) -> Tensor:
     """Which pixels lie in a region that is accepted.
 
     Args:
         scores: What a discriminator says of each region (B, 1, R, R), in [0, 1].
         size: Height H and width W of the image, pixels.
-        threshold: γ; a region is accepted if its score is greater.
+        threshold: γ, a number or a scalar tensor; a region is accepted if its score is greater.
 
     Returns:
         Float (B, H, W) without a gradient: 1 where accepted, else 0. Each pixel gets the vote of

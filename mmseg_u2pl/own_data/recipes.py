@@ -45,6 +45,7 @@ _ALL = {
             contrastive=dict(bank_size=5000),
         ),
     ),
+    'cps_balanced': Recipe('CrossPseudo', 'mean/mIoU', unlabeled=2 * PER_STEP),
     'cps': Recipe('CrossPseudo', 'mean/mIoU', unlabeled=2 * PER_STEP, warmup=None),
     'rrn': Recipe(
         'RRN',

@@ -229,12 +229,13 @@ def test_mistakes_are_named():
 
 
 # ------------------------------------------------------------------------------- selection hook
-def run_hook(hook, shares, selftrain_warmup_iters=0):
-    """Feed (own, crossed) a step; the warnings."""
+def run_hook(hook, shares, start=0):
+    """Feed (own, crossed) a step; the warnings. Self-training begins at ``start``."""
     warnings: list[str] = []
     logger = SimpleNamespace(warning=warnings.append)
-    model = SimpleNamespace(selftrain_warmup_iters=selftrain_warmup_iters, threshold=0.6)
+    model = SimpleNamespace(threshold=0.6)
     for iteration, share in enumerate(shares):
+        model.selftrains = iteration >= start
         outputs = {}
         if share is not None:
             names = ('semi/selected_own', 'semi/selected_crossed')
@@ -268,8 +269,8 @@ def test_the_hook_warns_once_when_nothing_is_selected(shares, warned):
 
 
 def test_the_hook_waits_for_self_training():
-    assert run_hook(SelectionHook(interval=3), [NONE] * 6, selftrain_warmup_iters=4) == []
-    assert len(run_hook(SelectionHook(interval=3), [NONE] * 7, selftrain_warmup_iters=4)) == 1
+    assert run_hook(SelectionHook(interval=3), [NONE] * 6, start=4) == []
+    assert len(run_hook(SelectionHook(interval=3), [NONE] * 7, start=4)) == 1
 
 
 def test_the_hook_refuses_one_optimizer_for_all():

@@ -83,6 +83,26 @@ def test_losses_are_the_reference(target, vote, pad_rows):
         assert losses[name].item() == pytest.approx(value, rel=1e-4), name
 
 
+@pytest.mark.parametrize(('share', 'accepted'), [(0.5, 0.5), (0.25, 0.25), (0.01, 0.125)])
+def test_a_share_of_the_regions_is_accepted_whatever_their_scores(share, accepted):
+    model = rrn(accepted_share=share, target='cross').eval()
+    for discriminator in model.discriminators:
+        discriminator.classifier.bias.data.sub_(9.0)  # no score comes near γ
+    losses, made = step(model)
+    for name, value in cross.slow_rrn(model, made).items():
+        assert losses[name].item() == pytest.approx(value, rel=1e-4), name
+    for name in ('own', 'crossed'):
+        assert losses[f'semi/selected_{name}'].item() == accepted  # of 2 · 2 regions of 2 images
+
+
+def test_equal_scores_have_no_upper_half(monkeypatch):
+    model = rrn(accepted_share=0.5)
+    equal = torch.full((2, 1, 2, 2), 0.3)
+    set_scores(model, monkeypatch, {(j, k): equal for j in (0, 1) for k in (0, 1)})
+    losses, _ = step(model)
+    assert losses['semi/selected_own'].item() == losses['rrn.loss_local'].item() == 0
+
+
 def test_a_region_counts_zero_one_or_two_votes(monkeypatch):
     model = rrn().eval()
     high, low = 0.9, 0.1
@@ -235,6 +255,14 @@ def test_self_training_starts_after_the_first_epoch(iteration, started):
         assert (losses[name] > 0) == started
     assert losses['rrn.loss_matching'] > 0
     assert losses['disc.loss_network1'] > 0
+
+
+def test_its_warm_up_follows_that_on_labels_alone():
+    model = rrn(threshold=0.5, warmup_iters=3, selftrain_warmup_iters=5)
+    for iteration, started in ((3, False), (7, False), (8, True)):
+        model.set_progress(iteration, 10)
+        losses, _ = step(model)
+        assert (losses['rrn.loss_local'] > 0) == started == model.selftrains
 
 
 def test_a_correctness_discriminator_learns_shares_of_right_pixels():

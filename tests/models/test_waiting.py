@@ -59,8 +59,11 @@ def test_u2pl(settings, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'settings', [{}, dict(discriminator_target='correctness'), dict(vote='and')], ids=str
+    'settings',
+    [{}, dict(discriminator_target='correctness'), dict(vote='and'), dict(accepted_share=0.5)],
+    ids=str,
 )
-def test_rrn(settings):
+def test_rrn(settings, monkeypatch):
     model = cross.build('RRN', progress=(5, 10), **settings)
+    monkeypatch.setattr(torch.Tensor, 'is_cpu', False)
     assert step(model, tiny.batch(2, 4)) == []

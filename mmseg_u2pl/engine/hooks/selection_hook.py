@@ -53,8 +53,7 @@ class SelectionHook(Hook):
     ) -> None:
         """Add up on the device; read at the interval."""
         shares = [outputs.get(f'semi/selected_{name}') for name in ('own', 'crossed')]
-        started = runner.iter >= segmentor(runner).selftrain_warmup_iters
-        if self.warned or None in shares or not started:
+        if self.warned or None in shares or not segmentor(runner).selftrains:
             return
         selected = shares[0] + shares[1]
         self._selected = selected if self._selected is None else self._selected + selected

@@ -14,6 +14,7 @@ from torch.func import functional_call
 from ...functional import (
     feature_matching,
     masked_cross_entropy,
+    percentile_threshold,
     region_share,
     region_vote,
     upcast,
@@ -51,9 +52,12 @@ class RRN(CrossPseudo):
     Args:
         discriminator: Settings of ``RegionDiscriminator``: ``head``, ``grid``.
         threshold: γ.
+        accepted_share: Instead of a fixed γ: it lets this share of the regions of a step (of a
+            process) through, those with the highest scores. Ours, not the paper's.
         matching_weight: λ_fm.
         selection_weight: λ_st.
-        selftrain_warmup_iters: Iterations without L_ls and L_dr; the authors' is one epoch.
+        selftrain_warmup_iters: Iterations without L_ls and L_dr, counted from the end of
+            ``warmup_iters``; the authors' is one epoch.
         target: What the selected regions teach. ``'self'``: a network its own labels, as in the
             authors' code. ``'cross'``: the other network's pseudo-label Y where D accepts the
             network that gave it; in addition to L_cps, so ``cps_weight=0`` leaves the selected
@@ -74,6 +78,7 @@ class RRN(CrossPseudo):
         *,
         discriminator: dict | None = None,
         threshold: float = 0.6,
+        accepted_share: float | None = None,
         matching_weight: float = 0.1,
         selection_weight: float = 1.0,
         selftrain_warmup_iters: int = 0,
@@ -91,6 +96,8 @@ class RRN(CrossPseudo):
         ):
             if value not in choices:
                 raise ValueError(f'{name} must be {choices[0]!r} or {choices[1]!r}, got {value!r}')
+        if accepted_share is not None and not 0 < accepted_share < 1:
+            raise ValueError(f'accepted_share must be between 0 and 1, got {accepted_share}')
         for name, number in (
             ('threshold', threshold),
             ('matching_weight', matching_weight),
@@ -100,6 +107,7 @@ class RRN(CrossPseudo):
             if number < 0:
                 raise ValueError(f'{name} must not be negative, got {number}')
         self.threshold = threshold
+        self.accepted_share = accepted_share
         self.matching_weight = matching_weight
         self.selection_weight = selection_weight
         self.selftrain_warmup_iters = selftrain_warmup_iters
@@ -150,6 +158,11 @@ class RRN(CrossPseudo):
         losses['semi/d_fake'] = torch.stack([scores[k, k].mean() for k in (0, 1)]).mean()
         return losses
 
+    @property
+    def selftrains(self) -> bool:
+        """Whether L_ls and L_dr count in this iteration."""
+        return self.iteration >= self.warmup_iters + self.selftrain_warmup_iters
+
     @torch.no_grad()
     def scores(self, prob: Sequence[Tensor], images: Tensor) -> Scores:
         """Every S_jk, outside of a training step.
@@ -174,13 +187,21 @@ class RRN(CrossPseudo):
             Float (3, B, H, W), 1 where accepted: by its own discriminator (S_kk > γ), by the
             other (S_jk > γ), by both.
         """
-        own, crossed = (region_vote(scores[judge, k], size, self.threshold) for judge in (k, 1 - k))
+        own, crossed = (
+            region_vote(scores[judge, k], size, self._gamma(scores[judge, k]))
+            for judge in (k, 1 - k)
+        )
         return torch.stack((own, crossed, own * crossed))
+
+    def _gamma(self, scores: Tensor) -> float | Tensor:
+        """γ, or what leaves ``accepted_share`` of the scores above it."""
+        if self.accepted_share is None:
+            return self.threshold
+        return percentile_threshold(scores, 100 * (1 - self.accepted_share))
 
     def _selection_losses(self, step: CrossStep, scores: Scores) -> dict[str, Tensor]:
         """λ_st·(L_ls + L_dr) of both networks, from the scores S_jk (B_m, 1, R, R)."""
-        started = self.iteration >= self.selftrain_warmup_iters
-        weight = self.selection_weight if started else 0.0
+        weight = self.selection_weight if self.selftrains else 0.0
         names, chosen = (
             (('local', 'dynamic'), slice(2)) if self.vote == 'sum' else (('both',), slice(2, 3))
         )
