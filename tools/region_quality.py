@@ -76,7 +76,8 @@ def main() -> None:
     ]
     report = dict(
         config=args.config, masks=args.masks, crops=len(indices), seed=args.seed,
-        threshold=model.threshold, target=model.target, checkpoints=results,
+        threshold=model.threshold, accepted_share=model.accepted_share, target=model.target,
+        checkpoints=results,
     )  # fmt: skip
     out = Path(args.out or Path(args.checkpoints[0]).parent / 'region_quality.json')
     out.parent.mkdir(parents=True, exist_ok=True)

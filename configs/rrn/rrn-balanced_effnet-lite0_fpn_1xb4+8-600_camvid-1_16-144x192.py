@@ -9,7 +9,10 @@ model = dict(
     type='RRN',
     warmup_iters=150,
     discriminator=dict(grid=3),
-    selftrain_warmup_iters=86,  # one epoch: each of the 344 unlabeled images once as u_0
+    target='cross',  # a filter of CPS, as in rrn-filter_...
+    cps_weight=0.0,
+    selection_weight=0.5,
+    accepted_share=0.5,
     data_preprocessor=dict(size=_base_.crop_size),
     decode_head=dict(num_classes=11),
 )

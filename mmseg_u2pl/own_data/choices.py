@@ -97,7 +97,7 @@ def choose(
     lr = Config.fromfile(BASES / f'schedules/{schedule}.py').optim_wrapper.optimizer.lr
     scaled = '' if meant == PER_STEP else f', {lr:g} × {PER_STEP}/{meant} labeled images a step'
     draws = (num_labeled / PER_STEP, num_unlabeled / recipe.unlabeled if recipe.unlabeled else 0)
-    share = WARMUP_SHARE if recipe.warmup and not recipe.warmup_epoch else 0
+    share = WARMUP_SHARE if recipe.warmup else 0
     total = _iterations(*draws, share, iterations)
     workers = min(4, os.cpu_count() or 1)
     choices = [
@@ -119,10 +119,7 @@ def choose(
     ]
     if method != 'u2pl_balanced':
         choices[0] = Choice('method', method, asked)
-    if recipe.warmup_epoch:
-        why = 'one epoch, each unlabeled image once as u_0, before self-training, as shipped'
-        choices.insert(8, Choice('warm-up', math.ceil(num_unlabeled / PER_STEP), why))
-    elif recipe.warmup:
+    if recipe.warmup:
         why = 'a quarter of the iterations on labels alone, as measured'
         choices.insert(8, Choice('warm-up', int(total.value * WARMUP_SHARE), why))
     return {choice.setting: choice for choice in choices}

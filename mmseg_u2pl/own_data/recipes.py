@@ -19,8 +19,8 @@ class Recipe(NamedTuple):
         model: Class; None: a plain supervised network.
         best: Metric that chooses the checkpoint to keep.
         unlabeled: Images a step.
-        warmup: Setting that counts iterations before all of the method works; None: has none.
-        warmup_epoch: It lasts an epoch of the unlabeled images, not a quarter of the training.
+        warmup: Whether a quarter of the training sees labels alone.
+        settings: Of the model.
         small: Model settings that go with a small network.
         optimizer: Settings of ``optim_wrapper``.
     """
@@ -28,13 +28,13 @@ class Recipe(NamedTuple):
     model: str | None
     best: str
     unlabeled: int = PER_STEP
-    warmup: str | None = 'warmup_iters'
-    warmup_epoch: bool = False
+    warmup: bool = True
+    settings: Mapping[str, Any] = {}
     small: Mapping[str, Any] = {}
     optimizer: Mapping[str, Any] = {}
 
 
-_SUPERVISED = Recipe(None, 'mIoU', unlabeled=0, warmup=None)
+_SUPERVISED = Recipe(None, 'mIoU', unlabeled=0, warmup=False)
 _ALL = {
     'u2pl_balanced': Recipe('U2PLBalanced', 'teacher/mIoU'),
     'u2pl': Recipe(
@@ -46,13 +46,13 @@ _ALL = {
         ),
     ),
     'cps_balanced': Recipe('CrossPseudo', 'mean/mIoU', unlabeled=2 * PER_STEP),
-    'cps': Recipe('CrossPseudo', 'mean/mIoU', unlabeled=2 * PER_STEP, warmup=None),
-    'rrn': Recipe(
+    'cps': Recipe('CrossPseudo', 'mean/mIoU', unlabeled=2 * PER_STEP, warmup=False),
+    'rrn': Recipe(  # as a filter of CPS, which was ahead of the published form
         'RRN',
         'mean/mIoU',
         unlabeled=2 * PER_STEP,
-        warmup='selftrain_warmup_iters',
-        warmup_epoch=True,
+        warmup=False,
+        settings=dict(target='cross', cps_weight=0.0, selection_weight=0.5, accepted_share=0.5),
         small=dict(discriminator=dict(grid=3)),
         optimizer=dict(
             constructor='AdversarialOptimWrapperConstructor',

@@ -181,9 +181,9 @@ def _leaf(name: str, method: str, choices: Mapping[str, Choice]) -> str:
     own_branch = choices['network'].value.startswith('deeplabv3plus')  # of the head
     lines = [f"_base_ = ['./{name}_base.py', 'mmseg_u2pl::_base_/methods/{method}.py']"]
     if recipe.model:
-        settings: dict[str, Any] = dict(type=recipe.model)
+        settings: dict[str, Any] = dict(type=recipe.model, **recipe.settings)
         if recipe.warmup:
-            settings[recipe.warmup] = choices['warm-up'].value
+            settings['warmup_iters'] = choices['warm-up'].value
         if not own_branch:
             settings.update(recipe.small)
         why = choices['warm-up'].why if recipe.warmup else ''
