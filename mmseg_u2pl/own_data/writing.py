@@ -228,7 +228,7 @@ def _below(folder: Path, root: Path) -> str:
 def _noted(code: str, why: str) -> str:
     """The reason behind the code, or above it where the line would be long."""
     line = f'{code}  # {why}' if why else code
-    if len(line) <= WIDTH:
+    if len(line) <= WIDTH or not why:
         return line
     indent = code[: len(code) - len(code.lstrip())]
     return f'{indent}# {why}\n{code}'

@@ -12,6 +12,7 @@ from PIL import Image
 from test_command_lines import call
 
 from mmseg_u2pl.engine.loops import PredictorsValLoop
+from mmseg_u2pl.own_data import METHODS
 
 pytest.importorskip('efficientnet_lite_pytorch')
 COLORS = np.array([(128, 64, 128), (0, 0, 142)], dtype=np.uint8)
@@ -107,6 +108,22 @@ def test_every_kind_of_mask_trains(mine, tmp_path, tool, kind):
     assert model.class_share.tolist() == pytest.approx([1 - car, car], abs=0.02)
     assert runner.message_hub.get_scalar('val/teacher/mIoU').current() >= 0
     assert runner.train_dataloader.dataset.metainfo['classes'] == ('road', 'car')
+
+
+@pytest.mark.parametrize('method', [name for name in METHODS if name != 'u2pl_balanced'])
+def test_every_method_trains(mine, tmp_path, tool, method):
+    tool(*flags(mine, 'index', tmp_path / 'out'), '--iters', 4, '--method', method)
+    runner = runner_of(tmp_path / 'out/out.py', tmp_path / 'work')
+    runner.train()
+    scalars = runner.message_hub.log_scalars
+    best = runner.cfg.default_hooks.checkpoint.save_best
+    assert scalars[f'val/{best}'].current() >= 0
+    unlabeled = {name.split('.')[0] for name in scalars if name.startswith('train/')} & {
+        'train/unsup', 'train/cps', 'train/rrn'
+    }  # fmt: skip
+    assert bool(unlabeled) != method.startswith('supervised')
+    weighed = runner.model.decode_head.loss_decode.class_weight is not None
+    assert weighed == ('balanced' in method)
 
 
 def test_colors_through_the_printed_command_and_the_twin(mine, tmp_path, tool):

@@ -48,6 +48,11 @@ def wrap(model, discriminator_optimizer=ADAM, optimizer=SGD, **settings):
     return build_optim_wrapper(model, {**config, **settings})
 
 
+def test_a_base_config_from_a_package_leaves_its_scope():
+    wrapper = wrap(Pair(), _scope_='mmseg_u2pl', optimizer={**SGD, '_scope_': 'mmseg_u2pl'})
+    assert set(wrapper.optimizer.parts) == {'segmentors', 'discriminators'}
+
+
 def test_each_parameter_has_one_optimizer():
     model = cross.build('RRN')
     wrapper = wrap(model, None)

@@ -147,6 +147,7 @@ class AdversarialOptimWrapperConstructor:
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         self.settings = dict(optim_wrapper_cfg)
+        self.settings.pop('_scope_', None)  # mmengine's, of a base config from a package
         kind = self.settings.pop('type', 'OptimWrapper')
         if kind not in WRAPPERS:
             raise ValueError(
