@@ -38,9 +38,8 @@ def case(seed, batch, classes, height=3, width=4):
 
 # ------------------------------------------------------------------------------ labels
 def test_labels_by_hand():
-    logits = torch.tensor(
-        [[[[0.0, 4.0]], [[2.0, 1.0]], [[2.0, 1.0]]]]
-    )  # 0, 1, 3, 4 and 2, 1¾, 1¼, 1
+    # enlarged: 0, 1, 3, 4 and twice 2, 1¾, 1¼, 1
+    logits = torch.tensor([[[[0.0, 4.0]], [[2.0, 1.0]], [[2.0, 1.0]]]])
     labels = hard_labels(logits, (2, 4), align_corners=False)
     assert labels.tolist() == [[[1, 1, 0, 0]] * 2]  # classes 1 and 2 are equal: the first
 

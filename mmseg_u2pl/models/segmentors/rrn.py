@@ -116,9 +116,8 @@ class RRN(CrossPseudo):
         self.discriminator_target = discriminator_target
         self.scoring_dropout = scoring_dropout
         settings = {'type': 'RegionDiscriminator', **(discriminator or {})}
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # a seed starts the networks as it does those of CPS
+        # a seed starts the networks as it does those of CPS
+        with torch.random.fork_rng(devices=[]):
             self.discriminators = nn.ModuleList(
                 MODELS.build({**settings, 'num_classes': self.num_classes}) for _ in self.networks
             )

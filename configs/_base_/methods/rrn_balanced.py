@@ -1,7 +1,0 @@
-# RRN for unbalanced data: rare classes weigh more in the supervised losses of both networks.
-_base_ = './rrn.py'
-custom_hooks = [
-    dict(type='SemiProgressHook'),
-    dict(type='ClassWeightsHook'),
-    dict(type='SelectionHook', interval=100),
-]
