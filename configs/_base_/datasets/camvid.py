@@ -3,7 +3,7 @@
 data_root = '{{$CAMVID_ROOT:data/camvid}}'
 dataset_type = 'CamVidDataset'
 scale = (240, 180)  # (width, height): half of the original, which a CPU can train
-crop_size = (144, 192)  # (height, width)
+crop_size = (160, 192)  # (height, width)
 
 augment = [
     dict(type='RandomResize', scale=scale, ratio_range=(0.75, 1.5), keep_ratio=True),

@@ -3,7 +3,7 @@
 data_root = '{{$FACADE_ROOT:data/facade}}'
 dataset_type = 'LabelMeFacadeDataset'
 scale = (1024, 176)  # (longest, short side) at most: two thirds of the original, for a CPU
-crop_size = (144, 192)  # (height, width)
+crop_size = (160, 192)  # (height, width)
 
 augment = [
     dict(type='RandomResize', scale=scale, ratio_range=(0.75, 1.5), keep_ratio=True),

@@ -11,6 +11,7 @@ model = dict(
         size=None,  # the leaf's crop
         pad_val=0,  # after normalisation: the mean color
         seg_pad_val=255,
+        grid=dict(stride=8, offset=1),
     ),
     backbone=dict(
         type='ResNetV1c',

@@ -1,6 +1,7 @@
 # DeepLabv3+ as CPS and RRN train it: ResNet-50 at output stride 16, rates 6, 12 and 18.
 _base_ = './deeplabv3plus_r101-d8_u2plhead.py'
 model = dict(
+    data_preprocessor=dict(grid=dict(stride=16, offset=0)),
     backbone=dict(
         depth=50,
         strides=(1, 2, 2, 1),

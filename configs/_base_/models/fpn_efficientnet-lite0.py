@@ -10,6 +10,7 @@ model = dict(
         size=None,
         pad_val=0,
         seg_pad_val=255,
+        grid=dict(stride=32),
         channels_last=True,  # 1.25x faster steps on a CPU
     ),
     backbone=dict(type='EfficientNetLite', pretrained=True),
