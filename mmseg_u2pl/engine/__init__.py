@@ -1,28 +1,21 @@
-"""Hooks and loops; importing this registers them with mmseg."""
+"""Hooks, loops and optimizers; importing this registers them with mmseg."""
 
-from .hooks import (
-    ClassCountsHook,
-    ClassWeightsHook,
-    ProgressBarHook,
-    ProtocolHook,
-    ResumeBatchHook,
-    SelectionHook,
-    SemiProgressHook,
-    TeacherHook,
-)
+from .class_weights import ClassWeightsHook
 from .loops import PredictorsTestLoop, PredictorsValLoop
-from .optim import AdversarialOptimWrapperConstructor
+from .optim import BFloat16OptimWrapper, SemiOptimWrapperConstructor
+from .progress_bar import ProgressBarHook
+from .protocol import ProtocolHook
+from .resume_batch import ResumeBatchHook
+from .semi_hook import SemiTrainingHook
 
 __all__ = [
-    'AdversarialOptimWrapperConstructor',
-    'ClassCountsHook',
+    'BFloat16OptimWrapper',
     'ClassWeightsHook',
     'PredictorsTestLoop',
     'PredictorsValLoop',
     'ProgressBarHook',
     'ProtocolHook',
     'ResumeBatchHook',
-    'SelectionHook',
-    'SemiProgressHook',
-    'TeacherHook',
+    'SemiOptimWrapperConstructor',
+    'SemiTrainingHook',
 ]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from .optim.adversarial import DISCRIMINATOR_OPTIMIZER, AdversarialOptimWrapperConstructor
+from .optim.constructor import DISCRIMINATOR_OPTIMIZER
 
 WORLD_SIZE = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
 """Where each launcher leaves the number of processes before they are connected."""
@@ -57,7 +57,7 @@ def auto_scale(cfg: Config, world_size: int) -> list[Change]:
     Intervals at which something is logged stay. What a forward computes for itself is over the W·b
     images at hand: BatchNorm's statistics (where ``sync_bn`` joins the processes; else over b, like
     U²PL's thresholds and prototypes). Running averages of these, and of the shares by which
-    ``U2PLBalanced`` aligns, take one value an iteration; the teacher takes one a step.
+    ``ClassAlignment`` aligns, take one value an iteration; the teacher takes one a step.
 
     B becomes W·b: the result is a recipe for W processes, and scaling it again changes nothing.
 
@@ -154,7 +154,7 @@ def _rates(cfg: Config, scale: Fraction) -> Iterator[_New]:
     """Every learning rate."""
     optim_wrapper = cfg.optim_wrapper
     parts = ['optimizer']
-    if optim_wrapper.get('constructor') == AdversarialOptimWrapperConstructor.__name__:
+    if 'discriminator_optimizer' in optim_wrapper or cfg.model.get('discriminator'):
         optim_wrapper.setdefault('discriminator_optimizer', dict(DISCRIMINATOR_OPTIMIZER))
         parts.append('discriminator_optimizer')
     for name in parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -32,7 +31,7 @@ def check_training(runner: Runner) -> None:
     _check_classes(model, loader.dataset)
     _check_batch(model, loader)
     _check_sync_bn(model)
-    _check_class_balance(model, runner)
+    model.check(runner)
     if is_main_process():  # one reader is enough
         check_labels(loader.dataset.labeled, model.num_classes)
 
@@ -70,24 +69,6 @@ def _check_batch(model: Any, loader: Any) -> None:
             f'but a batch has {unlabeled}: change the second number of '
             f'train_dataloader.sampler.ratio={tuple(sampler.ratio)} or '
             f'batch_size={loader.batch_size}'
-        )
-    mix = getattr(model, 'mix', None)
-    if unlabeled == 1 and mix in ('cutmix', 'classmix'):
-        warnings.warn(
-            f"mix='{mix}' takes pixels from the next unlabeled image, but a batch has only one: "
-            'nothing will be mixed. Raise train_dataloader.batch_size or the second number of '
-            "sampler.ratio, or use mix='cutout'",
-            stacklevel=2,
-        )
-
-
-def _check_class_balance(model: Any, runner: Runner) -> None:
-    hooks = [type(hook).__name__ for hook in runner.hooks]
-    if hasattr(model, 'set_class_share') and 'ClassWeightsHook' not in hooks:
-        raise ValueError(
-            f'{type(model).__name__} aligns pseudo-labels to the shares of the labeled classes, '
-            "which ClassWeightsHook counts: add dict(type='ClassWeightsHook') to custom_hooks, as "
-            'configs/_base_/methods/u2pl_balanced.py does'
         )
 
 

@@ -12,39 +12,44 @@ from mmengine.runner import Runner, TestLoop, ValLoop
 from mmengine.runner.amp import autocast
 from mmseg.registry import LOOPS
 
-from .hooks.progress_hook import segmentor
+from .model import segmentor
 
 
 class _PredictorsLoop:
     """Score all of ``model.predictors`` (for U²PL teacher and student) on the same batches.
 
     Each image is loaded once. Metrics are named ``<predictor>/<metric>`` and reach the hooks as
-    one dict, so ``save_best='teacher/mIoU'`` works. Hooks that draw or save predictions get
-    those of ``model.predictor``. Before the teacher exists its scores are the student's, of
-    which it will be a copy.
+    one dict, so ``save_best='teacher/mIoU'`` works. Masks that a metric writes (``output_dir``),
+    drawings and whatever else hooks do with predictions are those of ``model.predictor``. A
+    segmentor without ``predictors`` is scored as mmseg's loop does it.
 
     Args:
         runner: The runner.
         dataloader: As in mmengine's loop.
-        evaluator: As in mmengine's loop; copied for each predictor.
+        evaluator: As in mmengine's loop; each predictor has its copy.
         fp16: Predict under autocast.
     """
 
     phase: str
     runner: Runner
     dataloader: Any
+    evaluator: Evaluator
     fp16: bool
 
     def __init__(self, runner: Runner, dataloader: Any, evaluator: Any, fp16: bool = False) -> None:
         super().__init__(runner, dataloader, copy.deepcopy(evaluator), fp16)  # type: ignore[call-arg]
         self.evaluators: dict[str, Evaluator] = {}
-        for name in segmentor(runner).predictors:
-            built = runner.build_evaluator(copy.deepcopy(evaluator))
-            built.dataset_meta = self.dataloader.dataset.metainfo
-            self.evaluators[name] = built
+        for name in getattr(segmentor(runner), 'predictors', ()):
+            if name == segmentor(runner).predictor:
+                self.evaluators[name] = self.evaluator
+            elif (metrics := _without_files(evaluator)) is not None:
+                self.evaluators[name] = runner.build_evaluator(metrics)
+                self.evaluators[name].dataset_meta = self.dataloader.dataset.metainfo
 
     def run(self) -> dict:
         """One pass; returns the merged metrics."""
+        if not self.evaluators:
+            return super().run()  # type: ignore[misc]
         self._call('before_{}')
         self._call('before_{}_epoch')
         self.runner.model.eval()
@@ -62,6 +67,9 @@ class _PredictorsLoop:
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
         """Predict one batch with every network."""
+        if not self.evaluators:
+            super().run_iter(idx, data_batch)  # type: ignore[misc]
+            return
         self._call('before_{}_iter', batch_idx=idx, data_batch=data_batch)
         model = segmentor(self.runner)
         chosen, outputs = model.predictor, {}
@@ -69,7 +77,7 @@ class _PredictorsLoop:
             for name, evaluator in self.evaluators.items():
                 model.predictor = name
                 with autocast(enabled=self.fp16):
-                    outputs[name] = self.runner.model.val_step(data_batch)
+                    outputs[name] = self.runner.model.test_step(data_batch)
                 evaluator.process(data_samples=outputs[name], data_batch=data_batch)
         finally:
             model.predictor = chosen
@@ -91,3 +99,12 @@ class PredictorsTestLoop(_PredictorsLoop, TestLoop):
     """Test all of a method's predictors in one pass."""
 
     phase = 'test'
+
+
+def _without_files(evaluator: Any) -> list[dict] | None:
+    """The metrics' configs without what writes masks; None if they do nothing but write."""
+    configs = copy.deepcopy([evaluator] if isinstance(evaluator, dict) else list(evaluator))
+    scoring = [metric for metric in configs if not metric.get('format_only')]
+    for metric in scoring:
+        metric.pop('output_dir', None)
+    return scoring or None

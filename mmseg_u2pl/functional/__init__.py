@@ -11,30 +11,38 @@ from .contrast import (
     labeled_negative_mask,
     unlabeled_negative_mask,
 )
-from .mixing import apply_mix, box_masks, class_mix_masks, cutmix_boxes
+from .labels import IGNORE, hard_labels, nearest
+from .mixing import (
+    apply_mix,
+    box_masks,
+    class_mix_masks,
+    cutmix_boxes,
+    cutmix_pair_masks,
+    mix_pairs,
+    random_boxes,
+)
 from .parts import bands, by_bands, part_size, slices, sum_of_parts
-from .photometric import color_jitter, gaussian_blur, photometric_view
+from .photometric import color_jitter, gaussian_blur, shift_hue, to_gray
 from .precision import upcast
 from .regions import (
-    cutmix_pair_masks,
     feature_matching,
     masked_cross_entropy,
-    mix_pairs,
     region_share,
     region_vote,
 )
 from .reliability import (
     align_classes,
     class_percentile_thresholds,
-    consistency_loss,
     entropy_map,
     entropy_of_logits,
-    hard_labels,
     percentile_threshold,
+    pseudo_label_loss,
+    reliable_loss,
     unsupervised_loss,
 )
 
 __all__ = [
+    'IGNORE',
     'align_classes',
     'anchor_mask',
     'apply_mix',
@@ -46,7 +54,6 @@ __all__ = [
     'class_prototypes',
     'class_ranks',
     'color_jitter',
-    'consistency_loss',
     'count_true',
     'cutmix_boxes',
     'cutmix_pair_masks',
@@ -61,13 +68,18 @@ __all__ = [
     'labeled_negative_mask',
     'masked_cross_entropy',
     'mix_pairs',
+    'nearest',
     'part_size',
     'percentile_threshold',
-    'photometric_view',
+    'pseudo_label_loss',
+    'random_boxes',
     'region_share',
     'region_vote',
+    'reliable_loss',
+    'shift_hue',
     'slices',
     'sum_of_parts',
+    'to_gray',
     'unlabeled_negative_mask',
     'unsupervised_loss',
     'upcast',

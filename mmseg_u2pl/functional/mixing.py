@@ -1,4 +1,4 @@
-"""CutMix and ClassMix inside a batch: image i takes pixels of image (i + 1) mod B."""
+"""CutMix and ClassMix inside a batch, and CutMix of pairs."""
 
 from __future__ import annotations
 
@@ -37,6 +37,41 @@ def cutmix_boxes(
 
     y1, x1 = start(box_height, height), start(box_width, width)
     return torch.stack((y1, x1, y1 + box_height, x1 + box_width), dim=1)
+
+
+def random_boxes(
+    num: int,
+    height: int,
+    width: int,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Random boxes of varied area and shape (CutMix, as UniMatch uses it).
+
+    Args:
+        num: Number of boxes B.
+        height: Image height H, pixels.
+        width: Image width W, pixels.
+        area: Bounds of the share of the image, uniform, in (0, 1].
+        aspect: Bounds of height / width, uniform, above 0.
+        generator: Source of randomness on the CPU; None means torch's global one.
+
+    Returns:
+        Long (B, 4) on the CPU, each row (y1, x1, y2, x2), ends exclusive. A box that would be
+        longer than the image is cut to it.
+    """
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(num, generator=generator)
+
+    pixels, shape = uniform(*area) * height * width, uniform(*aspect)
+    limits = torch.tensor([height, width])
+    sizes = torch.stack(((pixels * shape).sqrt(), (pixels / shape).sqrt()), dim=1)
+    sizes = sizes.round().long().clamp(min=1).minimum(limits)  # (B, 2)
+    starts = torch.stack((uniform(0, 1), uniform(0, 1)), dim=1) * (limits - sizes + 1)
+    starts = starts.long().minimum(limits - sizes)
+    return torch.cat((starts, starts + sizes), dim=1)
 
 
 def box_masks(boxes: Tensor, height: int, width: int) -> Tensor:
@@ -96,3 +131,73 @@ def apply_mix(boxes_or_masks: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         return torch.where(masks.view(shape), tensor.roll(-1, 0), tensor)
 
     return tuple(mix(tensor) for tensor in tensors)
+
+
+def cutmix_pair_masks(
+    num: int,
+    height: int,
+    width: int,
+    boxes: int = 3,
+    share: tuple[float, float] = (0.25, 0.5),
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Where a mixed image shows the second image of its pair: a few boxes (French et al. 2020).
+
+    Each box has its own s, uniform in ``share``, and the area s·H·W / ``boxes``, so that without
+    overlap all boxes together cover such a share. Heights are log-uniform between s and 1 times
+    the largest possible, widths follow from the area, positions are uniform inside the image.
+
+    Args:
+        num: Number of masks B.
+        height: Image height H, pixels.
+        width: Image width W, pixels.
+        boxes: Boxes a mask.
+        share: Bounds of s, in (0, 1].
+        generator: Source of randomness on the CPU; None means torch's global one.
+
+    Returns:
+        Boolean (B, H, W) on the CPU, True inside the boxes.
+
+    Raises:
+        ValueError: No box, or a share outside (0, 1] or in the wrong order.
+
+    Source: French et al., *Semi-supervised semantic segmentation needs strong, varied
+    perturbations*, arXiv 1906.01916.
+    """
+    if boxes < 1:
+        raise ValueError(f'boxes must be at least 1, got {boxes}')
+    if not 0 < share[0] <= share[1] <= 1:
+        raise ValueError(f'share must be two rising numbers in (0, 1], got {share}')
+
+    def uniform() -> Tensor:
+        return torch.rand((num * boxes,), generator=generator)
+
+    area = share[0] + (share[1] - share[0]) * uniform()
+    relative = area ** uniform()
+    limits = torch.tensor([height, width])
+    sizes = torch.stack((relative, area / relative), dim=1) / boxes**0.5 * limits
+    sizes = sizes.round().long().clamp(min=1)  # (B · boxes, 2)
+    starts = torch.stack((uniform(), uniform()), dim=1) * (limits - sizes + 1)
+    starts = starts.long().minimum(limits - sizes)  # rounding up to 1 would leave the image
+    masks = box_masks(torch.cat((starts, starts + sizes), dim=1), height, width)
+    return masks.view(num, boxes, height, width).any(1)
+
+
+def mix_pairs(masks: Tensor, maps: Tensor) -> Tensor:
+    """M⊙u_1 + (1 − M)⊙u_0 of each pair.
+
+    Args:
+        masks: M, boolean (B, H, W).
+        maps: Images, labels or anything else (2·B, ..., H, W): first the u_0, then the u_1.
+
+    Returns:
+        (B, ..., H, W); the inputs are not modified.
+
+    Raises:
+        ValueError: Not two maps a mask.
+    """
+    if len(maps) != 2 * len(masks):
+        raise ValueError(f'{len(masks)} masks mix {2 * len(masks)} maps, got {len(maps)}')
+    first, second = maps.chunk(2)
+    shape = (len(masks),) + (1,) * (maps.dim() - 3) + tuple(masks.shape[1:])
+    return torch.where(masks.view(shape), second, first)

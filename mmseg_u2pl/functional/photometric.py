@@ -30,9 +30,9 @@ def color_jitter(
         factor.to(images.dtype).view(-1, 1, 1, 1) for factor in (brightness, contrast, saturation)
     )
     images = (images * brightness).clamp(0, 1)
-    mean = _gray(images).mean((1, 2, 3), keepdim=True)
+    mean = to_gray(images).mean((1, 2, 3), keepdim=True)
     images = torch.lerp(mean, images, contrast).clamp(0, 1)
-    return torch.lerp(_gray(images), images, saturation).clamp(0, 1)
+    return torch.lerp(to_gray(images), images, saturation).clamp(0, 1)
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
@@ -57,33 +57,35 @@ def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
     return blurred.view_as(images)
 
 
-def photometric_view(images: Tensor) -> Tensor:
-    """The strong view of the field (FixMatch for segmentation, UniMatch): every image its own.
-
-    With probability 0.8 brightness, contrast and saturation are scaled by factors in
-    [0.5, 1.5]; with 0.2 the image turns gray; with 0.5 it is blurred, σ in [0.1, 2] pixels.
+def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
+    """Turn the hue of each image; brightest and darkest channel of a pixel stay as they are.
 
     Args:
-        images: RGB (B, 3, H, W) in [0, 1], floating. Randomness is torch's, on their device.
+        images: RGB (B, 3, H, W) in [0, 1], floating.
+        shift: Turns (B,); 0 and 1 change nothing, 1/3 makes red green.
 
     Returns:
         Images in [0, 1], the shape of the input.
+
+    Source: HSV as in Smith, SIGGRAPH 1978.
     """
-    batch, device = len(images), images.device
+    red, green, blue = images.unbind(1)
+    value, darkest = images.amax(1), images.amin(1)
+    chroma = value - darkest
+    safe = chroma.masked_fill(chroma == 0, 1)
+    sixth = torch.where(
+        value == red,
+        ((green - blue) / safe) % 6,
+        torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+    )  # hue in sixths of a turn (B, H, W)
+    sixth = sixth + 6 * shift.to(images.dtype).view(-1, 1, 1)
+    offset = torch.tensor([5, 3, 1], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    place = (offset + sixth.unsqueeze(1)) % 6
+    ramp = torch.minimum(place, 4 - place).clamp(0, 1)
+    return value.unsqueeze(1) - chroma.unsqueeze(1) * ramp
 
-    def uniform(low: float, high: float) -> Tensor:
-        return torch.rand(batch, device=device) * (high - low) + low
 
-    def sometimes(prob: float, changed: Tensor, unchanged: Tensor) -> Tensor:
-        return torch.where(torch.rand(batch, 1, 1, 1, device=device) < prob, changed, unchanged)
-
-    jittered = color_jitter(images, uniform(0.5, 1.5), uniform(0.5, 1.5), uniform(0.5, 1.5))
-    view = sometimes(0.8, jittered, images)
-    view = sometimes(0.2, _gray(view).expand_as(view), view)
-    return sometimes(0.5, gaussian_blur(view, uniform(0.1, 2.0)), view)
-
-
-def _gray(images: Tensor) -> Tensor:
-    """RGB (B, 3, H, W) → (B, 1, H, W)."""
+def to_gray(images: Tensor) -> Tensor:
+    """RGB (B, 3, H, W) → gray (B, 1, H, W), ITU-R BT.601."""
     with torch.autocast(images.device.type, enabled=False):
         return torch.einsum('bchw,c->bhw', images, images.new_tensor(LUMA))[:, None]

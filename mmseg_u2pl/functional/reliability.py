@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .parts import Band, Part, bands, by_bands, sum_of_parts
+from .parts import Band, Part, bands, sum_of_parts
 from .precision import upcast
 
 REVERSE_CE_FLOOR = 1e-4
 """Lower clamp of the one-hot target in reverse cross-entropy (U²PL+, symmetric cross-entropy)."""
-
-
-def hard_labels(logits: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    """The likeliest class of each pixel, without maps of all classes at image size.
-
-    Args:
-        logits: (B, C, h, w), floating.
-        size: Height H and width W of the images, pixels.
-        align_corners: As in ``F.interpolate``, which enlarges the logits bilinearly.
-
-    Returns:
-        Long (B, H, W); the first of equal classes.
-    """
-
-    def likeliest(enlarged: Tensor) -> Tensor:
-        return enlarged.max(1).indices  # a CPU takes a quarter of argmax's time
-
-    return by_bands(likeliest, logits, size, align_corners)
 
 
 def entropy_map(prob: Tensor, dim: int = 1) -> Tensor:
@@ -69,7 +50,7 @@ def entropy_of_logits(logits: Tensor) -> Tensor:
 
 
 def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = None) -> Tensor:
-    """``numpy.percentile(values[valid], percent)``, without a host synchronisation.
+    """``numpy.percentile(values[valid], percent)``, without a host synchronization.
 
     Args:
         values: Any shape, floating.
@@ -109,7 +90,7 @@ def _nth_smallest(values: Tensor, places: Tensor) -> Tensor:
 def class_percentile_thresholds(
     values: Tensor, label: Tensor, percent: float, num_classes: int, ignore_index: int = 255
 ) -> Tensor:
-    """:func:`percentile_threshold` within each class, without a host synchronisation.
+    """:func:`percentile_threshold` within each class, without a host synchronization.
 
     Args:
         values: Any shape, floating.
@@ -161,14 +142,14 @@ def align_classes(logits: Tensor, share: Tensor, predicted_share: Tensor) -> Ten
     return upcast(logits) + shift.view(-1, *[1] * (logits.dim() - 2))
 
 
-def consistency_loss(
+def pseudo_label_loss(
     logits: Tensor,
     target: Tensor,
     ignore_index: int = 255,
     reverse_weight: float = 0.0,
     align_corners: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy against the kept pseudo-labels, weighted by how few they are (Eq. 3-4).
+    """Sum of the cross-entropy over the pixels whose pseudo-label is kept, and their number.
 
     Args:
         logits: Student logits (B, C, h, w), enlarged bilinearly to the size of the target, a band
@@ -180,7 +161,7 @@ def consistency_loss(
         align_corners: Of the enlargement, as in ``F.interpolate``.
 
     Returns:
-        The loss λ_u·L_u and λ_u = B·H·W / #kept, scalars. Nothing kept: both are exactly 0.
+        Two scalars. Nothing kept: the sum is exactly 0, with a graph.
     """
 
     def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -195,8 +176,8 @@ def consistency_loss(
         return loss + reverse_weight * (reverse * kept).sum()
 
     def part(band: Band) -> Part:
-        own = target[:, band.rows]
-        return (..., band.source, slice(None)), lambda rows: cross_entropy(band.enlarge(rows), own)
+        rows = target[:, band.rows]
+        return (..., band.source, slice(None)), lambda maps: cross_entropy(band.enlarge(maps), rows)
 
     logits = upcast(logits)
     if logits.shape[2:] == target.shape[1:]:
@@ -204,7 +185,29 @@ def consistency_loss(
     else:
         parts = [part(band) for band in bands(logits, target.shape[1:], align_corners)]
         loss = sum_of_parts(logits, parts)
-    count = (target != ignore_index).sum()
+    return loss, (target != ignore_index).sum()
+
+
+def reliable_loss(
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int = 255,
+    reverse_weight: float = 0.0,
+    align_corners: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """λ_u·L_u of U²PL: mean over the kept pixels, weighted by how few they are (Eq. 3-4).
+
+    Args:
+        logits: As in :func:`pseudo_label_loss`, as all that follow.
+        target: (B, H, W).
+        ignore_index: The label that is left out.
+        reverse_weight: Weight of reverse cross-entropy.
+        align_corners: Of the enlargement.
+
+    Returns:
+        The loss λ_u·L_u and λ_u = B·H·W / #kept, scalars. Nothing kept: both are exactly 0.
+    """
+    loss, count = pseudo_label_loss(logits, target, ignore_index, reverse_weight, align_corners)
     at_least_one = count.clamp(min=1)
     weight = (target.numel() / at_least_one) * (count > 0)
     return weight * loss / at_least_one, weight
@@ -217,7 +220,7 @@ def unsupervised_loss(
 
     Args:
         logits: Student logits (B, C, H, W).
-        target: Pseudo-labels (B, H, W), long; ``ignore_index`` marks pads.
+        target: Pseudo-labels (B, H, W), long; ``ignore_index`` marks padding.
         entropy: Teacher entropy (B, H, W), nats.
         percent: The percentile of the valid entropies that is the threshold γ_t, 100 − α_t:
             pixels strictly below it are reliable.
@@ -229,4 +232,4 @@ def unsupervised_loss(
     valid = target != ignore_index
     threshold = percentile_threshold(entropy, percent, valid)
     reliable = valid & (upcast(entropy) < threshold)
-    return consistency_loss(logits, target.masked_fill(~reliable, ignore_index), ignore_index)[0]
+    return reliable_loss(logits, target.masked_fill(~reliable, ignore_index), ignore_index)[0]

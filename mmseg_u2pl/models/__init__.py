@@ -1,26 +1,41 @@
-"""Networks, segmentors and losses; importing this registers them with mmseg."""
+"""Networks, segmentors, their parts and losses; importing this registers them with mmseg."""
 
 from .backbones import EfficientNetLite
 from .data_preprocessor import SemiDataPreprocessor
 from .discriminators import RegionDiscriminator
 from .heads import RepresentationHead, U2PLHead
 from .losses import UnreliableContrastiveLoss
-from .memory_bank import MemoryBank
-from .segmentors import RRN, U2PL, CrossPseudo, SemiSegmentor, U2PLBalanced
-from .teacher import Teacher
+from .parts import (
+    ClassAlignment,
+    ClassMix,
+    ConfidenceThreshold,
+    CutMix,
+    EntropyPercentile,
+    MemoryBank,
+    PhotometricView,
+    Teacher,
+)
+from .segmentors import RRN, U2PL, CrossPseudo, FixMatch, MeanTeacher, SemiSegmentor
 
 __all__ = [
     'RRN',
     'U2PL',
+    'ClassAlignment',
+    'ClassMix',
+    'ConfidenceThreshold',
     'CrossPseudo',
+    'CutMix',
     'EfficientNetLite',
+    'EntropyPercentile',
+    'FixMatch',
+    'MeanTeacher',
     'MemoryBank',
+    'PhotometricView',
     'RegionDiscriminator',
     'RepresentationHead',
     'SemiDataPreprocessor',
     'SemiSegmentor',
     'Teacher',
-    'U2PLBalanced',
     'U2PLHead',
     'UnreliableContrastiveLoss',
 ]

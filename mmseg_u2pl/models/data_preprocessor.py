@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.registry import MODELS
+from torch import Tensor, nn
 
 
 class Grid(NamedTuple):
@@ -104,8 +105,22 @@ class SemiDataPreprocessor(SegDataPreProcessor):
             inputs[name], data_samples[name] = part['inputs'], part['data_samples']
         return dict(inputs=inputs, data_samples=data_samples)
 
+    def strong_view(self, images: Tensor, view: nn.Module | None) -> Tensor:
+        """Normalized images (B, 3, H, W) through a view part; None leaves them as they are."""
+        if view is None:
+            return images
+        changed = view(self.unit_range(images)) * 255
+        if self._enable_normalize:
+            changed = (changed - self.mean) / self.std
+        return torch.empty_like(images).copy_(changed)  # in the memory format of the images
+
+    def unit_range(self, images: Tensor) -> Tensor:
+        """Normalized images (B, 3, H, W) with values in [0, 1] again."""
+        pixels = images * self.std + self.mean if self._enable_normalize else images
+        return pixels / 255
+
     def _stack(self, data: dict[str, Any], training: bool) -> dict[str, Any]:
-        """mmseg's preprocessing of one stream, then the padding to the grid."""
+        """Mmseg's preprocessing of one stream, then the padding to the grid."""
         stacked = super().forward(data, training)
         if not training and self.grid is not None and stacked['data_samples'] is not None:
             _pad(stacked, self.grid, self.pad_val)

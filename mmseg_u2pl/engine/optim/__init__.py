@@ -1,6 +1,6 @@
-"""Training of several parts with an optimizer each, and mixed precision without a scaler."""
+"""Training of several networks with their optimizers, and mixed precision without a scaler."""
 
-from .adversarial import AdversarialOptimWrapperConstructor
 from .amp import BFloat16OptimWrapper
+from .constructor import SemiOptimWrapperConstructor
 
-__all__ = ['AdversarialOptimWrapperConstructor', 'BFloat16OptimWrapper']
+__all__ = ['BFloat16OptimWrapper', 'SemiOptimWrapperConstructor']

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
+from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...functional import (
+    IGNORE,
     anchor_mask,
     class_prototypes,
     class_ranks,
@@ -16,6 +18,7 @@ from ...functional import (
     draw_without_replacement,
     info_nce,
     labeled_negative_mask,
+    nearest,
     part_size,
     slices,
     sum_of_parts,
@@ -23,7 +26,7 @@ from ...functional import (
     upcast,
 )
 from ...functional.parts import Part
-from ..memory_bank import MemoryBank
+from ..parts.memory_bank import MemoryBank
 
 
 @MODELS.register_module()
@@ -43,6 +46,8 @@ class UnreliableContrastiveLoss(nn.Module):
         bank_size: Representations kept a class.
         bank_dtype: ``'float16'`` or ``'float32'``, which scored no better (``docs/performance.md``).
         keys_per_step: K, the most keys a class, step and process that enter the bank.
+        loss_weight: λ_c.
+        align_corners: How logits are brought to the size of the representations.
         momentum_prototypes: Positives are running class means (U²PL+) instead of the batch's.
 
     Raises:
@@ -66,6 +71,8 @@ class UnreliableContrastiveLoss(nn.Module):
         bank_size: int = 30_000,
         bank_dtype: str = 'float16',
         keys_per_step: int = 512,
+        loss_weight: float = 0.1,
+        align_corners: bool = False,
         momentum_prototypes: bool = False,
     ) -> None:
         super().__init__()
@@ -87,37 +94,55 @@ class UnreliableContrastiveLoss(nn.Module):
         self.num_negatives = num_negatives
         self.temperature = temperature
         self.keys_per_step = min(keys_per_step, max(1, bank_size // get_world_size()))
+        self.loss_weight = loss_weight
+        self.align_corners = align_corners
         self.momentum_prototypes = momentum_prototypes
+        self.counts: dict[str, Tensor] = {}
         self.bank = MemoryBank(num_classes, bank_size, channels, bank_dtype)
         if momentum_prototypes:
             self.register_buffer('prototypes', torch.zeros(num_classes, channels))
             self.register_buffer('prototype_updates', torch.zeros(num_classes, dtype=torch.long))
 
+    def restart(self) -> None:
+        """Forget the running class means of another run; the bank does so by itself."""
+        if self.momentum_prototypes:
+            self.prototype_updates.zero_()
+
     def forward(
         self,
         rep: Tensor,
         teacher_rep: Tensor,
-        prob: Tensor,
-        label: Tensor,
+        teacher_logits: Tensor,
+        labels: Tensor,
+        pseudo: Tensor,
         unreliable: Tensor,
-        num_labeled: int,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of one step; pushes this step's keys into the bank first.
+    ) -> Tensor:
+        """λ_c·L_c of one step; pushes this step's keys into the bank first.
+
+        Maps come to the size of the representations by nearest sampling, logits bilinearly. What
+        the loss lived on is left in ``counts``, each (C,): ``anchors_labeled``,
+        ``anchors_unlabeled``, ``negatives_labeled``, ``negatives_unlabeled``, ``bank``.
 
         Args:
             rep: Student representations (B, D, h, w), labeled images first.
             teacher_rep: Teacher representations (B, D, h, w), no gradient.
-            prob: Teacher probabilities (B, C, h, w), no gradient.
-            label: Long (B, h, w): y of the labeled images; ŷ of the unlabeled, 255 where
-                unreliable or padded.
-            unreliable: Boolean (B - ``num_labeled``, h, w), False on pads.
-            num_labeled: How many of the B images are labeled.
+            teacher_logits: Of the same images (B, C, h', w'), no gradient.
+            labels: y, long (B_l, H, W), 255 = ignored.
+            pseudo: ŷ, long (B - B_l, H, W), 255 on padding.
+            unreliable: Boolean, the shape of ``pseudo``, False on padding.
 
         Returns:
-            Scalar L_c (0, with a graph, when no class takes part) and counts for the log,
-            each (C,): ``anchors_labeled``, ``anchors_unlabeled``, ``negatives_labeled``,
-            ``negatives_unlabeled``, ``bank``.
+            Scalar; 0, with a graph, when no class takes part.
         """
+        size, num_labeled = rep.shape[2:], len(labels)
+        logits = teacher_logits.float()
+        if logits.shape[2:] != size:
+            logits = resize(logits, size, mode='bilinear', align_corners=self.align_corners)
+        prob = logits.softmax(1)
+        reliable = pseudo.masked_fill(unreliable, IGNORE)
+        label = torch.cat((nearest(labels, size), nearest(reliable, size)))
+        unreliable = nearest(unreliable, size)
+
         anchors = anchor_mask(prob, label, self.delta_p)  # (B, C, h, w)
         positives, present = self._positives(teacher_rep, anchors)  # (C, D), (C,)
         anchors = _rows(anchors)
@@ -133,14 +158,14 @@ class UnreliableContrastiveLoss(nn.Module):
         loss = self._mean_nce(queries, positives, weight)
 
         labeled = num_labeled * label[0].numel()  # pixels
-        counts = {
+        self.counts = {
             'anchors_labeled': count_true(anchors[:, :labeled]),
             'anchors_unlabeled': count_true(anchors[:, labeled:]),
             'negatives_labeled': count_true(negatives[:, :labeled]),
             'negatives_unlabeled': count_true(negatives[:, labeled:]),
             'bank': self.bank.count.clone(),
         }
-        return loss, counts
+        return self.loss_weight * loss
 
     def _negatives(
         self, prob: Tensor, label: Tensor, unreliable: Tensor, num_labeled: int

@@ -12,20 +12,28 @@ from mmengine.logging import print_log
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ...functional import cutmix_pair_masks, hard_labels, masked_cross_entropy, mix_pairs
-from .semi import IGNORE, SemiSegmentor
+from ...functional import (
+    IGNORE,
+    cutmix_pair_masks,
+    hard_labels,
+    masked_cross_entropy,
+    mix_pairs,
+)
+from ..settings import not_negative
+from .batch import PseudoLabels, SemiBatch, View
+from .networks import SemiNetworks
+from .semi import SemiSegmentor
 
 
 class CrossStep(NamedTuple):
-    """What a step computed; of network 1 and 2 where there are two."""
+    """What a step computed; of networks 1 and 2 where there are two."""
 
-    images_l: Tensor  # (B_l, 3, H, W)
-    labels: Tensor  # (B_l, H, W)
+    batch: SemiBatch
     mixed: Tensor  # x_m, (B_m, 3, H, W)
-    pads: Tensor  # boolean (B_m, H, W), of x_m
+    valid: Tensor  # boolean (B_m, H, W), of x_m, False on padding
     logits_l: tuple[Tensor, Tensor]  # (B_l, C, h, w) each
     logits_m: tuple[Tensor, Tensor]  # of x_m, (B_m, C, H, W) each
-    pseudo: tuple[Tensor, Tensor]  # Y_1 and Y_2, (B_m, H, W) each, 255 on pads
+    pseudo: tuple[Tensor, Tensor]  # Y_1 and Y_2, (B_m, H, W) each, 255 on padding
 
 
 @MODELS.register_module()
@@ -44,7 +52,7 @@ class CrossPseudo(SemiSegmentor):
 
     Both networks predict, by the mean of their logits; ``predictor='network1'`` is how CPS reports.
 
-    A checkpoint of one network, such as a supervised twin's, starts both, with a warning.
+    A checkpoint of one network, such as a supervised baseline's, starts both, with a warning.
 
     Args:
         cps_weight: λ_cps (VOC with CutMix: 1).
@@ -60,15 +68,14 @@ class CrossPseudo(SemiSegmentor):
     def __init__(self, *, cps_weight: float = 1.0, **semi: Any) -> None:
         config = copy.deepcopy(semi)  # building changes it
         super().__init__(**semi)
-        if cps_weight < 0:
-            raise ValueError(f'cps_weight must not be negative, got {cps_weight}')
+        not_negative(cps_weight=cps_weight)
         self.cps_weight = cps_weight
-        for own in ('predictor', 'warmup_iters', 'data_preprocessor'):
-            config.pop(own, None)
-        self.network2 = SemiSegmentor(**config)
+        for name in ('predictor', 'warmup_iters', 'data_preprocessor'):
+            config.pop(name, None)
+        self.network2 = SemiNetworks(**config)
 
     @property
-    def networks(self) -> tuple[SemiSegmentor, SemiSegmentor]:
+    def networks(self) -> tuple[SemiNetworks, SemiNetworks]:
         """f_1 and f_2."""
         return self, self.network2
 
@@ -78,9 +85,9 @@ class CrossPseudo(SemiSegmentor):
         """A checkpoint without a network 2 gives both networks the weights of its own."""
         second = f'{prefix}network2.'
         if not any(name.startswith(second) for name in state_dict):
-            own = [name for name in self.network2.state_dict() if prefix + name in state_dict]
-            state_dict.update({second + name: state_dict[prefix + name] for name in own})
-            if own:
+            first = [name for name in self.network2.state_dict() if prefix + name in state_dict]
+            state_dict.update({second + name: state_dict[prefix + name] for name in first})
+            if first:
                 print_log(
                     'The checkpoint holds one network: both start from it. Equal networks give '
                     'each other the labels that they have already; only dropout sets them apart '
@@ -94,7 +101,7 @@ class CrossPseudo(SemiSegmentor):
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits at image size (B, C, H, W) from the networks that predict."""
 
-        def predict(network: SemiSegmentor) -> Tensor:
+        def predict(network: SemiNetworks) -> Tensor:
             features = network.extract_feat(inputs)
             return network.decode_head.predict(features, batch_img_metas, self.test_cfg)
 
@@ -103,50 +110,50 @@ class CrossPseudo(SemiSegmentor):
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
         return self._predict(lambda network: network.decode_head(network.extract_feat(inputs)))
 
-    def _predict(self, logits_of: Callable[[SemiSegmentor], Tensor]) -> Tensor:
+    def _predict(self, logits_of: Callable[[SemiNetworks], Tensor]) -> Tensor:
         """Logits of the network that predicts, or the mean of both."""
         if self.predictor == 'mean':
             return (logits_of(self) + logits_of(self.network2)) / 2
         return logits_of(self.networks[self.predictors.index(self.predictor) - 1])
 
     # ---------------------------------------------------------------- training
-    def loss(self, inputs: dict[str, Tensor], data_samples: dict[str, list]) -> dict[str, Tensor]:
-        """One step; keys with ``loss`` are summed for backward."""
-        return self.cross_step(inputs, data_samples)[0]
+    def warmup_step(self, batch: SemiBatch) -> dict[str, Tensor]:
+        """Both networks on the labeled images."""
+        return self._supervise(batch.images_l, batch.samples_l)[0]
 
-    def cross_step(
-        self, inputs: dict[str, Tensor], data_samples: dict[str, list]
-    ) -> tuple[dict[str, Tensor], CrossStep | None]:
-        """L_sup and λ_cps·L_cps, and what they were computed from; None in the warm-up."""
-        images_l, labels, images_u, validity = self.streams(inputs, data_samples)
-        samples_l, num_l = data_samples['sup'], len(images_l)
-        if self.in_warmup:
-            return self._supervise(images_l, samples_l)[0], None
+    def semi_step(self, batch: SemiBatch) -> dict[str, Tensor]:
+        """One step."""
+        return self.cross_step(batch)[0]
 
-        # CutMix: the first half of the unlabeled images are the u_0, the second the u_1
-        masks = self._pair_masks(images_u)
-        mixed, pads = mix_pairs(masks, images_u), mix_pairs(masks, validity == IGNORE)
+    def cross_step(self, batch: SemiBatch) -> tuple[dict[str, Tensor], CrossStep]:
+        """L_sup and λ_cps·L_cps, and what they were computed from."""
+        num_l = len(batch.images_l)
 
-        losses, low = self._supervise(torch.cat((images_l, mixed)), samples_l)
-        one, two = (self.upsample(own[num_l:], mixed.shape[2:]) for own in low)
+        # CutMix: the first half of the unlabeled images are the u_0, the second the u_1.
+        masks = cutmix_pair_masks(len(batch.images_u) // 2, *batch.images_u.shape[2:])
+        masks = masks.to(batch.images_u.device, non_blocking=True)
+        mixed, valid = mix_pairs(masks, batch.images_u), mix_pairs(masks, batch.valid)
+
+        images = torch.cat((batch.images_l, mixed))
+        losses, logits = self._supervise(images, batch.samples_l)
+        one, two = (self.upsample(maps[num_l:], mixed.shape[2:]) for maps in logits)
 
         # Pseudo-labels come last: under autocast, casts of weights made without gradients are used
         # again and pass none on (pytorch/pytorch#112583, until recent releases of torch).
-        with torch.no_grad():
-            label_1, label_2 = (
-                mix_pairs(masks, self.labels(network, images_u)).masked_fill(pads, IGNORE)
-                for network in self.networks
-            )
+        label_1, label_2 = (
+            mix_pairs(masks, self._label(network, batch.images_u)).masked_fill(~valid, IGNORE)
+            for network in self.networks
+        )
 
-        everywhere = torch.ones_like(pads)
+        everywhere = torch.ones_like(valid)
         for number, student, label in ((1, one, label_2), (2, two, label_1)):
             cps = masked_cross_entropy(student, label, everywhere, IGNORE)
             losses[f'cps.loss_network{number}'] = self.cps_weight * cps
-        agreed = ((label_1 == label_2) & ~pads).sum()
-        losses['semi/agreement'] = agreed / (~pads).sum().clamp(min=1)
+        agreed = ((label_1 == label_2) & valid).sum()
+        losses['semi/agreement'] = agreed / valid.sum().clamp(min=1)
         return losses, CrossStep(
-            images_l, labels, mixed, pads,
-            logits_l=(low[0][:num_l], low[1][:num_l]), logits_m=(one, two),
+            batch, mixed, valid,
+            logits_l=(logits[0][:num_l], logits[1][:num_l]), logits_m=(one, two),
             pseudo=(label_1, label_2),
         )  # fmt: skip
 
@@ -158,23 +165,33 @@ class CrossPseudo(SemiSegmentor):
         for number, network in enumerate(self.networks, start=1):
             features = network.extract_feat(images)
             logits.append(network.decode_head(features))
-            own = network.supervised_losses(features, logits[-1][: len(samples_l)], samples_l)
-            for name, value in own.items():
+            part = network.supervised_losses(features, logits[-1][: len(samples_l)], samples_l)
+            for name, value in part.items():
                 losses[name.replace('sup.', f'sup.network{number}.', 1)] = value
         return losses, (logits[0], logits[1])
 
-    def labels(self, network: SemiSegmentor, images: Tensor) -> Tensor:
+    @torch.no_grad()
+    def _label(self, network: SemiNetworks, images: Tensor) -> Tensor:
         """What a network takes images (B, 3, H, W) for: (B, H, W)."""
-        low = network.decode_head(network.extract_feat(images))
-        return hard_labels(low, images.shape[2:], self.align_corners)
+        logits = network.decode_head(network.extract_feat(images))
+        return hard_labels(logits, images.shape[2:], self.align_corners)
 
-    @staticmethod
-    def _pair_masks(images: Tensor) -> Tensor:
-        """M, boolean (B_m, H, W), of unlabeled images (2·B_m, 3, H, W)."""
-        if len(images) % 2:
-            raise ValueError(
-                f'{len(images)} unlabeled images in a batch cannot be mixed in pairs: set '
-                'train_dataloader.sampler.ratio=(1, 2) and batch_size to a multiple of 3'
-            )
-        masks = cutmix_pair_masks(len(images) // 2, *images.shape[2:])
-        return masks.to(images.device, non_blocking=True)
+    # ---------------------------------------------------------------- diagnosis
+    @torch.no_grad()
+    def pseudo_labels(self, images: Tensor, valid: Tensor | None = None) -> dict[str, PseudoLabels]:
+        """What each network teaches the other; every pixel teaches."""
+        if valid is None:
+            valid = images.new_ones(images[:, 0].shape, dtype=torch.bool)
+        found = {}
+        for number, network in enumerate(self.networks, start=1):
+            logits = network.decode_head(network.extract_feat(images))
+            prob = self.upsample(logits.float(), images.shape[2:]).softmax(1)
+            label = prob.argmax(1).masked_fill(~valid, IGNORE)
+            found[f'network{number}'] = PseudoLabels(label, valid, prob)
+        return found
+
+    def training_views(self, batch: SemiBatch) -> list[View]:
+        """The mixed pairs."""
+        masks = cutmix_pair_masks(len(batch.images_u) // 2, *batch.images_u.shape[2:])
+        mixed, valid = mix_pairs(masks, batch.images_u), mix_pairs(masks, batch.valid)
+        return [View('CutMix of pairs', mixed, valid, masks)]

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+import logging
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmseg.registry import MODELS
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from ...functional import (
+    IGNORE,
     feature_matching,
     masked_cross_entropy,
     percentile_threshold,
-    region_share,
     region_vote,
     upcast,
 )
+from ..losses.adversarial import adversarial_loss, correctness_loss, judge, one_hot
+from ..parts.watch import ZeroWatch
+from ..settings import not_negative, one_of
+from .batch import PseudoLabels, SemiBatch
 from .cross_pseudo import CrossPseudo, CrossStep
-from .semi import IGNORE
 
-Judged: TypeAlias = tuple[Tensor, Tensor]
-"""Label maps (B, C, H, W) and their images (B, 3, H, W) in [0, 1]."""
-
-Scores: TypeAlias = Mapping[tuple[int, int], Tensor]
-"""S_jk (B, 1, R, R) of discriminator j on the label maps of network k, by (j, k)."""
-
-SELECTIONS = ('own', 'crossed', 'both')
-"""Who accepts a region of a network's label map: its own discriminator, the other's, both."""
+ACCEPTED_BY = ('own', 'crossed', 'both')
+"""Who accepts a region of a network's label map: its discriminator, the other's, both."""
 
 
 @MODELS.register_module()
@@ -41,10 +38,10 @@ class RRN(CrossPseudo):
 
     * Local selection L_ls,k: f_k learns its own labels, argmax P_k, in regions where S_kk > γ.
     * Dynamic region loss L_dr,k: the same where the *other* discriminator accepts, S_jk > γ. Each
-      is a mean over its own pixels, so a region counts 0, 1 or 2 votes.
+      is a mean over its own pixels, so a region counts 0, 1 or 2 times.
     * Feature matching L_fm,k: φ_k of P_k is to look like φ_k of true labels, on the mean.
     * L_D,k trains D_k to tell P_k from true labels, with an optimizer of its own
-      (``AdversarialOptimWrapperConstructor``).
+      (``SemiOptimWrapperConstructor``).
 
     L and L_D go through one backward. D judges with detached parameters inside L and gets a
     detached P_k inside L_D, so no gradient reaches D from L or f from L_D.
@@ -57,16 +54,13 @@ class RRN(CrossPseudo):
         matching_weight: λ_fm.
         selection_weight: λ_st.
         selftrain_warmup_iters: Iterations without L_ls and L_dr, counted from the end of
-            ``warmup_iters``; the authors' is one epoch.
-        target: What the selected regions teach. ``'self'``: a network its own labels, as in the
+            ``warmup_iters``; one epoch in the authors' code.
+        target: What the accepted regions teach. ``'self'``: a network its labels, as in the
             authors' code. ``'cross'``: the other network's pseudo-label Y where D accepts the
-            network that gave it; in addition to L_cps, so ``cps_weight=0`` leaves the selected
-            pseudo-labels alone.
-        vote: ``'sum'`` of the two votes, or ``'and'``: one term over regions both accept.
+            network that gave it, in addition to L_cps.
+        vote: ``'sum'`` of the two terms, or ``'and'``: one term over regions that both accept.
         discriminator_target: ``'gan'``: D tells predictions from true labels. ``'correctness'``:
             it learns the share of right pixels in each region of labeled crops.
-        scoring_dropout: Whether channels are dropped in D while it scores, as in the authors'
-            code; the selection is random then.
         **cross: As in :class:`CrossPseudo`.
 
     Raises:
@@ -85,27 +79,20 @@ class RRN(CrossPseudo):
         target: Literal['self', 'cross'] = 'self',
         vote: Literal['sum', 'and'] = 'sum',
         discriminator_target: Literal['gan', 'correctness'] = 'gan',
-        scoring_dropout: bool = False,
         **cross: Any,
     ) -> None:
         super().__init__(**cross)
-        for name, value, choices in (
-            ('target', target, ('self', 'cross')),
-            ('vote', vote, ('sum', 'and')),
-            ('discriminator_target', discriminator_target, ('gan', 'correctness')),
-        ):
-            if value not in choices:
-                raise ValueError(f'{name} must be {choices[0]!r} or {choices[1]!r}, got {value!r}')
+        one_of(('self', 'cross'), target=target)
+        one_of(('sum', 'and'), vote=vote)
+        one_of(('gan', 'correctness'), discriminator_target=discriminator_target)
         if accepted_share is not None and not 0 < accepted_share < 1:
             raise ValueError(f'accepted_share must be between 0 and 1, got {accepted_share}')
-        for name, number in (
-            ('threshold', threshold),
-            ('matching_weight', matching_weight),
-            ('selection_weight', selection_weight),
-            ('selftrain_warmup_iters', selftrain_warmup_iters),
-        ):
-            if number < 0:
-                raise ValueError(f'{name} must not be negative, got {number}')
+        not_negative(
+            threshold=threshold,
+            matching_weight=matching_weight,
+            selection_weight=selection_weight,
+            selftrain_warmup_iters=selftrain_warmup_iters,
+        )
         self.threshold = threshold
         self.accepted_share = accepted_share
         self.matching_weight = matching_weight
@@ -114,42 +101,46 @@ class RRN(CrossPseudo):
         self.target = target
         self.vote = vote
         self.discriminator_target = discriminator_target
-        self.scoring_dropout = scoring_dropout
-        settings = {'type': 'RegionDiscriminator', **(discriminator or {})}
-        # a seed starts the networks as it does those of CPS
+        self._watch = ZeroWatch()
+        # the networks start from a seed as those of CPS do
         with torch.random.fork_rng(devices=[]):
             self.discriminators = nn.ModuleList(
-                MODELS.build({**settings, 'num_classes': self.num_classes}) for _ in self.networks
+                self.build_part(
+                    discriminator or {}, 'RegionDiscriminator', num_classes=self.num_classes
+                )
+                for _ in self.networks
             )
 
-    def loss(self, inputs: dict[str, Tensor], data_samples: dict[str, list]) -> dict[str, Tensor]:
-        """One step; keys with ``loss`` are summed for one backward over L + Σ_k L_D,k."""
-        losses, step = self.cross_step(inputs, data_samples)
-        if step is None:  # labeled images alone: D has nothing to judge
-            idle = torch.stack([p.sum() for p in self.discriminators.parameters()]).sum()
-            return {**losses, 'disc.loss_idle': 0.0 * idle}  # DDP hangs without a gradient
+    def warmup_step(self, batch: SemiBatch) -> dict[str, Tensor]:
+        """Labeled images alone: there is nothing to judge."""
+        idle = torch.stack([p.sum() for p in self.discriminators.parameters()]).sum()
+        return super().warmup_step(batch) | {'disc.loss_idle': 0.0 * idle}  # DDP needs a gradient
+
+    def semi_step(self, batch: SemiBatch) -> dict[str, Tensor]:
+        """One step; all losses go through one backward over L + Σ_k L_D,k."""
+        losses, step = self.cross_step(batch)
 
         prob = [upcast(logits).softmax(1) for logits in step.logits_m]  # P_1, P_2
-        mixed, images_l = self.unit_range(step.mixed), self.unit_range(step.images_l)
-        real = one_hot(step.labels, self.num_classes)
+        mixed, images_l = map(self.data_preprocessor.unit_range, (step.mixed, batch.images_l))
+        real = one_hot(batch.labels, self.num_classes)
         sizes = [len(mixed), len(images_l)]
 
         matching, d_real = [], []
-        scores: dict[tuple[int, int], Tensor] = {}  # S_jk of judge j and network k
+        scores: dict[tuple[int, int], Tensor] = {}  # S_jk of discriminator j and network k
         for k, discriminator in enumerate(self.discriminators):
-            judged, feature = self._judge(k, prob[k], mixed)
+            judged, feature = judge(discriminator, prob[k], mixed)
             scores[k, k] = judged.detach().sigmoid()
             with torch.no_grad():  # the other network's map and true labels in one forward
                 others = torch.cat((prob[1 - k], real)), torch.cat((mixed, images_l))
-                judged, features = self._judge(k, *others)
+                judged, features = judge(discriminator, *others)
                 scores[k, 1 - k], of_real = judged.sigmoid().split(sizes)
             d_real.append(of_real.mean())
             matching.append(feature_matching(features[sizes[0] :], feature))
             if self.discriminator_target == 'gan':
                 loss = adversarial_loss(discriminator, (prob[k].detach(), mixed), (real, images_l))
             else:
-                logits = self.upsample(step.logits_l[k].detach(), step.labels.shape[1:])
-                loss = correctness_loss(discriminator, logits, images_l, step.labels)
+                logits = self.upsample(step.logits_l[k].detach(), batch.labels.shape[1:])
+                loss = correctness_loss(discriminator, logits, images_l, batch.labels)
             losses[f'disc.loss_network{k + 1}'] = loss
         losses['rrn.loss_matching'] = self.matching_weight * torch.stack(matching).sum()
         losses.update(self._selection_losses(step, scores))
@@ -157,108 +148,68 @@ class RRN(CrossPseudo):
         losses['semi/d_fake'] = torch.stack([scores[k, k].mean() for k in (0, 1)]).mean()
         return losses
 
+    def _selection_losses(self, step: CrossStep, scores: dict) -> dict[str, Tensor]:
+        """λ_st·(L_ls + L_dr) of both networks, from the scores S_jk (B_m, 1, R, R)."""
+        size = step.mixed.shape[2:]
+        terms, shares = [], []
+        for k in (0, 1):
+            own, crossed = (self._accept(scores[j, k], size) for j in (k, 1 - k))
+            both = own * crossed  # (B, H, W)
+            if self.target == 'self':
+                student = step.logits_m[k]
+                label = student.argmax(1).masked_fill(~step.valid, IGNORE)
+            else:  # network k gives the label
+                student, label = step.logits_m[1 - k], step.pseudo[k]
+            accepted = (own, crossed) if self.vote == 'sum' else (both,)
+            terms.append(masked_cross_entropy(student, label, torch.stack(accepted), IGNORE))
+            shares.append(torch.stack((own, crossed, both)).mean((1, 2, 3)))
+        weight = self.selection_weight if self.selftrains else 0.0
+        names = ('local', 'dynamic') if self.vote == 'sum' else ('both',)
+        total = weight * (terms[0] + terms[1])
+        losses = {f'rrn.loss_{name}': term for name, term in zip(names, total, strict=True)}
+        share = (shares[0] + shares[1]) / 2  # of all pixels
+        return losses | {f'semi/accepted_{by}': s for by, s in zip(ACCEPTED_BY, share, strict=True)}
+
+    def _accept(self, scores: Tensor, size: Sequence[int]) -> Tensor:
+        """Float (B, H, W), 1 in regions of (B, 1, R, R) scores above γ, or in their upper share."""
+        gamma: float | Tensor = self.threshold
+        if self.accepted_share is not None:
+            gamma = percentile_threshold(scores, 100 * (1 - self.accepted_share))
+        return region_vote(scores, size, gamma)
+
+    @torch.no_grad()
+    def pseudo_labels(self, images: Tensor, valid: Tensor | None = None) -> dict[str, PseudoLabels]:
+        """As in CPS; a network keeps the labels that its discriminator accepts."""
+        found = super().pseudo_labels(images, valid)
+        unit = self.data_preprocessor.unit_range(images)
+        for (name, pseudo), discriminator in zip(found.items(), self.discriminators, strict=True):
+            scores = judge(discriminator, pseudo.prob, unit)[0].sigmoid()
+            accepted = self._accept(scores, images.shape[2:]) > 0
+            found[name] = pseudo._replace(keep=pseudo.keep & accepted)
+        return found
+
     @property
     def selftrains(self) -> bool:
         """Whether L_ls and L_dr count in this iteration."""
         return self.iteration >= self.warmup_iters + self.selftrain_warmup_iters
 
-    @torch.no_grad()
-    def scores(self, prob: Sequence[Tensor], images: Tensor) -> Scores:
-        """Every S_jk, outside of a training step.
+    def after_step(self, outputs: dict[str, Tensor]) -> dict[str, float]:
+        """Warn when no discriminator has accepted a region for long: L_ls and L_dr are 0 then."""
+        accepted = outputs.get('semi/accepted_own'), outputs.get('semi/accepted_crossed')
+        if None not in accepted and self.selftrains and self._watch(sum(accepted)):
+            print_log(
+                f'RRN has fallen back to CPS: for {self._watch.steps} iterations no discriminator '
+                f'accepted a region (γ = {self.threshold}; see semi/d_fake). Lower '
+                'model.threshold or optim_wrapper.discriminator_optimizer.lr',
+                logger='current', level=logging.WARNING,
+            )  # fmt: skip
+        return super().after_step(outputs)
 
-        Args:
-            prob: P_1 and P_2, (B, C, H, W) each.
-            images: Their normalized images (B, 3, H, W).
-        """
-        maps, unit = torch.cat(list(prob)), self.unit_range(images).repeat(2, 1, 1, 1)
-        judged = [self._judge(j, maps, unit)[0].sigmoid().chunk(2) for j in (0, 1)]
-        return {(j, k): judged[j][k] for j in (0, 1) for k in (0, 1)}
-
-    def votes(self, k: int, scores: Scores, size: Sequence[int]) -> Tensor:
-        """Where network k's labels are accepted.
-
-        Args:
-            k: 0 or 1.
-            scores: S_jk (B, 1, R, R) of judge j and network k.
-            size: Height H and width W of the images, pixels.
-
-        Returns:
-            Float (3, B, H, W), 1 where accepted: by its own discriminator (S_kk > γ), by the
-            other (S_jk > γ), by both.
-        """
-        own, crossed = (
-            region_vote(scores[judge, k], size, self._gamma(scores[judge, k]))
-            for judge in (k, 1 - k)
-        )
-        return torch.stack((own, crossed, own * crossed))
-
-    def _gamma(self, scores: Tensor) -> float | Tensor:
-        """γ, or what leaves ``accepted_share`` of the scores above it."""
-        if self.accepted_share is None:
-            return self.threshold
-        return percentile_threshold(scores, 100 * (1 - self.accepted_share))
-
-    def _selection_losses(self, step: CrossStep, scores: Scores) -> dict[str, Tensor]:
-        """λ_st·(L_ls + L_dr) of both networks, from the scores S_jk (B_m, 1, R, R)."""
-        weight = self.selection_weight if self.selftrains else 0.0
-        names, chosen = (
-            (('local', 'dynamic'), slice(2)) if self.vote == 'sum' else (('both',), slice(2, 3))
-        )
-        terms, shares = [], []
-        for k in (0, 1):
-            votes = self.votes(k, scores, step.mixed.shape[2:])
-            if self.target == 'self':
-                student = step.logits_m[k]
-                label = student.argmax(1).masked_fill(step.pads, IGNORE)
-            else:  # network k gives the label
-                student, label = step.logits_m[1 - k], step.pseudo[k]
-            terms.append(masked_cross_entropy(student, label, votes[chosen], IGNORE))
-            shares.append(votes.mean((1, 2, 3)))
-        losses = {
-            f'rrn.loss_{name}': weight * term
-            for name, term in zip(names, terms[0] + terms[1], strict=True)
-        }
-        selected = torch.stack(shares).mean(0)  # of all pixels
-        for name, share in zip(SELECTIONS, selected, strict=True):
-            losses[f'semi/selected_{name}'] = share
-        return losses
-
-    def _judge(self, k: int, prob: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, 1, R, R) and φ (B, 512) of D_k, whose parameters get no gradient."""
-        discriminator = self.discriminators[k]
-        frozen = {name: value.detach() for name, value in discriminator.named_parameters()}
-        return functional_call(discriminator, frozen, (prob, images, self.scoring_dropout))
-
-
-def one_hot(labels: Tensor, num_classes: int) -> Tensor:
-    """Labels (B, H, W) as float (B, C, H, W); 255 as the zero vector."""
-    classes = torch.arange(num_classes, device=labels.device)
-    return (labels.unsqueeze(-1) == classes).permute(0, 3, 1, 2).float()  # channels last in memory
-
-
-def adversarial_loss(discriminator: nn.Module, fake: Judged, real: Judged) -> Tensor:
-    """L_D = ½[BCE(D(fake), 0) + BCE(D(real), 1)], scalar."""
-    both = (torch.cat(maps) for maps in zip(fake, real, strict=True))
-    of_fake, of_real = upcast(discriminator(*both)[0]).split([len(fake[0]), len(real[0])])
-    zero, one = torch.zeros_like(of_fake), torch.ones_like(of_real)
-    bce = F.binary_cross_entropy_with_logits
-    return (bce(of_fake, zero) + bce(of_real, one)) / 2
-
-
-def correctness_loss(
-    discriminator: nn.Module, logits: Tensor, images: Tensor, labels: Tensor
-) -> Tensor:
-    """BCE of D to the share of right pixels, mean over the regions that have labeled pixels.
-
-    Args:
-        discriminator: D.
-        logits: A network's (B, C, H, W) on labeled images, without a graph.
-        images: In [0, 1], (B, 3, H, W).
-        labels: (B, H, W); 255 is neither right nor wrong.
-    """
-    judged = upcast(discriminator(upcast(logits).softmax(1), images)[0])
-    right, labeled = logits.argmax(1) == labels, labels != IGNORE
-    share, count = region_share(right, labeled, judged.shape[2:])
-    loss = F.binary_cross_entropy_with_logits(judged, share, reduction='none')
-    counted = (count > 0).float()
-    return (loss * counted).sum() / counted.sum().clamp(min=1)
+    def check(self, runner: Any) -> None:
+        """Refuse one optimizer for the networks and their discriminators."""
+        super().check(runner)
+        if 'discriminators' not in getattr(runner.optim_wrapper.optimizer, 'parts', ()):
+            raise ValueError(
+                'RRN.discriminators would be trained by the optimizer of the segmentation '
+                "networks: set optim_wrapper.constructor='SemiOptimWrapperConstructor'"
+            )

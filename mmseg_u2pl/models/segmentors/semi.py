@@ -1,144 +1,126 @@
-"""What every semi-supervised segmentor shares."""
+"""What every semi-supervised segmentor shares: its streams, its schedule, what tools ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
-from mmseg.models.segmentors import EncoderDecoder
-from mmseg.models.utils import resize
-from mmseg.utils import add_prefix
 from torch import Tensor
 
-from ...functional import photometric_view
-from ..heads import logits_and_feature
-
-IGNORE = 255
-"""Label of pixels that count nowhere: void, pads, unreliable pseudo-labels."""
-
-
-Network: TypeAlias = Any
-"""Whatever has mmseg's ``extract_feat`` and ``decode_head``: a segmentor or a teacher."""
+from ...functional import IGNORE
+from ..settings import not_negative
+from .batch import PseudoLabels, SemiBatch, View
+from .networks import SemiNetworks
 
 
-class SemiSegmentor(EncoderDecoder):
-    """An ``EncoderDecoder`` (the student) trained on a labeled and an unlabeled stream.
+class SemiSegmentor(SemiNetworks):
+    """Trains on a labeled and an unlabeled stream.
 
-    A method subclasses this, builds what it needs beside the student and writes :meth:`loss`.
-    Prediction goes through one of :attr:`predictors`, so validation, test, sliding windows,
-    TTA and mmseg's inference tools work unchanged; ``predictor`` selects which.
+    A method subclasses it and writes :meth:`semi_step`. ``SemiTrainingHook`` drives it:
+    :meth:`begin_run`, then :meth:`before_iter` and :meth:`after_step` around each step.
 
     Args:
         warmup_iters: Iterations on labeled images alone.
-        predictor: Which network predicts; None means the first of :attr:`predictors`.
-        data_preprocessor: As in mmseg; a ``SegDataPreProcessor`` becomes a
-            ``SemiDataPreprocessor`` with the same settings, so any mmseg model config serves.
-        **encoder_decoder: As in mmseg's ``EncoderDecoder``: ``backbone``, ``neck``,
-            ``decode_head``, ``auxiliary_head``, ``train_cfg``, ``test_cfg``, ``pretrained``,
-            ``init_cfg``.
+        **networks: As in :class:`SemiNetworks`.
 
     Raises:
-        ValueError: A head with one output channel, an unknown predictor or a negative warm-up.
+        ValueError: A negative warm-up.
     """
 
-    predictors: tuple[str, ...] = ('student',)
-    """Names of the networks that can predict, the default first."""
     unlabeled_group: int = 1
     """Unlabeled images that a step takes together: a batch holds a multiple of it."""
 
-    def __init__(
-        self,
-        *,
-        warmup_iters: int = 0,
-        predictor: str | None = None,
-        data_preprocessor: dict | None = None,
-        **encoder_decoder: Any,
-    ) -> None:
-        if isinstance(data_preprocessor, dict):
-            data_preprocessor = dict(data_preprocessor)
-            if data_preprocessor.get('type') == 'SegDataPreProcessor':
-                data_preprocessor['type'] = 'SemiDataPreprocessor'
-        super().__init__(data_preprocessor=data_preprocessor, **encoder_decoder)
-        if self.out_channels < 2:
-            raise ValueError(
-                'decode_head.out_channels=1 (sigmoid) has no class ranks or entropies: use '
-                'num_classes=2 and out_channels=2'
-            )
-        if warmup_iters < 0:
-            raise ValueError(f'warmup_iters must not be negative, got {warmup_iters}')
-        predictor = predictor or self.predictors[0]
-        if predictor not in self.predictors:
-            raise ValueError(f'predictor={predictor!r} is none of {self.predictors}')
-        self.predictor = predictor
+    def __init__(self, *, warmup_iters: int = 0, **networks: Any) -> None:
+        super().__init__(**networks)
+        not_negative(warmup_iters=warmup_iters)
         self.warmup_iters = warmup_iters
-        self._progress: tuple[int, int] | None = None
+        self._iteration: int | None = None
+        self._max_iters = 0
 
-    # ---------------------------------------------------------------- training progress
-    def set_progress(self, iteration: int, max_iters: int) -> None:
-        """Where training stands; ``SemiProgressHook`` calls this before every iteration."""
-        self._progress = (iteration, max_iters)
+    # ---------------------------------------------------------------- training, step by step
+    def loss(self, inputs: dict[str, Tensor], data_samples: dict[str, list]) -> dict[str, Tensor]:
+        """One step; keys with ``loss`` are summed for backward."""
+        batch = self.stream_batch(inputs, data_samples)
+        return self.warmup_step(batch) if self.in_warmup else self.semi_step(batch)
 
-    @property
-    def progress(self) -> float:
-        """t/T in [0, 1], counted from the end of the warm-up; negative during it."""
-        iteration, max_iters = self._known_progress()
-        return (iteration - self.warmup_iters) / max(1, max_iters - self.warmup_iters)
+    def semi_step(self, batch: SemiBatch) -> dict[str, Tensor]:
+        """The losses of a step after the warm-up, and what is logged."""
+        raise NotImplementedError
+
+    def warmup_step(self, batch: SemiBatch) -> dict[str, Tensor]:
+        """The losses of a step of the warm-up: labeled images alone."""
+        features = self.extract_feat(batch.images_l)
+        logits, rep = self.decode(self, features)
+        losses = self.supervised_losses(features, logits, batch.samples_l)
+        return losses if rep is None else {**losses, 'contrast.loss_nce': 0.0 * rep.sum()}
+
+    def check(self, runner: Any) -> None:
+        """Refuse, before training, settings that the method cannot work with."""
+
+    def begin_run(self, resumed: bool) -> None:
+        """State of a run (teacher, bank, running shares) starts again unless the run is resumed."""
+        if not resumed:
+            for module in self.modules():
+                if hasattr(module, 'restart'):
+                    module.restart()
+
+    def before_iter(self, iteration: int, max_iters: int) -> None:
+        """Where training stands; at the end of the warm-up the teacher becomes the student.
+
+        Args:
+            iteration: Iterations done.
+            max_iters: Iterations of the training.
+        """
+        self._iteration, self._max_iters = iteration, max_iters
+        if self.teacher is not None and not self.teacher.started and not self.in_warmup:
+            self.teacher.start(self)
+
+    def after_step(self, outputs: dict[str, Tensor]) -> dict[str, float]:
+        """After an optimizer step the student is averaged into the teacher.
+
+        Args:
+            outputs: What the step logged.
+
+        Returns:
+            Numbers to log.
+        """
+        if self.teacher is None or not self.teacher.started:
+            return {}
+        return {'semi/ema_momentum': self.teacher.update(self)}
+
+    def before_val(self) -> None:
+        """Before it starts, the teacher is scored as a copy of the student."""
+        if self.teacher is not None and not self.teacher.started:
+            self.teacher.copy_from(self)
+
+    def class_statistics(self) -> dict[str, Tensor]:
+        """Numbers of each class (C,) of the last step, for the log."""
+        return {} if self.contrastive is None else self.contrastive.counts
 
     @property
     def iteration(self) -> int:
         """Iterations done."""
-        return self._known_progress()[0]
+        if self._iteration is None:
+            raise RuntimeError(
+                f'{type(self).__name__} does not train without SemiTrainingHook, which drives its '
+                "teacher: add semi_training=dict(type='SemiTrainingHook') to default_hooks, as "
+                'configs/_base_/default_runtime.py does'
+            )
+        return self._iteration
+
+    @property
+    def progress(self) -> float:
+        """t/T in [0, 1], counted from the end of the warm-up; negative during it."""
+        return (self.iteration - self.warmup_iters) / max(1, self._max_iters - self.warmup_iters)
 
     @property
     def in_warmup(self) -> bool:
         """Whether this iteration sees labeled images alone."""
-        return self.progress < 0
+        return self.iteration < self.warmup_iters
 
-    def _known_progress(self) -> tuple[int, int]:
-        if self._progress is None:
-            raise RuntimeError(
-                f'{type(self).__name__} does not know where training stands: add '
-                "dict(type='SemiProgressHook') to custom_hooks "
-                '(configs/_base_/methods has the hooks of every method)'
-            )
-        return self._progress
-
-    # ---------------------------------------------------------------- networks
-    def network(self, name: str) -> Network:
-        """The network behind a predictor; a method with more than the student overrides this."""
-        return self
-
-    def decode(self, network: Network, features: list[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Logits (B, C, h, w) and, if the network has a branch for it, representation (B, D, h, w)."""
-        head = network.decode_head
-        if hasattr(head, 'forward_with_representation'):
-            return head.forward_with_representation(features)
-        logits, feature = logits_and_feature(head, features)
-        branch = getattr(network, 'representation_head', None)
-        return logits, None if branch is None else branch(feature)
-
-    def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        """Logits to image size, as mmseg's heads do it."""
-        return resize(logits, size, mode='bilinear', align_corners=self.align_corners)
-
-    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Logits at image size from the network that predicts."""
-        network = self.network(self.predictor)
-        features = network.extract_feat(inputs)
-        return network.decode_head.predict(features, batch_img_metas, self.test_cfg)
-
-    def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
-        network = self.network(self.predictor)
-        return network.decode_head(network.extract_feat(inputs))
-
-    # ---------------------------------------------------------------- the two streams
-    def streams(self, inputs: Any, data_samples: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Images and labels of both streams.
-
-        Returns:
-            Labeled images (B_l, 3, H, W), labels (B_l, H, W), unlabeled images (B_u, 3, H, W)
-            and their validity map (B_u, H, W): 255 on pads, 0 elsewhere.
+    # ---------------------------------------------------------------- what methods and tools use
+    def stream_batch(self, inputs: Any, data_samples: Any) -> SemiBatch:
+        """The two streams of what the data preprocessor returns.
 
         Raises:
             TypeError: The batch has no streams.
@@ -157,43 +139,21 @@ class SemiSegmentor(EncoderDecoder):
                 'pixels, but go through the student together: set data_preprocessor.size to '
                 'the crop size'
             )
-        labels = [
+        labels, padding = (
             torch.cat([sample.gt_sem_seg.data for sample in data_samples[name]])
             for name in ('sup', 'unsup')
-        ]
-        return sup, labels[0], unsup, labels[1]
+        )
+        return SemiBatch(sup, labels, data_samples['sup'], unsup, padding != IGNORE)
 
-    def strong_view(self, images: Tensor) -> Tensor:
-        """A photometric view of normalised images (B, 3, H, W), every pixel in its place."""
-        mean, std = self._normalization()
-        view = (photometric_view(self.unit_range(images)) * 255 - mean) / std
-        return torch.empty_like(images).copy_(view)  # in the memory format of the images
-
-    def unit_range(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) with values in [0, 1] again."""
-        mean, std = self._normalization()
-        return (images * std + mean) / 255
-
-    def _normalization(self) -> tuple[Tensor | float, Tensor | float]:
-        """Mean and standard deviation that the data preprocessor normalises with."""
-        preprocessor = self.data_preprocessor
-        return getattr(preprocessor, 'mean', 0.0), getattr(preprocessor, 'std', 1.0)
-
-    def supervised_losses(
-        self, features: list[Tensor], logits: Tensor, data_samples: list
-    ) -> dict[str, Tensor]:
-        """L_s: exactly the losses of mmseg's ``EncoderDecoder``, on the labeled images.
+    def pseudo_labels(self, images: Tensor, valid: Tensor | None = None) -> dict[str, PseudoLabels]:
+        """What teaches in training, by the name of the network that labels; for diagnosis.
 
         Args:
-            features: Student features; labeled images first in the batch.
-            logits: Student logits of the labeled images, (B_l, C, h, w).
-            data_samples: The labeled stream's, with ``gt_sem_seg``.
-
-        Returns:
-            Losses named ``sup.decode.*`` and ``sup.aux*.*``.
+            images: Normalized unlabeled images (B, 3, H, W).
+            valid: Boolean (B, H, W), False on padding; None: all are pixels of an image.
         """
-        losses = add_prefix(self.decode_head.loss_by_feat(logits, data_samples), 'decode')
-        if self.with_auxiliary_head:
-            labeled = [feature[: len(data_samples)] for feature in features]
-            losses.update(self._auxiliary_head_forward_train(labeled, data_samples))
-        return add_prefix(losses, 'sup')
+        raise NotImplementedError
+
+    def training_views(self, batch: SemiBatch) -> list[View]:
+        """The views of the unlabeled images that a step shows the student, for drawing."""
+        return []

@@ -14,14 +14,14 @@ from mmengine.runner.base_loop import BaseLoop
 from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
-from ...datasets.checks import label_counts, leaves
-from ...datasets.provenance import (
+from ..datasets.checks import label_counts, leaves
+from ..datasets.provenance import (
     Images,
     check_disjoint,
     check_provenance,
     protocol_of_parts,
 )
-from ...datasets.scan import infos
+from ..datasets.scan import infos
 
 
 @HOOKS.register_module()

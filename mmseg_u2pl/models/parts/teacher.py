@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
+from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -13,19 +16,20 @@ NETWORKS = ('backbone', 'neck', 'decode_head', 'representation_head')
 """The parts of a segmentor that predict; auxiliary heads only train."""
 
 
+@MODELS.register_module()
 class Teacher(nn.Module):
     """EMA copy of a segmentor's networks: θ_t ← m·θ_t + (1 − m)·θ_s.
 
     It has the attributes through which mmseg's segmentors are used (``backbone``, ``neck``,
-    ``decode_head``), no gradient, and dropout is always off. It does not exist for prediction
-    before :meth:`copy_from` was called (``updates`` is 0).
+    ``decode_head``), no gradient, and dropout is always off. It starts as an exact copy of the
+    student; until then (``started`` is False) it must not teach.
 
     Args:
         student: The segmentor to copy.
         momentum: The largest m (U²PL: 0.99).
         norm: Where its BatchNorm statistics come from. ``'ema'``: the student's, averaged like
-            the weights. ``'batch'``: its own passes over training batches, which also are
-            normalised by the batch at hand (the official code).
+            the weights. ``'batch'``: its passes over training batches, which are also normalized by
+            the batch at hand (the official code of U²PL).
 
     Raises:
         ValueError: ``momentum`` outside [0, 1) or an unknown ``norm``.
@@ -41,16 +45,28 @@ class Teacher(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= momentum < 1:
-            raise ValueError(f'ema_momentum must be in [0, 1), got {momentum}')
+            raise ValueError(f'teacher.momentum must be in [0, 1), got {momentum}')
         if norm not in ('ema', 'batch'):
-            raise ValueError(f"teacher_norm must be 'ema' or 'batch', got {norm!r}")
+            raise ValueError(f"teacher.norm must be 'ema' or 'batch', got {norm!r}")
         self.max_momentum = momentum
         self.norm = norm
+        self.started = False
+        self.step = 0  # k, the optimizer steps since the copy; what ``updates`` is, without a sync
         for name in NETWORKS:
             if getattr(student, name, None) is not None:
                 setattr(self, name, copy.deepcopy(getattr(student, name)))
         self.requires_grad_(False)
         self.register_buffer('updates', torch.zeros((), dtype=torch.long))
+
+    def restart(self) -> None:
+        """Forget another run: the next start copies the student again."""
+        self.updates.zero_()
+        self.started, self.step = False, 0
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self.step = int(self.updates)
+        self.started = self.step > 0
 
     def extract_feat(self, inputs: Tensor) -> list[Tensor]:
         """Features of images (B, 3, H, W), through the neck if there is one."""
@@ -61,12 +77,21 @@ class Teacher(nn.Module):
         """Stay in eval mode: the training loop calls this before every iteration."""
         return super().train(False)
 
-    def batch_statistics(self, on: bool) -> None:
-        """Normalise by the batch at hand, and track it, from now on; no effect with ``'ema'``."""
+    @contextmanager
+    def batch_statistics(self, student: nn.Module) -> Iterator[None]:
+        """Normalize by the batch at hand, and track it, where the student does; with ``'batch'``."""
+        layers = []
         if self.norm == 'batch':
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.train(on)
+            layers = [
+                mine
+                for mine, other in self._pairs(student)
+                if isinstance(mine, _BatchNorm) and other.training  # not what norm_eval freezes
+            ]
+        for layer in layers:
+            layer.train()
+        yield
+        for layer in layers:
+            layer.eval()
 
     def momentum(self, step: int) -> float:
         """m_k = min(1 − 1/(k + 1), max): the ramp lets an early teacher follow fast."""
@@ -74,34 +99,37 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def copy_from(self, student: nn.Module) -> None:
-        """Become an exact copy of the student, buffers included; this is update 0."""
+        """Take the student's weights and buffers."""
         for name in NETWORKS:
             if hasattr(self, name):
                 getattr(self, name).load_state_dict(getattr(student, name).state_dict())
+
+    def start(self, student: nn.Module) -> None:
+        """Become an exact copy of the student, buffers included; this is update 0."""
+        self.copy_from(student)
         self.updates.fill_(1)
+        self.started, self.step = True, 1
 
     @torch.no_grad()
-    def update(self, student: nn.Module, step: int) -> float:
-        """Average the student in after its ``step``-th optimiser step since the copy.
+    def update(self, student: nn.Module) -> float:
+        """Average the student in after an optimizer step.
 
         Args:
             student: The segmentor that was copied.
-            step: k, from 1.
 
         Returns:
             The momentum that was used.
         """
-        momentum = self.momentum(step)
+        momentum = self.momentum(self.step)
         averages: list[Tensor] = []
         values: list[Tensor] = []
-        for name in NETWORKS:
-            if not hasattr(self, name):
-                continue
-            own, other = getattr(self, name), getattr(student, name)
-            averages += list(own.parameters())
-            values += list(other.parameters())
+        for mine, other in self._pairs(student):
+            averages += mine.parameters(recurse=False)
+            values += other.parameters(recurse=False)
             if self.norm == 'ema':
-                for average, value in zip(own.buffers(), other.buffers(), strict=True):
+                for average, value in zip(
+                    mine.buffers(recurse=False), other.buffers(recurse=False), strict=True
+                ):
                     if average.is_floating_point():
                         averages.append(average)
                         values.append(value)
@@ -109,4 +137,12 @@ class Teacher(nn.Module):
                         average.copy_(value)
         torch._foreach_lerp_(averages, values, 1 - momentum)
         self.updates.add_(1)
+        self.step += 1
         return momentum
+
+    def _pairs(self, student: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """Each module with the one of the student that it is a copy of."""
+        for name in NETWORKS:
+            if hasattr(self, name):
+                modules = getattr(self, name).modules(), getattr(student, name).modules()
+                yield from zip(*modules, strict=True)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.models.losses import CrossEntropyLoss
 from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
-from ...datasets.checks import label_counts
-from .progress_hook import segmentor
+from ..datasets.checks import label_counts
+from .model import segmentor
 
 HEADS = ('decode_head', 'auxiliary_head')
 
@@ -46,8 +45,6 @@ class ClassWeightsHook(Hook):
         dataset = getattr(dataset, 'labeled', dataset)
         counts = label_counts(dataset)[: model.num_classes]
         share, weights = counts / counts.sum(), class_weights(counts, self.power)
-        if hasattr(model, 'set_class_share'):
-            model.set_class_share(torch.from_numpy(share))
         for loss in _losses(model):
             loss.class_weight = weights.tolist()
             # mmseg divides by the labeled pixels' weights already; its branch for

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmengine.model import is_model_wrapper
-from mmengine.optim import AmpOptimWrapper, DefaultOptimWrapperConstructor, OptimWrapper
-from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 from torch.optim import Optimizer
 
 from .amp import BFloat16OptimWrapper
 
-PART = 'discriminators'
+DISCRIMINATORS = 'discriminators'
 """The model's child with an optimizer of its own."""
 
 DISCRIMINATOR_OPTIMIZER = {'type': 'Adam', 'lr': 1e-4, 'betas': (0.9, 0.99)}
@@ -88,7 +88,7 @@ class _Joint:
         return first if self.base_param_settings is None else [*first, self.base_param_settings]
 
     def get_lr(self) -> dict[str, list[float]]:
-        """As ever those of the first part, for the log; the others' under their names."""
+        """Those of the first part, for the log; the others' under their names."""
         rates = super().get_lr()  # type: ignore[misc]
         for name, part in list(self.optimizer.parts.items())[1:]:
             rates[f'{name}.lr'] = [group['lr'] for group in part.param_groups]
@@ -121,62 +121,78 @@ WRAPPERS = {
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class AdversarialOptimWrapperConstructor:
-    """Give ``model.discriminators`` an optimizer of its own, everything else the usual one.
+class SemiOptimWrapperConstructor:
+    """Apply the rules of an optimizer config to each network of a method.
 
-    Networks of one kind share an optimizer: SGD and Adam treat each parameter by itself, so two
-    would make the same steps. Everything that a config says of ``optimizer``, ``paramwise_cfg`` and
-    ``param_scheduler`` is about the segmentation networks; the discriminators' rate is constant::
+    Rules go by names of parameters, and some (layer decay, whatever begins with ``backbone.``) would
+    not find those of a second network, ``network2.backbone.``. Here each network is seen under the
+    names of a plain segmentor. Discriminators get an optimizer of their own, with a constant rate::
 
         optim_wrapper = dict(
-            constructor='AdversarialOptimWrapperConstructor',
+            constructor='SemiOptimWrapperConstructor',
+            rules='LearningRateDecayOptimizerConstructor',  # default: DefaultOptimWrapperConstructor
             discriminator_optimizer=dict(type='Adam', lr=1e-4, betas=(0.9, 0.99)),  # the default
         )
 
-    ``type='AmpOptimWrapper'`` or ``'BFloat16OptimWrapper'`` (``tools/train.py --amp``) and
-    ``accumulative_counts`` work as ever; ``clip_grad`` clips the two parts apart.
+    Networks of one kind share an optimizer: SGD and Adam treat each parameter by itself, so two
+    would make the same steps. ``optimizer``, ``paramwise_cfg`` and ``param_scheduler`` are about the
+    segmentation networks; ``clip_grad`` clips networks and discriminators apart.
 
     Args:
-        optim_wrapper_cfg: ``type``, ``optimizer``, ``discriminator_optimizer`` and the wrapper's
-            own settings.
-        paramwise_cfg: As in mmengine's ``DefaultOptimWrapperConstructor``.
+        optim_wrapper_cfg: ``type``, ``optimizer``, ``rules``, ``discriminator_optimizer`` and the
+            wrapper's settings.
+        paramwise_cfg: As in the constructor that ``rules`` names.
 
     Raises:
-        ValueError: Another type of wrapper; a model without discriminators.
+        ValueError: A wrapper that has no version for several optimizers.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         self.settings = dict(optim_wrapper_cfg)
         self.settings.pop('_scope_', None)  # mmengine's, of a base config from a package
-        kind = self.settings.pop('type', 'OptimWrapper')
+        self.optimizer = dict(self.settings.pop('optimizer'))
+        self.discriminator_optimizer = dict(
+            self.settings.pop('discriminator_optimizer', DISCRIMINATOR_OPTIMIZER)
+        )
+        rules = self.settings.pop('rules', 'DefaultOptimWrapperConstructor')
+        self.paramwise_cfg = paramwise_cfg
+        self.rules = OPTIM_WRAPPER_CONSTRUCTORS.build(
+            dict(
+                type=rules,
+                optim_wrapper_cfg=dict(type='OptimWrapper', optimizer=self.optimizer),
+                paramwise_cfg=paramwise_cfg,
+            )
+        )
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """The wrapper of all optimizers."""
+        segmentor: Any = model.module if is_model_wrapper(model) else model
+        params: list = []
+        for network in getattr(segmentor, 'networks', (segmentor,)):
+            view = nn.Module()
+            for name, part in network.named_children():
+                if name not in (DISCRIMINATORS, 'network2'):
+                    view.add_module(name, part)
+            if self.paramwise_cfg:
+                self.rules.add_params(params, view)
+            else:
+                params += view.parameters()
+        optimizer = OPTIMIZERS.build(dict(self.optimizer, params=params))
+        discriminators = getattr(segmentor, DISCRIMINATORS, None)
+        if discriminators is None:
+            return OPTIM_WRAPPERS.build(
+                {'type': 'OptimWrapper', **self.settings, 'optimizer': optimizer}
+            )
+
+        settings = dict(self.settings)
+        kind = settings.pop('type', 'OptimWrapper')
         if kind not in WRAPPERS:
             raise ValueError(
                 f'optim_wrapper.type={kind!r} has no version for several optimizers: use '
                 f'{" or ".join(WRAPPERS)}'
             )
-        self.wrapper = WRAPPERS[kind]
-        self.discriminator_optimizer = self.settings.pop(
-            'discriminator_optimizer', DISCRIMINATOR_OPTIMIZER
+        other = OPTIMIZERS.build(
+            dict(self.discriminator_optimizer, params=list(discriminators.parameters()))
         )
-        self.usual = DefaultOptimWrapperConstructor(
-            dict(type='OptimWrapper', optimizer=self.settings.pop('optimizer')), paramwise_cfg
-        )
-
-    def __call__(self, model: nn.Module) -> OptimWrapper:
-        """The wrapper of both optimizers."""
-        unwrapped: Any = model.module if is_model_wrapper(model) else model
-        parts = dict(unwrapped.named_children())
-        if PART not in parts:
-            raise ValueError(
-                f'{type(unwrapped).__name__} has no {PART}: take '
-                "constructor='AdversarialOptimWrapperConstructor' out of optim_wrapper"
-            )
-        own = parts.pop(PART)
-        networks = nn.Module()  # the same names as in the model, for paramwise_cfg
-        for name, part in parts.items():
-            networks.add_module(name, part)
-        optimizer = OPTIMIZERS.build(
-            dict(self.discriminator_optimizer, params=list(own.parameters()))
-        )
-        joint = JointOptimizer({'segmentors': self.usual(networks).optimizer, PART: optimizer})
-        return self.wrapper(optimizer=joint, **self.settings)
+        joint = JointOptimizer({'networks': optimizer, DISCRIMINATORS: other})
+        return WRAPPERS[kind](optimizer=joint, **settings)

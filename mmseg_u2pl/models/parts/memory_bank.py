@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmengine.dist import all_gather, get_world_size
 from torch import Tensor, nn
 
-from ..functional import slices
+from ...functional import slices
 
 
 class MemoryBank(nn.Module):
@@ -44,6 +44,11 @@ class MemoryBank(nn.Module):
         self.register_buffer('features', torch.zeros(shape, dtype=getattr(torch, dtype)))
         self.register_buffer('count', torch.zeros(num_classes, dtype=torch.long))
         self.register_buffer('cursor', torch.zeros(num_classes, dtype=torch.long))
+
+    def restart(self) -> None:
+        """Forget the keys of another run; places without a key are not read."""
+        self.count.zero_()
+        self.cursor.zero_()
 
     @property
     def size(self) -> int:

@@ -1,0 +1,121 @@
+"""Mixing of unlabeled images: image i takes pixels of image (i + 1) mod B."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ...functional import IGNORE, box_masks, class_mix_masks, cutmix_boxes, random_boxes
+
+
+class Mix(nn.Module):
+    """What CutMix and ClassMix share: how often, and a check of the batch.
+
+    Args:
+        prob: Probability that the images of a step are mixed.
+
+    Raises:
+        ValueError: ``prob`` outside [0, 1].
+    """
+
+    def __init__(self, prob: float) -> None:
+        super().__init__()
+        if not 0 <= prob <= 1:
+            raise ValueError(f'{type(self).__name__}: prob must be in [0, 1], got {prob}')
+        self.prob = prob
+
+    def forward(self, label: Tensor) -> Tensor | None:
+        """Masks for :func:`~mmseg_u2pl.functional.apply_mix`.
+
+        Args:
+            label: Pseudo-labels (B, H, W), long, 255 where none is.
+
+        Returns:
+            Boolean (B, H, W), True where image i shows image (i + 1) mod B; None in a step whose
+            images stay as they are.
+        """
+        return None if torch.rand(()) >= self.prob else self.masks(label)
+
+    def masks(self, label: Tensor) -> Tensor:
+        """Masks (B, H, W) of a step that is mixed."""
+        raise NotImplementedError
+
+    def check(self, num_unlabeled: int) -> None:
+        """Warn of a batch in which nothing can be mixed.
+
+        Args:
+            num_unlabeled: Unlabeled images in a batch of one process.
+        """
+        if num_unlabeled == 1 and self.prob > 0:
+            warnings.warn(
+                f'{type(self).__name__} takes pixels from the next unlabeled image, but a batch '
+                'has only one: nothing will be mixed. Raise train_dataloader.batch_size or the '
+                'second number of sampler.ratio',
+                stacklevel=2,
+            )
+
+
+@MODELS.register_module()
+class CutMix(Mix):
+    """A box of each image shows the next image (Yun et al., ICCV 2019).
+
+    Args:
+        prob: Probability of a mixed step, or with ``area`` of each mixed image.
+        area: Bounds of the box's share of the image, uniform, and one decision an image (UniMatch:
+            ``(0.02, 0.4)``). None: boxes of half the image, and one decision a step (U²PL).
+        aspect: Bounds of height / width of the box, uniform; with ``area`` only.
+
+    Raises:
+        ValueError: A setting outside its range.
+    """
+
+    def __init__(
+        self,
+        prob: float = 0.5,
+        area: tuple[float, float] | None = None,
+        aspect: tuple[float, float] = (0.3, 1 / 0.3),
+    ) -> None:
+        super().__init__(prob)
+        if area is not None and not 0 < area[0] <= area[1] <= 1:
+            raise ValueError(f'CutMix: area must be two rising numbers in (0, 1], got {area}')
+        if not 0 < aspect[0] <= aspect[1]:
+            raise ValueError(f'CutMix: aspect must be two rising numbers above 0, got {aspect}')
+        self.area = area
+        self.aspect = aspect
+
+    def forward(self, label: Tensor) -> Tensor | None:
+        """As in :class:`Mix`; with ``area`` each image is mixed or not for itself."""
+        if self.area is None:
+            return super().forward(label)
+        mixed = torch.rand(len(label)) < self.prob
+        return self.masks(label) & mixed.to(label.device, non_blocking=True)[:, None, None]
+
+    def masks(self, label: Tensor) -> Tensor:
+        """Boxes, whatever the labels are."""
+        size = (len(label), *label.shape[1:])
+        if self.area is None:
+            boxes = cutmix_boxes(*size)
+        else:
+            boxes = random_boxes(*size, self.area, self.aspect)
+        return box_masks(boxes.to(label.device, non_blocking=True), *size[1:])
+
+
+@MODELS.register_module()
+class ClassMix(Mix):
+    """Half of the classes of the next image are pasted (Olsson et al., WACV 2021).
+
+    Args:
+        num_classes: C.
+        prob: Probability that the images of a step are mixed.
+    """
+
+    def __init__(self, num_classes: int, prob: float = 0.5) -> None:
+        super().__init__(prob)
+        self.num_classes = num_classes
+
+    def masks(self, label: Tensor) -> Tensor:
+        """The pixels of half of the next image's classes."""
+        return class_mix_masks(label, self.num_classes, IGNORE)

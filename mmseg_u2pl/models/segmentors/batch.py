@@ -1,0 +1,34 @@
+"""What a training step takes, and what tools ask a method for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class SemiBatch(NamedTuple):
+    """The two streams of a training step."""
+
+    images_l: Tensor  # labeled, (B_l, 3, H, W)
+    labels: Tensor  # (B_l, H, W), 255 = ignored
+    samples_l: list  # mmseg's data samples of the labeled images
+    images_u: Tensor  # unlabeled, (B_u, 3, H, W)
+    valid: Tensor  # boolean (B_u, H, W), False on padding
+
+
+class PseudoLabels(NamedTuple):
+    """What a network takes images for, and what of it teaches."""
+
+    label: Tensor  # long (B, H, W), 255 on padding
+    keep: Tensor  # boolean (B, H, W), False where unreliable and on padding
+    prob: Tensor  # (B, C, H, W), of the network that labels
+
+
+class View(NamedTuple):
+    """Images as a network sees them in training."""
+
+    title: str
+    images: Tensor  # (B, 3, H, W), normalized
+    valid: Tensor  # boolean (B, H, W)
+    masks: Tensor | None = None  # boolean (B, H, W), True where another image shows

@@ -1,0 +1,83 @@
+"""Mean Teacher for segmentation: the student learns to predict what its average predicts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ...functional import nearest, upcast
+from .batch import PseudoLabels, SemiBatch, View
+from .semi import SemiSegmentor
+
+
+@MODELS.register_module()
+class MeanTeacher(SemiSegmentor):
+    """L = L_s + w(t)·MSE(softmax student, softmax teacher) (Tarvainen & Valpola, NeurIPS 2017).
+
+    Args:
+        teacher: Settings of ``Teacher``.
+        view: Settings of ``PhotometricView``, through which the student sees the unlabeled images;
+            None: as the teacher does.
+        mse_weight: The largest w.
+        rampup_iters: Iterations after the warm-up in which w grows to it, by exp(−5·(1 − t)²).
+        **semi: As in :class:`SemiSegmentor`.
+    """
+
+    def __init__(
+        self,
+        *,
+        teacher: dict = dict(momentum=0.99),  # noqa: B006 - read only
+        view: dict | None = None,
+        mse_weight: float = 100.0,
+        rampup_iters: int = 0,
+        **semi: Any,
+    ) -> None:
+        super().__init__(teacher=teacher, **semi)
+        self.view = None if view is None else self.build_part(view)
+        self.mse_weight = mse_weight
+        self.rampup_iters = rampup_iters
+
+    def semi_step(self, batch: SemiBatch) -> dict[str, Tensor]:
+        """One step."""
+        num_l = len(batch.images_l)
+        target = self._teacher_prob(batch.images_u)
+
+        strong = self.data_preprocessor.strong_view(batch.images_u, self.view)
+        features = self.extract_feat(torch.cat((batch.images_l, strong)))
+        logits, rep = self.decode(self, features)
+        losses = self.supervised_losses(features, logits[:num_l], batch.samples_l)
+
+        valid = nearest(batch.valid, target.shape[2:]).unsqueeze(1)
+        square = (upcast(logits[num_l:]).softmax(1) - target).square() * valid
+        mse = square.sum() / (valid.sum() * target.shape[1]).clamp(min=1)
+        losses['unsup.loss_mse'] = self._weight() * mse
+        return losses | self.contrast(rep)
+
+    def _weight(self) -> float:
+        """w(t)."""
+        done = (self.iteration - self.warmup_iters) / max(1, self.rampup_iters)
+        return self.mse_weight * math.exp(-5 * (1 - min(done, 1.0)) ** 2)
+
+    @torch.no_grad()
+    def _teacher_prob(self, images: Tensor) -> Tensor:
+        """The teacher's probabilities (B, C, h, w)."""
+        teacher = self.network('teacher')
+        return upcast(teacher.decode_head(teacher.extract_feat(images))).softmax(1)
+
+    @torch.no_grad()
+    def pseudo_labels(self, images: Tensor, valid: Tensor | None = None) -> dict[str, PseudoLabels]:
+        """As in :class:`SemiSegmentor`; every pixel teaches."""
+        valid = images.new_ones(images[:, 0].shape, dtype=torch.bool) if valid is None else valid
+        prob = self.upsample(self._teacher_prob(images), images.shape[2:])
+        return dict(teacher=PseudoLabels(prob.argmax(1).masked_fill(~valid, 255), valid, prob))
+
+    def training_views(self, batch: SemiBatch) -> list[View]:
+        """The strong view, where there is one."""
+        if self.view is None:
+            return []
+        strong = self.data_preprocessor.strong_view(batch.images_u, self.view)
+        return [View('strong view', strong, batch.valid)]

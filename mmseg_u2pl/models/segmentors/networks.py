@@ -1,0 +1,224 @@
+"""The networks of a segmentor: student, teacher and representation branch; which one predicts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from mmengine.logging import print_log
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from mmseg.utils import add_prefix
+from torch import Tensor, nn
+
+from ...functional import by_bands
+from ..heads import logits_and_feature
+from ..parts.teacher import NETWORKS, Teacher
+
+Network: TypeAlias = Any
+"""Whatever has mmseg's ``extract_feat`` and ``decode_head``: a segmentor or a teacher."""
+
+
+class SemiNetworks(EncoderDecoder):
+    """An ``EncoderDecoder`` (the student) with what a method may add to it, and who predicts.
+
+    Prediction goes through one of :attr:`predictors`, so validation, test, sliding windows,
+    test-time augmentation and mmseg's inference tools work unchanged.
+
+    Args:
+        teacher: Settings of the part ``Teacher``; None: no teacher.
+        contrastive: Settings of ``UnreliableContrastiveLoss``; None: no contrastive loss.
+        representation_head: Settings of the branch g on the decode head's feature, which the
+            contrastive loss needs. Not used with ``U2PLHead``, which has a branch.
+        predictor: Which network predicts; None means the first of :attr:`predictors`.
+        data_preprocessor: As in mmseg; a ``SegDataPreProcessor`` becomes a
+            ``SemiDataPreprocessor`` with the same settings, so any mmseg model config serves.
+        **encoder_decoder: As in mmseg's ``EncoderDecoder``: ``backbone``, ``neck``,
+            ``decode_head``, ``auxiliary_head``, ``train_cfg``, ``test_cfg``, ``pretrained``,
+            ``init_cfg``.
+
+    Raises:
+        TypeError: A cascade of heads, or a head without ``conv_seg`` where the contrastive loss
+            needs its input.
+        ValueError: A head with one output channel or an unknown predictor.
+    """
+
+    predictors: tuple[str, ...] = ('student',)
+    """Names of the networks that can predict, the default first."""
+
+    def __init__(
+        self,
+        *,
+        teacher: dict | None = None,
+        contrastive: dict | None = None,
+        representation_head: dict | None = None,
+        predictor: str | None = None,
+        data_preprocessor: dict | None = None,
+        **encoder_decoder: Any,
+    ) -> None:
+        if isinstance(data_preprocessor, dict):
+            data_preprocessor = dict(data_preprocessor)
+            if data_preprocessor.get('type') == 'SegDataPreProcessor':
+                data_preprocessor['type'] = 'SemiDataPreprocessor'
+        check_head(encoder_decoder.get('decode_head'))
+        super().__init__(data_preprocessor=data_preprocessor, **encoder_decoder)
+        if self.out_channels < 2:
+            raise ValueError(
+                'decode_head.out_channels=1 (sigmoid) has no class ranks or entropies: use '
+                'num_classes=2 and out_channels=2'
+            )
+        self.contrastive: nn.Module | None = None
+        if contrastive is not None:
+            channels = self._build_representation(representation_head or {})
+            self.contrastive = self.build_part(
+                contrastive, 'UnreliableContrastiveLoss',
+                num_classes=self.num_classes, channels=channels,
+                align_corners=self.align_corners,
+            )  # fmt: skip
+        self.teacher: Teacher | None = None
+        if teacher is not None:
+            self.teacher = self.build_part(teacher, 'Teacher', student=self)
+            self.predictors = ('teacher', *self.predictors)
+        predictor = predictor or self.predictors[0]
+        if predictor not in self.predictors:
+            raise ValueError(f'predictor={predictor!r} is not one of {self.predictors}')
+        self.predictor = predictor
+
+    @staticmethod
+    def build_part(settings: dict, default: str | None = None, **known: Any) -> Any:
+        """Build a registered part.
+
+        Args:
+            settings: Its config; ``type`` may be left out where there is a default.
+            default: The type.
+            **known: Arguments that the config need not repeat.
+        """
+        kind = dict(type=default) if default else {}
+        return MODELS.build({**kind, **known, **settings})
+
+    def _build_representation(self, settings: dict) -> int:
+        """Build branch g unless the decode head has one; returns its channels D."""
+        if hasattr(self.decode_head, 'forward_with_representation'):
+            return self.decode_head.rep_channels
+        self.representation_head = self.build_part(
+            settings, 'RepresentationHead',
+            in_channels=self.decode_head.channels, norm_cfg=self.decode_head.norm_cfg,
+        )  # fmt: skip
+        return self.representation_head.out_channels
+
+    @property
+    def networks(self) -> tuple[SemiNetworks, ...]:
+        """The networks that the optimizer trains."""
+        return (self,)
+
+    def network(self, name: str) -> Network:
+        """The network behind a predictor.
+
+        Raises:
+            RuntimeError: A teacher that has not started, in training.
+        """
+        if name == 'student':
+            return self
+        assert self.teacher is not None
+        if self.training and not self.teacher.started:
+            raise RuntimeError(
+                'the teacher has not started: it cannot teach before the warm-up ends'
+            )
+        return self.teacher
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        """A teacher that the checkpoint lacks, or that had not started, is a copy of the student."""
+        updates = state.get(f'{prefix}teacher.updates')
+        if self.teacher is not None and not updates:
+            student = {
+                name: value
+                for name, value in state.items()
+                if name.startswith(tuple(f'{prefix}{part}.' for part in NETWORKS))
+            }
+            state.update({f'{prefix}teacher.{k[len(prefix) :]}': v for k, v in student.items()})
+            if student:
+                print_log(
+                    'The checkpoint has no teacher that has started: it is a copy of the student',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+        super()._load_from_state_dict(state, prefix, *arguments)
+
+    def decode(self, network: Network, features: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, C, h, w) and, if the network has a branch for it, representation (B, D, h, w)."""
+        head = network.decode_head
+        if hasattr(head, 'forward_with_representation'):
+            return head.forward_with_representation(features)
+        branch = getattr(network, 'representation_head', None)
+        if branch is None:
+            return head(features), None
+        logits, feature = logits_and_feature(head, features)
+        return logits, branch(feature)
+
+    def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """Logits to image size, as mmseg's heads do it."""
+        return resize(logits, size, mode='bilinear', align_corners=self.align_corners)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits at image size from the network that predicts."""
+        network = self.network(self.predictor)
+        features = network.extract_feat(inputs)
+        return network.decode_head.predict(features, batch_img_metas, self.test_cfg)
+
+    def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
+        network = self.network(self.predictor)
+        return network.decode_head(network.extract_feat(inputs))
+
+    def supervised_losses(
+        self, features: list[Tensor], logits: Tensor, data_samples: list
+    ) -> dict[str, Tensor]:
+        """L_s: exactly the losses of mmseg's ``EncoderDecoder``, on the labeled images.
+
+        Args:
+            features: Student features; labeled images first in the batch.
+            logits: Student logits of the labeled images, (B_l, C, h, w).
+            data_samples: The labeled stream's, with ``gt_sem_seg``.
+
+        Returns:
+            Losses named ``sup.decode.*`` and ``sup.aux*.*``.
+        """
+        losses = add_prefix(self.decode_head.loss_by_feat(logits, data_samples), 'decode')
+        if self.with_auxiliary_head:
+            labeled = [feature[: len(data_samples)] for feature in features]
+            losses.update(self._auxiliary_head_forward_train(labeled, data_samples))
+        return add_prefix(losses, 'sup')
+
+    def contrast(self, rep: Tensor | None, *teacher_and_labels: Tensor | None) -> dict[str, Tensor]:
+        """λ_c·L_c and the bank's fill, or 0 · z without a contrastive loss.
+
+        Args:
+            rep: Student representations (B, D, h, w), labeled images first; None: no branch g.
+            *teacher_and_labels: What ``UnreliableContrastiveLoss`` takes after it.
+        """
+        if rep is None:
+            return {}
+        if self.contrastive is None:  # DDP hangs on a branch that has no gradient
+            return {'contrast.loss_nce': 0.0 * rep.sum()}
+        loss = self.contrastive(rep, *teacher_and_labels)
+        return {'contrast.loss_nce': loss, 'semi/bank_fill': self.contrastive.bank.fill()}
+
+    def measure(self, function: Any, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """A function of logits (B, C, h, w) at image size: (B, H, W), without maps of all classes."""
+        return by_bands(function, logits, size, self.align_corners)
+
+
+def check_head(decode_head: Any) -> None:
+    """Refuse by name what no method can train.
+
+    Raises:
+        TypeError: A cascade of heads.
+    """
+    if isinstance(decode_head, list | tuple):
+        names = ', '.join(head['type'] for head in decode_head)
+        raise TypeError(
+            f'decode_head is a cascade ({names}), each head taking the logits of the one before: '
+            'semi-supervised methods need one decode head. Keep the last one that needs no logits, '
+            "such as the FCNHead, or another head, such as dict(type='UPerHead', ...)"
+        )
