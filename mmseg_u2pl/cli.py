@@ -14,15 +14,25 @@ from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that every command has; they are those of mmseg's own tools."""
-    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that change a config: ``--split`` and ``--cfg-options``."""
+    parser.add_argument(
+        '--split',
+        metavar='NAME',
+        help="lists of labeled and unlabeled images: splits/NAME_labeled.txt of the data set's root",
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
         help='override settings: key=value; lists as key="[a,b]", without spaces',
     )
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of training and testing. They are those of mmseg's tools, and ``--split``."""
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+    add_config_arguments(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -33,19 +43,8 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """The config that the command line asks for, ready for a runner."""
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    cfg.launcher = args.launcher
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
-    return cfg
-
-
 def add_hidden_mask_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the tools that compare checkpoints with hidden masks have in common."""
+    """Add the flags of tools that compare checkpoints with ground truth of the unlabeled images."""
     parser.add_argument('config', help='training config file')
     parser.add_argument('checkpoints', nargs='+', metavar='checkpoint', help='of one run')
     parser.add_argument(
@@ -53,18 +52,73 @@ def add_hidden_mask_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="folder of the unlabeled images' masks, below their data_root; only read here",
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override settings: key=value'
-    )
+    add_config_arguments(parser)
 
 
 def load_scoped_config(args: argparse.Namespace) -> Config:
-    """The config, for a tool without a runner: its registry scope becomes the default."""
+    """The config of a command line, with its registry scope as the default.
+
+    Args:
+        args: ``config``, and where the tool has them ``split`` and ``cfg_options``.
+
+    Raises:
+        SystemExit: The file does not exist, or ``--split`` does not reach the config.
+    """
+    split = getattr(args, 'split', None)
+    if not Path(args.config).is_file():
+        raise SystemExit(f'{args.config} does not exist')
+    if split:
+        os.environ['SPLIT'] = split  # read while the config is parsed
     cfg = Config.fromfile(args.config)
+    if split and cfg.get('split') != split:
+        raise SystemExit(
+            f'--split {split}: {args.config} has '
+            + (f'the fixed split {cfg.split!r}' if 'split' in cfg else 'no split to choose')
+            + '; a config that takes one says split = "{{$SPLIT:default}}"'
+        )
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     return cfg
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config of a command line that trains or tests, ready for a runner.
+
+    Args:
+        args: As from :func:`add_common_arguments`, and ``config``.
+
+    Raises:
+        SystemExit: As in :func:`load_scoped_config`.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = load_scoped_config(args)
+    cfg.launcher = args.launcher
+    stem = Path(args.config).stem
+    if args.split:
+        stem += '_' + args.split.replace('/', '-')
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{stem}'
+    return cfg
+
+
+def check_split(cfg: Config) -> None:
+    """Stop before training if the config's split has no list.
+
+    Raises:
+        SystemExit: Names the missing list and the splits that exist.
+    """
+    labeled = cfg.train_dataloader.dataset.get('labeled') or {}
+    if 'split' not in cfg or not labeled.get('ann_file'):
+        return
+    path = Path(labeled.data_root, labeled.ann_file)
+    if not path.is_file():
+        folder, suffix = path.parents[cfg.split.count('/')], '_labeled.txt'
+        found = folder.rglob(f'*{suffix}')
+        names = sorted(each.relative_to(folder).as_posix().removesuffix(suffix) for each in found)
+        raise SystemExit(
+            f'split {cfg.split!r}: {path} does not exist; splits of {folder}: '
+            f'{", ".join(names) or "none"} (choose one with --split NAME)'
+        )
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -75,7 +129,7 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def _distribute_on_cpu(cfg: Config) -> None:
-    """Do what mmengine's launchers do, who would bind each process to a GPU.
+    """Do what mmengine's launchers do, which would bind each process to a GPU.
 
     Raises:
         SystemExit: A launcher other than torchrun.

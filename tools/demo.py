@@ -1,6 +1,6 @@
 """The demo: 12 labeled and 300 unlabeled synthetic street scenes, with and without U²PL.
 
-Trains the same network for the same number of steps on the labels alone (its supervised twin)
+Trains the same network for the same number of steps on the labels alone (the supervised baseline)
 and with U²PL, then prints the IoU of each class and draws both beside the truth.
 """
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # imported inside, after the first line of output: they take 
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = {
-    'supervised': 'supervised/supervised_effnet-lite0_fpn_1xb4-1000_synthetic-12-96x128.py',
-    'U²PL': 'u2pl/u2pl_effnet-lite0_fpn_1xb4+4-1000_synthetic-12-96x128.py',
+    'supervised': 'supervised/supervised_effnet-lite0_synthetic-96x128.py',
+    'U²PL': 'u2pl/u2pl_effnet-lite0_synthetic-96x128.py',
 }
 
 

@@ -1,4 +1,4 @@
-"""Score a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``; the flags are mmseg's own."""
+"""Score a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``, with the flags of mmseg's tool."""
 
 from __future__ import annotations
 
@@ -40,12 +40,6 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
         cfg.visualizer.save_dir = args.show_dir
 
 
-def score_one_network(cfg: Config) -> None:
-    """Score ``model.predictor`` alone: there is one set of masks to save, or one TTA model."""
-    if cfg.test_cfg.type == 'PredictorsTestLoop':
-        cfg.test_cfg.type = 'TestLoop'
-
-
 def use_tta(cfg: Config) -> None:
     """Wrap the model so that it predicts from every view of ``tta_pipeline``."""
     if 'tta_pipeline' not in cfg:
@@ -70,8 +64,6 @@ def main() -> None:
     cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
-    if args.tta or args.out:
-        score_one_network(cfg)
     if args.tta:
         use_tta(cfg)
     if args.out:

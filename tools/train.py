@@ -1,4 +1,4 @@
-"""Train a segmentor: ``python tools/train.py CONFIG``; the flags are those of mmseg's own."""
+"""Train a segmentor: ``python tools/train.py CONFIG --split NAME``, with the flags of mmseg's tool."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from mmengine.config import ConfigDict
 from mmengine.device import get_device
 
-from mmseg_u2pl.cli import add_common_arguments, build_runner, load_config
+from mmseg_u2pl.cli import add_common_arguments, build_runner, check_split, load_config
 from mmseg_u2pl.engine.auto_scale import auto_scale, describe, launched_processes
 
 
@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a segmentor')
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        '--resume', action='store_true', help='go on from the latest checkpoint of the work dir'
+        '--resume', action='store_true', help='continue from the latest checkpoint of the work dir'
     )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU'
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
         '--auto-scale',
         action='store_true',
         help='fit accumulation, iterations and learning rates to the number of processes, so that a '
-        "step sees the recipe's auto_scale_lr.base_batch_size samples; after --cfg-options",
+        "step sees the config's auto_scale_lr.base_batch_size samples; after --cfg-options",
     )
     parser.add_argument(
         '--skip-bad',
@@ -57,6 +57,7 @@ def main() -> None:
     """Build the runner from the config and train."""
     args = parse_args()
     cfg = load_config(args)
+    check_split(cfg)
     cfg.resume = args.resume
     if args.amp:
         _use_amp(cfg.optim_wrapper)

@@ -1,24 +1,25 @@
 # PASCAL VOC 2012, 21 classes; 1464 train and 1449 val images with masks, 10 582 train_aug images.
 # tools/dataset_converters/voc12.py makes it ready, import_splits.py beside it the lists.
 # Elsewhere than data/VOCdevkit/VOC2012? Set VOC_ROOT, or link it there.
-# Masks of the classic splits are SegmentationClass; of the blender splits SegmentationClassAug.
 data_root = '{{$VOC_ROOT:data/VOCdevkit/VOC2012}}'
 dataset_type = 'PascalVOCDataset'
+# Lists of data_root/splits: classic-92, blender-cps-1_16-662, ...
+split = '{{$SPLIT:classic-1464}}'
+# A name ends with its number of labeled images. Other lists of yours are taken to have 1464.
+num_unlabeled = 10_582 - (int(split.split('-')[-1]) if split.split('-')[-1].isdigit() else 1464)
+# SegmentationClass has VOC's masks of the 1464 train images, SegmentationClassAug those of train_aug.
+masks = 'SegmentationClass' if split.startswith('classic-') else 'SegmentationClassAug'
 crop_size = (513, 513)
-# VOC's images are 500 pixels on their longer side, so the ratios act on the original size.
-scale = (500, 500)
+scale = (500, 500)  # VOC's longer side, so the ratios act on the original size
 
-augment = [
-    dict(type='RandomResize', scale=scale, ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [  # whole images at their original size
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
+resize = dict(type='RandomResize', scale=scale, ratio_range=(0.5, 2.0), keep_ratio=True)
+crop = dict(type='RandomCrop', crop_size=crop_size)
+flip = dict(type='RandomFlip', prob=0.5)
+pack = dict(type='PackSegInputs')
+load_labeled = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+load_unlabeled = [dict(type='LoadImageFromFile'), dict(type='AddValidityMap')]
+test_pipeline = [*load_labeled, pack]  # whole images at their original size
+tta_model = dict(type='SegTTAModel')
 tta_pipeline = [  # tools/test.py --tta
     dict(type='LoadImageFromFile'),
     dict(
@@ -30,34 +31,25 @@ tta_pipeline = [  # tools/test.py --tta
             ],
             [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)],
             [dict(type='LoadAnnotations')],
-            [dict(type='PackSegInputs')],
+            [pack],
         ],
     ),
 ]
 labeled = dict(
     type=dataset_type,
     data_root=data_root,
-    data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
-    ann_file='splits/classic-1464_labeled.txt',
-    pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), *augment],
+    data_prefix=dict(img_path='JPEGImages', seg_map_path=masks),
+    ann_file=f'splits/{split}_labeled.txt',
+    pipeline=[*load_labeled, resize, crop, flip, pack],
 )
 unlabeled = dict(
     type='UnlabeledDataset',
     data_root=data_root,
     data_prefix=dict(img_path='JPEGImages'),
-    ann_file='splits/classic-1464_unlabeled.txt',
-    pipeline=[dict(type='LoadImageFromFile'), dict(type='AddValidityMap'), *augment],
+    ann_file=f'splits/{split}_unlabeled.txt',
+    pipeline=[*load_unlabeled, resize, crop, flip, pack],
 )
-val_dataset = dict(
-    type=dataset_type,
-    data_root=data_root,
-    data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
-    ann_file='ImageSets/Segmentation/val.txt',
-    pipeline=test_pipeline,
-)
-auto_scale_lr = dict(base_batch_size=32)  # 4 GPUs
-train_dataloader = dict(
-    batch_size=8,  # 4 labeled + 4 unlabeled a GPU
+train_dataloader = dict(  # protocol: batch_size
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='SemiSampler', ratio=(1, 1)),
@@ -68,7 +60,13 @@ val_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=val_dataset,
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
+        ann_file='ImageSets/Segmentation/val.txt',
+        pipeline=test_pipeline,
+    ),
 )
 test_dataloader = val_dataloader  # the test server alone has the test masks
 val_evaluator = dict(type='ClassIoUMetric', iou_metrics=['mIoU'])

@@ -1,5 +1,5 @@
-# CPS: what the method needs beside model = dict(type='CrossPseudo') and pairs of unlabeled images,
-# train_dataloader = dict(batch_size=12, sampler=dict(ratio=(1, 2))): 4 labeled + 4 pairs.
-custom_hooks = [dict(type='SemiProgressHook')]
-val_cfg = dict(type='PredictorsValLoop')  # scores the mean and each network
-test_cfg = dict(type='PredictorsTestLoop')  # likewise; drawings show model.predictor
+# CPS (Chen et al., CVPR 2021) with CutMix. A step takes pairs of unlabeled images and mixes each.
+cps = dict(type='CrossPseudo', cps_weight=1.0)
+pairs = dict(sampler=dict(ratio=(1, 2)))
+# The parameter rules of network 1 reach network 2 too.
+cps_optimizer = dict(constructor='SemiOptimWrapperConstructor')

@@ -1,8 +1,6 @@
-# RRN: what the method needs beside model = dict(type='RRN'), pairs of unlabeled images (see cps.py)
-# and optim_wrapper = dict(constructor='AdversarialOptimWrapperConstructor').
-custom_hooks = [
-    dict(type='SemiProgressHook'),
-    dict(type='SelectionHook', interval=100),
-]
-val_cfg = dict(type='PredictorsValLoop')  # scores the mean and each network
-test_cfg = dict(type='PredictorsTestLoop')  # likewise; drawings show model.predictor
+# RRN (ICME 2023): what it adds to CPS. The discriminators have an optimizer with a constant rate.
+rrn = dict(type='RRN')
+rrn_optimizers = dict(
+    constructor='SemiOptimWrapperConstructor',
+    discriminator_optimizer=dict(type='Adam', lr=1e-4, betas=(0.9, 0.99)),
+)

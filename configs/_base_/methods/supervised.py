@@ -1,3 +1,2 @@
-# Labeled images alone: a plain mmseg EncoderDecoder.
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+# The supervised baseline: a plain EncoderDecoder on the labeled images of the same data loader.
+supervised = dict(sampler=dict(ratio=(1, 0)), dataset=dict(unlabeled=None))

@@ -1,8 +1,8 @@
-# U²PL: what the method needs beside model = dict(type='U2PL').
-custom_hooks = [
-    dict(type='SemiProgressHook'),
-    dict(type='TeacherHook'),
-    dict(type='ClassCountsHook', interval=200),
-]
-val_cfg = dict(type='PredictorsValLoop')  # scores teacher and student in one pass
-test_cfg = dict(type='PredictorsTestLoop')  # likewise; drawings show model.predictor
+# U²PL (Wang et al., CVPR 2022), the paper's settings.
+u2pl = dict(
+    type='U2PL',
+    teacher=dict(momentum=0.99, norm='batch'),
+    mix=dict(type='CutMix', prob=0.5),
+    selection=dict(type='EntropyPercentile', percent=20, anneal=True),
+    contrastive=dict(loss_weight=0.1),
+)

@@ -8,8 +8,8 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        size=None,  # the leaf's crop
-        pad_val=0,  # after normalisation: the mean color
+        size=None,  # the protocol's crop
+        pad_val=0,  # after normalization: the mean color
         seg_pad_val=255,
         grid=dict(stride=8, offset=1),
     ),
@@ -30,7 +30,7 @@ model = dict(
         type='U2PLHead',
         in_channels=2048,
         low_level_channels=256,
-        num_classes=0,  # the leaf sets it
+        num_classes=0,  # the protocol sets it
         norm_cfg=norm_cfg,
         align_corners=True,
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=1.0),

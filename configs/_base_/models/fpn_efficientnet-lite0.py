@@ -7,7 +7,7 @@ model = dict(
         mean=[127.0, 127.0, 127.0],
         std=[128.0, 128.0, 128.0],
         bgr_to_rgb=True,
-        size=None,
+        size=None,  # the protocol's crop
         pad_val=0,
         seg_pad_val=255,
         grid=dict(stride=32),
@@ -24,7 +24,7 @@ model = dict(
         feature_strides=[4, 8, 16, 32],
         channels=64,
         dropout_ratio=0.1,
-        num_classes=0,  # the data set's config sets it
+        num_classes=0,  # the protocol sets it
         norm_cfg=norm_cfg,
         align_corners=False,
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=1.0),

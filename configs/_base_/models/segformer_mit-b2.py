@@ -1,4 +1,4 @@
-# Parts for a leaf that swaps another config's network: MiT-B2, SegFormer's head, its optimizer.
+# Parts for a leaf that swaps another config's network: MiT-B2 and SegFormer's head. Their grid: stride 32.
 mit_b2 = dict(
     type='MixVisionTransformer',
     embed_dims=64,
@@ -21,4 +21,3 @@ segformer_head = dict(
     align_corners=False,
     loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=1.0),
 )
-adamw = dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01)  # at 16 images a step

@@ -1,4 +1,4 @@
-# Parts for a leaf that swaps another config's network: Swin-T, UPerNet's head, Swin's optimizer.
+# Parts for a leaf that swaps another config's network: Swin-T and UPerNet's head. Their grid: stride 32.
 swin_t = dict(
     type='SwinTransformer',
     embed_dims=96,
@@ -20,4 +20,3 @@ uper_head = dict(
     align_corners=False,
     loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=1.0),
 )
-adamw = dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01)  # at 16 images a step

@@ -1,0 +1,8 @@
+# RRN as a filter of CPS: regions that a discriminator accepts gate the labels for the other network.
+_base_ = './rrn.py'
+rrn = dict(
+    target='cross',
+    cps_weight=0.0,  # there is no CPS loss beside
+    selection_weight=0.5,  # for each of two scores: together they weigh as much as L_cps
+    accepted_share=0.5,
+)

@@ -1,8 +1,0 @@
-_base_ = './cps_r50-d16_deeplabv3plus_2xb3+6-35e_voc12-classic-1464-512x512.py'
-max_iters = 52_462  # 34 epochs of 1 543, over 9 259 unlabeled images
-masks = dict(seg_map_path='SegmentationClassAug')
-labeled = dict(ann_file='splits/blender-u2pl-1_8-1323_labeled.txt', data_prefix=masks)
-unlabeled = dict(ann_file='splits/blender-u2pl-1_8-1323_unlabeled.txt')
-train_dataloader = dict(dataset=dict(labeled=labeled, unlabeled=unlabeled))
-train_cfg = dict(max_iters=max_iters)
-param_scheduler = [dict(_base_.lr_warmup, end=15_430), dict(_base_.lr_decay, end=max_iters)]

@@ -1,8 +1,0 @@
-_base_ = './rrn_r50-d16_deeplabv3plus_4xb2+4-160e_cityscapes-u2pl-1_4-744-800x800.py'
-max_iters = 44_672  # 128 epochs of 349, over 2 789 unlabeled images
-labeled = dict(ann_file='splits/u2pl-1_16-186_labeled.txt')
-unlabeled = dict(ann_file='splits/u2pl-1_16-186_unlabeled.txt')
-train_dataloader = dict(dataset=dict(labeled=labeled, unlabeled=unlabeled))
-train_cfg = dict(max_iters=max_iters)
-param_scheduler = [dict(_base_.lr_warmup, end=3_490), dict(_base_.lr_decay, end=max_iters)]
-model = dict(selftrain_warmup_iters=349)

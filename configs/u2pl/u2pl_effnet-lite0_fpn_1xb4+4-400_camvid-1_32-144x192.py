@@ -1,7 +1,0 @@
-_base_ = './u2pl_effnet-lite0_fpn_1xb4+4-400_camvid-1_16-144x192.py'
-train_dataloader = dict(
-    dataset=dict(
-        labeled=dict(ann_file='splits/1_32_labeled.txt'),
-        unlabeled=dict(ann_file='splits/1_32_unlabeled.txt'),
-    )
-)

@@ -1,8 +1,0 @@
-_base_ = './u2pl_r101-d8_u2plhead_4xb4+4-80e_voc12-classic-1464-513x513.py'
-max_iters = 52_400  # 80 epochs of 655, over 10 490 unlabeled images
-labeled = dict(ann_file='splits/classic-92_labeled.txt')
-unlabeled = dict(ann_file='splits/classic-92_unlabeled.txt')
-train_dataloader = dict(dataset=dict(labeled=labeled, unlabeled=unlabeled))
-train_cfg = dict(max_iters=max_iters)
-param_scheduler = [dict(_base_.param_scheduler[0], end=max_iters)]
-model = dict(warmup_iters=max_iters // 80)

@@ -1,0 +1,12 @@
+_base_ = [
+    '../_base_/protocols/voc12_transformer.py',
+    '../_base_/models/upernet_swin-t.py',
+    '../_base_/methods/u2pl.py',
+]
+model = dict(
+    _base_.u2pl,
+    warmup_iters=_base_.epoch,
+    backbone=dict(_base_.swin_t, _delete_=True),
+    decode_head=dict(_base_.uper_head, _delete_=True, num_classes=21),
+)
+default_hooks = dict(checkpoint=dict(save_best='teacher/mIoU'))

@@ -1,5 +1,0 @@
-_base_ = './u2pl-balanced_effnet-lite0_fpn_1xb4+4-600_facade-1_16-144x192.py'
-model = dict(warmup_iters=300)
-train_cfg = dict(max_iters=1200, val_interval=600)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, end=1200, by_epoch=False)]
-default_hooks = dict(checkpoint=dict(interval=600))
