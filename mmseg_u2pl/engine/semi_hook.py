@@ -32,12 +32,16 @@ class SemiTrainingHook(Hook):
         class_interval: Iterations between tables of what the contrastive loss has of each class:
             anchors, negatives and keys in the bank. A column of zeros is how a class without
             negatives or too high a ``low_rank`` shows.
+        zero_interval: Iterations after which a number that should not stay 0 (``zero_warnings`` of
+            the method) is reported.
     """
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, class_interval: int = 200) -> None:
+    def __init__(self, class_interval: int = 200, zero_interval: int = 100) -> None:
         self.class_interval = class_interval
+        self.zero_interval = zero_interval
+        self._watched: dict[str, list[Tensor]] = {}
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
 
@@ -66,6 +70,7 @@ class SemiTrainingHook(Hook):
         if runner.optim_wrapper.should_update():
             for name, value in model.after_step(outputs).items():
                 runner.message_hub.update_scalar(f'train/{name}', value)
+        self._warn_of_zeros(runner, model, outputs)
         statistics = model.class_statistics()
         if statistics:
             self._steps += 1
@@ -80,6 +85,19 @@ class SemiTrainingHook(Hook):
         model = segmentor(runner)
         if isinstance(model, SemiSegmentor):
             model.before_val()
+
+    def _warn_of_zeros(self, runner: Runner, model: SemiSegmentor, outputs: dict) -> None:
+        """Say once an interval what stayed 0; read from the device once an interval."""
+        for name, meaning in model.zero_warnings.items():
+            if name in outputs:
+                values = self._watched.setdefault(name, [])
+                values.append(outputs[name].detach())
+                if len(values) == self.zero_interval:
+                    if not torch.stack(values).any():
+                        runner.logger.warning(
+                            f'{name} was 0 for {self.zero_interval} iterations: {meaning}'
+                        )
+                    values.clear()
 
     def _report_classes(self, runner: Runner) -> None:
         """Print the table, and hand the numbers to the visualizer as ``semi/<count>/<class>``."""

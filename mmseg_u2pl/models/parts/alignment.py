@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from ...functional import IGNORE, align_classes, nearest
 
+PRIOR_PIXELS = 1e4
+"""A small crop: without it, a class that the first labels lack could not be a pseudo-label."""
+
 
 @MODELS.register_module()
 class ClassAlignment(nn.Module):
@@ -44,12 +47,8 @@ class ClassAlignment(nn.Module):
 
     @property
     def label_share(self) -> Tensor:
-        """Shares of the labeled pixels seen (C,), as if one crop more had held all classes alike.
-
-        Before anything was seen, all are 1/C.
-        """
-        prior = 1e4 / len(self.label_count)
-        count = self.label_count + prior
+        """Shares of the labeled pixels seen (C,), and of ``PRIOR_PIXELS`` more of all classes."""
+        count = self.label_count + PRIOR_PIXELS / len(self.label_count)
         return (count / count.sum()).float()
 
     @torch.no_grad()

@@ -95,12 +95,12 @@ class CutMix(Mix):
 
     def masks(self, label: Tensor) -> Tensor:
         """Boxes, whatever the labels are."""
-        size = (len(label), *label.shape[1:])
+        num, height, width = label.shape
         if self.area is None:
-            boxes = cutmix_boxes(*size)
+            boxes = cutmix_boxes(num, height, width)
         else:
-            boxes = random_boxes(*size, self.area, self.aspect)
-        return box_masks(boxes.to(label.device, non_blocking=True), *size[1:])
+            boxes = random_boxes(num, height, width, self.area, self.aspect)
+        return box_masks(boxes.to(label.device, non_blocking=True), height, width)
 
 
 @MODELS.register_module()
@@ -108,14 +108,12 @@ class ClassMix(Mix):
     """Half of the classes of the next image are pasted (Olsson et al., WACV 2021).
 
     Args:
-        num_classes: C.
         prob: Probability that the images of a step are mixed.
     """
 
-    def __init__(self, num_classes: int, prob: float = 0.5) -> None:
+    def __init__(self, prob: float = 0.5) -> None:
         super().__init__(prob)
-        self.num_classes = num_classes
 
     def masks(self, label: Tensor) -> Tensor:
         """The pixels of half of the next image's classes."""
-        return class_mix_masks(label, self.num_classes, IGNORE)
+        return class_mix_masks(label, IGNORE, IGNORE)  # classes are below 255

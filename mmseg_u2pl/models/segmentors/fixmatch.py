@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...functional import IGNORE, pseudo_label_loss
 from .batch import SemiBatch
-from .pseudo_labeling import PseudoLabelSegmentor, evaluating, mixed
+from .pseudo_labeling import PseudoLabelSegmentor, mixed
 
 
 @MODELS.register_module()
@@ -29,24 +29,16 @@ class FixMatch(PseudoLabelSegmentor):
         super().__init__(**parts)
         self.unsup_weight = unsup_weight
 
-    def warmup_step(self, batch: SemiBatch) -> dict[str, Tensor]:
-        """Labeled images alone; the alignment counts their labels."""
-        if self.alignment is not None:
-            self.alignment.observe_labels(batch.labels)
-        return super().warmup_step(batch)
-
     def semi_step(self, batch: SemiBatch) -> dict[str, Tensor]:
         """One step (``docs/fixmatch.md``)."""
         images_l, num_l = batch.images_l, len(batch.images_l)
 
         # One pass of the network that labels, over the weak view.
-        labeled = images_l if self.contrastive is not None else images_l[:0]
-        p_logits, label_rep = self._label_pass(torch.cat((labeled, batch.images_u)))
+        contrasts = self.contrastive is not None
+        labeled = images_l if contrasts else images_l[:0]  # L_c alone asks about them
+        p_logits, label_rep = self.label_pass(torch.cat((labeled, batch.images_u)), contrasts)
         weak = p_logits[len(labeled) :]
-        if self.alignment is not None:
-            self.alignment.observe_labels(batch.labels)
-            self.alignment.observe_predictions(weak.argmax(1), batch.valid)
-        pseudo = self.label(weak, batch.valid)
+        pseudo = self.label(weak, batch)
         measure = self.measure(self.selection.measure, weak, pseudo.shape[1:])
 
         # The strong view of mixed images; everything known of them is mixed alike.
@@ -74,12 +66,3 @@ class FixMatch(PseudoLabelSegmentor):
         losses['semi/threshold'] = threshold
         losses['semi/reliable_share'] = 1 - unreliable.sum() / num_valid
         return losses
-
-    @torch.no_grad()
-    def _label_pass(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits (B, C, h, w) and, for a contrastive loss, representations (B, D, h, w)."""
-        with evaluating(self.labeler) as network:
-            features = network.extract_feat(images)
-            if self.contrastive is None:
-                return network.decode_head(features), None
-            return self.decode(network, features)

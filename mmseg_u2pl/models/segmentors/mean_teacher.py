@@ -9,7 +9,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ...functional import nearest, upcast
+from ...functional import IGNORE, nearest, upcast
 from .batch import PseudoLabels, SemiBatch, View
 from .semi import SemiSegmentor
 
@@ -54,13 +54,9 @@ class MeanTeacher(SemiSegmentor):
         valid = nearest(batch.valid, target.shape[2:]).unsqueeze(1)
         square = (upcast(logits[num_l:]).softmax(1) - target).square() * valid
         mse = square.sum() / (valid.sum() * target.shape[1]).clamp(min=1)
-        losses['unsup.loss_mse'] = self._weight() * mse
+        ramp = min((self.iteration + 1 - self.warmup_iters) / max(1, self.rampup_iters), 1.0)
+        losses['unsup.loss_mse'] = self.mse_weight * math.exp(-5 * (1 - ramp) ** 2) * mse
         return losses | self.contrast(rep)
-
-    def _weight(self) -> float:
-        """w(t)."""
-        done = (self.iteration - self.warmup_iters) / max(1, self.rampup_iters)
-        return self.mse_weight * math.exp(-5 * (1 - min(done, 1.0)) ** 2)
 
     @torch.no_grad()
     def _teacher_prob(self, images: Tensor) -> Tensor:
@@ -71,9 +67,10 @@ class MeanTeacher(SemiSegmentor):
     @torch.no_grad()
     def pseudo_labels(self, images: Tensor, valid: Tensor | None = None) -> dict[str, PseudoLabels]:
         """As in :class:`SemiSegmentor`; every pixel teaches."""
-        valid = images.new_ones(images[:, 0].shape, dtype=torch.bool) if valid is None else valid
         prob = self.upsample(self._teacher_prob(images), images.shape[2:])
-        return dict(teacher=PseudoLabels(prob.argmax(1).masked_fill(~valid, 255), valid, prob))
+        label = prob.argmax(1)
+        valid = torch.ones_like(label, dtype=torch.bool) if valid is None else valid
+        return dict(teacher=PseudoLabels(label.masked_fill(~valid, IGNORE), valid, prob))
 
     def training_views(self, batch: SemiBatch) -> list[View]:
         """The strong view, where there is one."""

@@ -11,7 +11,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.utils import add_prefix
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...functional import by_bands
 from ..heads import logits_and_feature
@@ -47,6 +47,9 @@ class SemiNetworks(EncoderDecoder):
 
     predictors: tuple[str, ...] = ('student',)
     """Names of the networks that can predict, the default first."""
+    contrastive: Any
+    """An ``UnreliableContrastiveLoss`` or None."""
+    teacher: Teacher | None
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class SemiNetworks(EncoderDecoder):
                 'decode_head.out_channels=1 (sigmoid) has no class ranks or entropies: use '
                 'num_classes=2 and out_channels=2'
             )
-        self.contrastive: nn.Module | None = None
+        self.contrastive = None
         if contrastive is not None:
             channels = self._build_representation(representation_head or {})
             self.contrastive = self.build_part(
@@ -77,7 +80,7 @@ class SemiNetworks(EncoderDecoder):
                 num_classes=self.num_classes, channels=channels,
                 align_corners=self.align_corners,
             )  # fmt: skip
-        self.teacher: Teacher | None = None
+        self.teacher = None
         if teacher is not None:
             self.teacher = self.build_part(teacher, 'Teacher', student=self)
             self.predictors = ('teacher', *self.predictors)

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...functional import IGNORE, apply_mix, hard_labels, nearest
+from ..parts.alignment import ClassAlignment
+from ..parts.mixing import Mix
+from ..parts.selection import Selection
+from ..parts.views import PhotometricView
 from .batch import PseudoLabels, SemiBatch, View
-from .networks import Network
 from .semi import SemiSegmentor
 
 
@@ -29,6 +31,16 @@ class PseudoLabelSegmentor(SemiSegmentor):
         **semi: As in :class:`SemiSegmentor`.
     """
 
+    zero_warnings = {
+        'semi/reliable_share': 'no pseudo-label is believed, the unlabeled images teach nothing. '
+        'Lower the threshold of model.selection, or train longer on the labels alone '
+        '(model.warmup_iters)'
+    }
+    selection: Selection
+    mix: Mix | None
+    view: PhotometricView | None
+    alignment: ClassAlignment | None
+
     def __init__(
         self,
         *,
@@ -39,37 +51,65 @@ class PseudoLabelSegmentor(SemiSegmentor):
         **semi: Any,
     ) -> None:
         super().__init__(**semi)
-        self.selection = self.build_part(selection)
-        self.mix = self._optional(mix, num_classes=self.num_classes)
-        self.view = self._optional(view)
-        self.alignment = self._optional(alignment, num_classes=self.num_classes)
 
-    def _optional(self, settings: dict | None, **known: Any) -> nn.Module | None:
-        if settings is None:
-            return None
-        takes = MODELS.get(settings['type']).__init__.__code__.co_varnames
-        known = {key: value for key, value in known.items() if key in takes}
-        return self.build_part(settings, **known)
+        def optional(settings: dict | None, **known: Any) -> Any:
+            return None if settings is None else self.build_part(settings, **known)
+
+        self.selection = self.build_part(selection)
+        self.mix = optional(mix)
+        self.view = optional(view)
+        self.alignment = optional(alignment, num_classes=self.num_classes)
 
     # ---------------------------------------------------------------- steps of a method
-    @property
-    def labeler(self) -> Network:
-        """The network that gives the pseudo-labels: the teacher, or the student itself."""
-        return self if self.teacher is None else self.network('teacher')
+    def warmup_step(self, batch: SemiBatch) -> dict[str, Tensor]:
+        """Labeled images alone; the alignment counts their labels."""
+        if self.alignment is not None:
+            self.alignment.observe_labels(batch.labels)
+        return super().warmup_step(batch)
 
     @torch.no_grad()
-    def label_logits(self, images: Tensor) -> Tensor:
-        """Logits (B, C, h, w) of clean images, by running statistics and without dropout."""
-        with evaluating(self.labeler) as network:
-            return network.decode_head(network.extract_feat(images))
+    def label_pass(
+        self, images: Tensor, representation: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """A forward of the network that labels: the teacher, or the student itself.
 
-    def label(self, logits: Tensor, valid: Tensor) -> Tensor:
-        """ŷ (B, H, W) from logits (B, C, h, w), aligned where there is an alignment; 255 on padding.
+        By running statistics and without dropout.
 
         Args:
-            logits: Of the network that labels.
-            valid: Boolean (B, H, W), False on padding.
+            images: Normalized (B, 3, H, W).
+            representation: Whether the branch g runs, too.
+
+        Returns:
+            Logits (B, C, h, w) and representations (B, D, h, w), or None.
         """
+        labeler = self if self.teacher is None else self.network('teacher')
+        with evaluating(labeler) as network:
+            features = network.extract_feat(images)
+            if representation:
+                outputs = self.decode(network, features)
+            else:
+                outputs = network.decode_head(features), None
+        # casts of weights made here have no gradient: the student must not take them again
+        torch.clear_autocast_cache()
+        return outputs
+
+    def label(self, logits: Tensor, batch: SemiBatch) -> Tensor:
+        """ŷ of a training step; the alignment takes note of its classes.
+
+        Args:
+            logits: Of the network that labels (B_u, C, h, w).
+            batch: The step's.
+
+        Returns:
+            Long (B_u, H, W), 255 on padding.
+        """
+        if self.alignment is not None:
+            self.alignment.observe_labels(batch.labels)
+            self.alignment.observe_predictions(logits.argmax(1), batch.valid)
+        return self._label(logits, batch.valid)
+
+    def _label(self, logits: Tensor, valid: Tensor) -> Tensor:
+        """ŷ (B, H, W) from logits (B, C, h, w), aligned where there is an alignment."""
         if self.alignment is not None:
             logits = self.alignment(logits)
         label = hard_labels(logits, valid.shape[1:], self.align_corners)
@@ -96,8 +136,8 @@ class PseudoLabelSegmentor(SemiSegmentor):
         """As in :class:`SemiSegmentor`, with what the selection keeps at this point of training."""
         if valid is None:
             valid = images.new_ones(images[:, 0].shape, dtype=torch.bool)
-        size, logits = images.shape[2:], self.label_logits(images)
-        label = self.label(logits, valid)
+        size, (logits, _) = images.shape[2:], self.label_pass(images)
+        label = self._label(logits, valid)
         measure = self.measure(self.selection.measure, logits, size)
         unreliable, _ = self.selection(measure, label, max(self.progress, 0.0))
         prob = self.upsample(logits.float(), size).softmax(1)
@@ -109,7 +149,7 @@ class PseudoLabelSegmentor(SemiSegmentor):
         """The mixed images and their strong view, as far as the method has them."""
         images, valid, views = batch.images_u, batch.valid, []
         if self.mix is not None and self.mix.prob > 0:
-            masks = self.mix.masks(self.label(self.label_logits(images), valid))
+            masks = self.mix.masks(self._label(self.label_pass(images)[0], valid))
             images, valid = apply_mix(masks, images, valid)
             title = f'{type(self.mix).__name__}\n{self.mix.prob:.0%}'
             views.append(View(title, images, valid, masks))
@@ -131,7 +171,7 @@ def mixed(masks: Tensor | None, *maps: Tensor) -> tuple[Tensor, ...]:
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[nn.Module]:
+def evaluating(network: nn.Module) -> Iterator[Any]:
     """A network in eval mode, and afterwards in the modes that its modules had."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from mmengine.logging import print_log
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -20,13 +18,9 @@ from ...functional import (
     upcast,
 )
 from ..losses.adversarial import adversarial_loss, correctness_loss, judge, one_hot
-from ..parts.watch import ZeroWatch
 from ..settings import not_negative, one_of
 from .batch import PseudoLabels, SemiBatch
 from .cross_pseudo import CrossPseudo, CrossStep
-
-ACCEPTED_BY = ('own', 'crossed', 'both')
-"""Who accepts a region of a network's label map: its discriminator, the other's, both."""
 
 
 @MODELS.register_module()
@@ -43,8 +37,8 @@ class RRN(CrossPseudo):
     * L_D,k trains D_k to tell P_k from true labels, with an optimizer of its own
       (``SemiOptimWrapperConstructor``).
 
-    L and L_D go through one backward. D judges with detached parameters inside L and gets a
-    detached P_k inside L_D, so no gradient reaches D from L or f from L_D.
+    All go through one backward: D judges with detached parameters inside L and gets a detached P_k
+    inside L_D.
 
     Args:
         discriminator: Settings of ``RegionDiscriminator``: ``head``, ``grid``.
@@ -54,10 +48,9 @@ class RRN(CrossPseudo):
         matching_weight: λ_fm.
         selection_weight: λ_st.
         selftrain_warmup_iters: Iterations without L_ls and L_dr, counted from the end of
-            ``warmup_iters``; one epoch in the authors' code.
-        target: What the accepted regions teach. ``'self'``: a network its labels, as in the
-            authors' code. ``'cross'``: the other network's pseudo-label Y where D accepts the
-            network that gave it, in addition to L_cps.
+            ``warmup_iters``; the authors' is one epoch.
+        target: ``'self'``: accepted regions teach a network its labels, as in the authors' code.
+            ``'cross'``: they teach it the other network's labels Y, in addition to L_cps.
         vote: ``'sum'`` of the two terms, or ``'and'``: one term over regions that both accept.
         discriminator_target: ``'gan'``: D tells predictions from true labels. ``'correctness'``:
             it learns the share of right pixels in each region of labeled crops.
@@ -66,6 +59,12 @@ class RRN(CrossPseudo):
     Raises:
         ValueError: A setting outside its range, named with its value.
     """
+
+    zero_warnings = {
+        'semi/accepted_own': 'no discriminator accepts a region, L_ls and L_dr are 0: RRN has fallen '
+        'back to CPS (see semi/d_fake). Lower model.threshold or '
+        'optim_wrapper.discriminator_optimizer.lr'
+    }
 
     def __init__(
         self,
@@ -85,7 +84,7 @@ class RRN(CrossPseudo):
         one_of(('self', 'cross'), target=target)
         one_of(('sum', 'and'), vote=vote)
         one_of(('gan', 'correctness'), discriminator_target=discriminator_target)
-        if accepted_share is not None and not 0 < accepted_share < 1:
+        if not 0 < (accepted_share or 0.5) < 1:
             raise ValueError(f'accepted_share must be between 0 and 1, got {accepted_share}')
         not_negative(
             threshold=threshold,
@@ -101,7 +100,6 @@ class RRN(CrossPseudo):
         self.target = target
         self.vote = vote
         self.discriminator_target = discriminator_target
-        self._watch = ZeroWatch()
         # the networks start from a seed as those of CPS do
         with torch.random.fork_rng(devices=[]):
             self.discriminators = nn.ModuleList(
@@ -167,8 +165,11 @@ class RRN(CrossPseudo):
         names = ('local', 'dynamic') if self.vote == 'sum' else ('both',)
         total = weight * (terms[0] + terms[1])
         losses = {f'rrn.loss_{name}': term for name, term in zip(names, total, strict=True)}
-        share = (shares[0] + shares[1]) / 2  # of all pixels
-        return losses | {f'semi/accepted_{by}': s for by, s in zip(ACCEPTED_BY, share, strict=True)}
+        # of all pixels: accepted by the own discriminator, the other, both
+        share_of = torch.stack(shares).mean(0)
+        for name, share in zip(('own', 'crossed', 'both'), share_of, strict=True):
+            losses[f'semi/accepted_{name}'] = share
+        return losses
 
     def _accept(self, scores: Tensor, size: Sequence[int]) -> Tensor:
         """Float (B, H, W), 1 in regions of (B, 1, R, R) scores above γ, or in their upper share."""
@@ -192,18 +193,6 @@ class RRN(CrossPseudo):
     def selftrains(self) -> bool:
         """Whether L_ls and L_dr count in this iteration."""
         return self.iteration >= self.warmup_iters + self.selftrain_warmup_iters
-
-    def after_step(self, outputs: dict[str, Tensor]) -> dict[str, float]:
-        """Warn when no discriminator has accepted a region for long: L_ls and L_dr are 0 then."""
-        accepted = outputs.get('semi/accepted_own'), outputs.get('semi/accepted_crossed')
-        if None not in accepted and self.selftrains and self._watch(sum(accepted)):
-            print_log(
-                f'RRN has fallen back to CPS: for {self._watch.steps} iterations no discriminator '
-                f'accepted a region (γ = {self.threshold}; see semi/d_fake). Lower '
-                'model.threshold or optim_wrapper.discriminator_optimizer.lr',
-                logger='current', level=logging.WARNING,
-            )  # fmt: skip
-        return super().after_step(outputs)
 
     def check(self, runner: Any) -> None:
         """Refuse one optimizer for the networks and their discriminators."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -29,6 +30,9 @@ class SemiSegmentor(SemiNetworks):
 
     unlabeled_group: int = 1
     """Unlabeled images that a step takes together: a batch holds a multiple of it."""
+
+    zero_warnings: Mapping[str, str] = {}
+    """Logged numbers that should not stay 0, and what it means if one does."""
 
     def __init__(self, *, warmup_iters: int = 0, **networks: Any) -> None:
         super().__init__(**networks)

@@ -49,7 +49,8 @@ class U2PL(PseudoLabelSegmentor):
         images_l, num_l = batch.images_l, len(batch.images_l)
 
         # The teacher labels clean unlabeled images; images and pseudo-labels are mixed.
-        pseudo = self.label(self.label_logits(batch.images_u), batch.valid)
+        clean, _ = self.label_pass(batch.images_u)
+        pseudo = self.label(clean, batch)
         images_u, pseudo = mixed(self.mix_masks(pseudo), batch.images_u, pseudo)
 
         # One forward of the student: BatchNorm sees labeled and mixed images.
