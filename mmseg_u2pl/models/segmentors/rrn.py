@@ -34,8 +34,7 @@ class RRN(CrossPseudo):
     * Dynamic region loss L_dr,k: the same where the *other* discriminator accepts, S_jk > γ. Each
       is a mean over its own pixels, so a region counts 0, 1 or 2 times.
     * Feature matching L_fm,k: φ_k of P_k is to look like φ_k of true labels, on the mean.
-    * L_D,k trains D_k to tell P_k from true labels, with an optimizer of its own
-      (``SemiOptimWrapperConstructor``).
+    * L_D,k trains D_k to tell P_k from true labels (``SemiOptimWrapperConstructor``).
 
     All go through one backward: D judges with detached parameters inside L and gets a detached P_k
     inside L_D.
@@ -84,13 +83,11 @@ class RRN(CrossPseudo):
         one_of(('self', 'cross'), target=target)
         one_of(('sum', 'and'), vote=vote)
         one_of(('gan', 'correctness'), discriminator_target=discriminator_target)
-        if not 0 < (accepted_share or 0.5) < 1:
+        if accepted_share is not None and not 0 < accepted_share < 1:
             raise ValueError(f'accepted_share must be between 0 and 1, got {accepted_share}')
+        not_negative(threshold=threshold, matching_weight=matching_weight)
         not_negative(
-            threshold=threshold,
-            matching_weight=matching_weight,
-            selection_weight=selection_weight,
-            selftrain_warmup_iters=selftrain_warmup_iters,
+            selection_weight=selection_weight, selftrain_warmup_iters=selftrain_warmup_iters
         )
         self.threshold = threshold
         self.accepted_share = accepted_share
@@ -100,12 +97,11 @@ class RRN(CrossPseudo):
         self.target = target
         self.vote = vote
         self.discriminator_target = discriminator_target
+        known = dict(num_classes=self.num_classes)
         # the networks start from a seed as those of CPS do
         with torch.random.fork_rng(devices=[]):
             self.discriminators = nn.ModuleList(
-                self.build_part(
-                    discriminator or {}, 'RegionDiscriminator', num_classes=self.num_classes
-                )
+                self.build_part(discriminator or {}, 'RegionDiscriminator', **known)
                 for _ in self.networks
             )
 
