@@ -107,8 +107,10 @@ def check_split(cfg: Config) -> None:
     Raises:
         SystemExit: Names the missing list and the splits that exist.
     """
-    labeled = cfg.train_dataloader.dataset.get('labeled') or {}
-    if 'split' not in cfg or not labeled.get('ann_file'):
+    if 'split' not in cfg:
+        return
+    labeled = cfg.train_dataloader.dataset.labeled
+    if not labeled.ann_file:  # all images of the folder
         return
     path = Path(labeled.data_root, labeled.ann_file)
     if not path.is_file():

@@ -1,4 +1,3 @@
 _base_ = ['../_base_/protocols/voc12_r101.py', '../_base_/methods/fixmatch.py']
 model = dict(_base_.fixmatch)
-find_unused_parameters = True  # the head's representation branch is not trained
 default_hooks = dict(checkpoint=dict(save_best='student/mIoU'))

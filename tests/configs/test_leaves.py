@@ -1,0 +1,199 @@
+"""Names, sizes and splits of the shipped configs; methods share the protocol."""
+
+from pathlib import Path
+
+import pytest
+from leaves import LEAVES, POOL, ROOT, SPLITS, each_leaf, load, name_parts, of_data
+from mmengine.fileio import load as load_file
+from mmseg.registry import DATASETS
+
+METHODS = sorted({path.parent.name for path in LEAVES})
+# What a method may add or replace. Everything else belongs to the protocol.
+METHOD_KEYS = {
+    'train_dataloader.batch_size',
+    'train_dataloader.sampler.ratio',
+    'train_dataloader.dataset.unlabeled',
+    'auto_scale_lr.base_batch_size',
+    'default_hooks.checkpoint.save_best',
+    'optim_wrapper.constructor',
+    'optim_wrapper.discriminator_optimizer',
+    'find_unused_parameters',
+    'batch_size',  # a variable, not a setting
+    *('supervised', 'u2pl', 'fixmatch', 'fixmatch_balanced', 'mean_teacher', 'cps', 'rrn'),
+    *('pairs', 'cps_optimizer', 'rrn_optimizers'),
+}
+PARTS = ('labeled', 'unlabeled')
+SHARED = ('data_preprocessor', 'backbone', 'neck', 'decode_head', 'auxiliary_head', 'test_cfg')
+
+
+def test_there_are_few_leaves_and_they_are_short():
+    assert 30 <= len(LEAVES) <= 45
+    lines = {path.name: len(path.read_text().splitlines()) for path in LEAVES}
+    assert {name: number for name, number in lines.items() if number > 12} == {}
+
+
+@each_leaf
+def test_name_says_method_data_and_crop(path):
+    method, _, data, crop = name_parts(path)
+    cfg = load(path)
+    assert method.split('-')[0] == path.parent.name.split('_')[0]
+    assert cfg.data_root.endswith({'voc12': 'VOC2012'}.get(data, data))
+    assert tuple(cfg.model.data_preprocessor.size) == crop
+    for part in filter(None, (cfg.train_dataloader.dataset[key] for key in PARTS)):
+        crops = [tuple(step.crop_size) for step in part.pipeline if step.type == 'RandomCrop']
+        assert crops == [crop]
+
+
+@each_leaf
+def test_every_split_gives_its_lists_masks_and_length(path):
+    _, _, data, _ = name_parts(path)
+    default = load(path)
+    expected = SPLITS[data]
+    assert default.get('split') in (expected or (None,))
+    for split, labeled in expected.items():
+        cfg = load(path, split)
+        parts = cfg.train_dataloader.dataset
+        assert parts.labeled.ann_file == f'splits/{split}_labeled.txt'
+        assert cfg.num_unlabeled == POOL[data] - labeled
+        if parts.unlabeled is not None:
+            assert parts.unlabeled.ann_file == f'splits/{split}_unlabeled.txt'
+            assert 'seg_map_path' not in parts.unlabeled.data_prefix
+        if data == 'voc12':
+            masks = 'SegmentationClass' if split.startswith('classic') else 'SegmentationClassAug'
+            assert parts.labeled.data_prefix.seg_map_path == masks
+
+
+@pytest.mark.parametrize('path', of_data('camvid', 'facade'), ids=lambda path: path.stem)
+def test_all_labels_every_training_image(path):
+    assert load(path, 'all').train_dataloader.dataset.labeled.ann_file == ''
+
+
+@pytest.mark.parametrize(
+    ('data', 'masks'), [('voc12', 'SegmentationClassAug'), ('cityscapes', 'gtFine/train')]
+)
+def test_lists_of_a_user_are_as_long_as_the_default(data, masks):
+    path = of_data(data)[0]
+    mine, default = load(path, 'mine/1_16'), load(path)
+    labeled = mine.train_dataloader.dataset.labeled
+    assert labeled.ann_file == 'splits/mine/1_16_labeled.txt'
+    assert labeled.data_prefix.seg_map_path == masks
+    assert mine.train_cfg == default.train_cfg
+    assert load(path, 'mine-500').num_unlabeled == POOL[data] - 500
+
+
+def flat(settings, prefix=''):
+    """Settings by dotted name."""
+    found = {}
+    for key, value in settings.items():
+        name = f'{prefix}{key}'
+        if isinstance(value, dict) and name not in METHOD_KEYS:
+            found.update(flat(value, f'{name}.'))
+        else:
+            found[name] = value
+    return found
+
+
+def protocol_of(path):
+    """Settings of a config, by dotted name, without what a method may add."""
+    settings = flat(load(path)._cfg_dict.to_dict())
+    return {
+        key: value
+        for key, value in settings.items()
+        if key not in METHOD_KEYS and (not key.startswith('model.') or key.split('.')[1] in SHARED)
+    }
+
+
+def other_methods():
+    """Pairs of a leaf and the first leaf of another method on the same network and data."""
+    groups: dict[tuple, list[Path]] = {}
+    for path in LEAVES:
+        method, *protocol = name_parts(path)
+        groups.setdefault((*protocol, 'balanced' in method), []).append(path)
+    for first, *others in groups.values():
+        yield from ((first, other) for other in others)
+
+
+@pytest.mark.parametrize(('first', 'other'), other_methods(), ids=lambda path: path.stem)
+def test_methods_differ_in_the_method_alone(first, other):
+    assert protocol_of(first) == protocol_of(other)
+
+
+def test_every_small_method_has_a_baseline():
+    assert len(list(other_methods())) >= 20
+
+
+@pytest.mark.parametrize('data', ['camvid', 'facade'])
+def test_balanced_settings_add_class_weights_and_color_after_the_crop(data):
+    for folder in ('supervised', 'fixmatch'):
+        plain = load(ROOT / f'{folder}/{folder}_effnet-lite0_{data}-160x192.py')
+        cfg = load(ROOT / f'{folder}/{folder}-balanced_effnet-lite0_{data}-160x192.py')
+        assert 'custom_hooks' not in plain
+        assert cfg.custom_hooks == [dict(type='ClassWeightsHook')]
+        steps = [step.type for step in cfg.train_dataloader.dataset.labeled.pipeline]
+        color = steps.index('PhotoMetricDistortion')
+        assert steps[color - 1] == 'RandomCrop'
+        assert steps[:color] + steps[color + 1 :] == [
+            step.type for step in plain.train_dataloader.dataset.labeled.pipeline
+        ]
+
+
+@each_leaf
+def test_unlabeled_crops_are_not_chosen_by_classes(path):
+    unlabeled = load(path).train_dataloader.dataset.unlabeled
+    if unlabeled is not None:
+        assert not any('cat_max_ratio' in step for step in unlabeled.pipeline)
+        assert 'PhotoMetricDistortion' not in [step.type for step in unlabeled.pipeline]
+
+
+@each_leaf
+def test_hooks_and_loops_are_those_of_the_runtime(path):
+    cfg, runtime = load(path), load(ROOT / '_base_/default_runtime.py')
+    assert cfg.default_hooks.keys() == runtime.default_hooks.keys()
+    assert cfg.default_hooks.semi_training == dict(type='SemiTrainingHook')
+    assert cfg.val_cfg == dict(type='PredictorsValLoop')
+    assert cfg.test_cfg == dict(type='PredictorsTestLoop')
+    assert cfg.tta_model == dict(type='SegTTAModel')
+    assert cfg.tta_pipeline[1].type == 'TestTimeAug'
+
+
+def test_no_base_but_the_runtime_has_hooks_or_loops():
+    for folder in ('datasets', 'models', 'schedules', 'methods'):
+        for path in (ROOT / '_base_' / folder).glob('*.py'):
+            assert not {'default_hooks', 'custom_hooks', 'val_cfg', 'test_cfg'} & set(load(path)), (
+                path.name
+            )
+
+
+@each_leaf
+def test_classes_are_those_of_the_data(path):
+    cfg = load(path)
+    names = DATASETS.get(cfg.train_dataloader.dataset.labeled.type).METAINFO['classes']
+    assert cfg.model.decode_head.num_classes == len(names)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_index_and_readme_name_every_config(method):
+    stems = {path.stem for path in LEAVES if path.parent.name == method}
+    index = load_file(ROOT / method / 'metafile.yml')
+    assert {model['Name'] for model in index['Models']} == stems
+    assert {Path(model['Config']).stem for model in index['Models']} == stems
+    assert all((ROOT.parent / model['Config']).is_file() for model in index['Models'])
+    collections = {collection['Name'] for collection in index['Collections']}
+    assert {model['In Collection'] for model in index['Models']} == collections
+    for model in index['Models']:
+        cfg = load(ROOT.parent / model['Config'])
+        assert model['Metadata']['Batch Size'] == cfg.auto_scale_lr.base_batch_size
+    readme = (ROOT / method / 'README.md').read_text()
+    rows = [line for line in readme.splitlines() if '.py)' in line and line.startswith('| [')]
+    assert sorted(stems) == sorted(row.split('[')[1].split(']')[0] for row in rows)
+    for row in rows:
+        cfg = load(ROOT / method / f'{row.split("[")[1].split("]")[0]}.py')
+        cells = [cell.strip().replace(' ', '') for cell in row.split('|')]
+        assert int(cells[5]) == cfg.train_cfg.max_iters
+        assert cells[4].startswith(f'{cfg.num_gpus}×')
+        assert eval(cells[4].replace('×', '*')) == cfg.auto_scale_lr.base_batch_size  # noqa: S307
+
+
+def test_the_model_index_imports_every_method():
+    index = load_file(ROOT.parent / 'model-index.yml')
+    assert sorted(index['Import']) == [f'configs/{method}/metafile.yml' for method in METHODS]

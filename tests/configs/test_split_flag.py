@@ -1,0 +1,88 @@
+"""``--split NAME`` of the command lines, and what it says to a wrong name."""
+
+import argparse
+import os
+
+import pytest
+from leaves import ROOT, chosen
+
+from mmseg_u2pl.cli import add_common_arguments, check_split, load_config
+
+CAMVID = ROOT / 'u2pl/u2pl_effnet-lite0_camvid-160x192.py'
+SYNTHETIC = ROOT / 'u2pl/u2pl_effnet-lite0_synthetic-96x128.py'
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """``--split`` sets ``SPLIT``; it is put back."""
+    with chosen(None):
+        yield
+
+
+def arguments(config, *words):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('config')
+    add_common_arguments(parser)
+    return parser.parse_args([str(config), *words])
+
+
+def test_split_sets_lists_and_work_dir():
+    cfg = load_config(arguments(CAMVID, '--split', '1_8'))
+    assert cfg.train_dataloader.dataset.labeled.ann_file == 'splits/1_8_labeled.txt'
+    assert cfg.num_unlabeled == 321
+    assert cfg.work_dir == f'work_dirs/{CAMVID.stem}_1_8'
+    assert os.environ['SPLIT'] == '1_8'  # also in processes that this one starts
+
+
+def test_a_split_of_a_folder_gets_one_work_dir():
+    cfg = load_config(arguments(CAMVID, '--split', 'mine/1_8'))
+    assert cfg.work_dir == f'work_dirs/{CAMVID.stem}_mine-1_8'
+
+
+def test_without_a_split_the_default_of_the_config():
+    cfg = load_config(arguments(CAMVID))
+    assert cfg.split == '1_16'
+    assert cfg.work_dir == f'work_dirs/{CAMVID.stem}'
+
+
+def test_work_dir_and_options_stay_the_users():
+    words = ('--split', '1_8', '--work-dir', 'here', '--cfg-options', 'train_cfg.max_iters=7')
+    cfg = load_config(arguments(CAMVID, *words))
+    assert (cfg.work_dir, cfg.train_cfg.max_iters) == ('here', 7)
+
+
+def test_a_config_without_splits_refuses_the_flag(tmp_path):
+    with pytest.raises(SystemExit, match=r'--split 1_8: .*synthetic.* no split to choose'):
+        load_config(arguments(SYNTHETIC, '--split', '1_8'))
+    fixed = tmp_path / 'dumped.py'
+    fixed.write_text("split = '1_16'\n")
+    with pytest.raises(SystemExit, match=r"--split 1_8: .*dumped.py has the fixed split '1_16'"):
+        load_config(arguments(fixed, '--split', '1_8'))
+
+
+def test_a_missing_config_ends_in_one_line():
+    with pytest.raises(SystemExit, match='nowhere.py does not exist'):
+        load_config(arguments('nowhere.py'))
+
+
+@pytest.mark.parametrize('name', ['1_7', 'mine/1_7'])
+def test_an_unknown_split_names_those_that_exist(tmp_path, monkeypatch, name):
+    for each in ('1_8', '1_16', 'mine/1_4'):
+        path = tmp_path / f'splits/{each}_labeled.txt'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.setenv('CAMVID_ROOT', str(tmp_path))
+    with pytest.raises(SystemExit) as error:
+        check_split(load_config(arguments(CAMVID, '--split', name)))
+    assert f'{tmp_path}/splits/{name}_labeled.txt does not exist' in str(error.value)
+    assert f'splits of {tmp_path}/splits: 1_16, 1_8, mine/1_4 ' in str(error.value)
+    check_split(load_config(arguments(CAMVID, '--split', '1_8')))
+    check_split(load_config(arguments(CAMVID, '--split', 'mine/1_4')))
+
+
+def test_no_list_at_all(tmp_path, monkeypatch):
+    monkeypatch.setenv('CAMVID_ROOT', str(tmp_path))
+    with pytest.raises(SystemExit, match='none'):
+        check_split(load_config(arguments(CAMVID)))
+    check_split(load_config(arguments(CAMVID, '--split', 'all')))
+    check_split(load_config(arguments(SYNTHETIC)))
