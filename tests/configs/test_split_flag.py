@@ -61,7 +61,7 @@ def test_a_config_without_splits_refuses_the_flag(tmp_path):
 
 
 def test_a_missing_config_ends_in_one_line():
-    with pytest.raises(SystemExit, match='nowhere.py does not exist'):
+    with pytest.raises(SystemExit, match=r'nowhere\.py does not exist'):
         load_config(arguments('nowhere.py'))
 
 
