@@ -164,7 +164,7 @@ def test_networks_of_rrn(data, rate, adam):
         assert network.decode_head.dilations == (1, 6, 12, 18)
     parts = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.parts
     groups = {name: part.param_groups for name, part in parts.items()}
-    assert {group['lr'] for group in groups['segmentors']} == {rate}
-    assert {group['weight_decay'] for group in groups['segmentors']} == {1e-4}
+    assert {group['lr'] for group in groups['networks']} == {rate}
+    assert {group['weight_decay'] for group in groups['networks']} == {1e-4}
     assert {group['lr'] for group in groups['discriminators']} == {adam}
     assert [d.grid for d in model.discriminators] == [None, None]
