@@ -2,7 +2,7 @@
 _base_ = './rrn.py'
 rrn = dict(
     target='cross',
-    cps_weight=0.0,  # there is no CPS loss beside
+    cps_weight=0.0,  # L_cps is off
     selection_weight=0.5,  # for each of two scores: together they weigh as much as L_cps
     accepted_share=0.5,
 )
