@@ -25,9 +25,9 @@ def write_files(folder):
 
 
 def write_scenes(root):
-    """Two labeled, two unlabeled and two validation images in the layout of the demo's data."""
+    """Two labeled, two unlabeled and one validation image in the layout of the demo's data."""
     rng = np.random.default_rng(0)
-    for split, names in (('train', 'abcd'), ('val', 'ef')):
+    for split, names in (('train', 'abcd'), ('val', 'e')):
         for folder in ('img_dir', 'ann_dir'):
             (root / folder / split).mkdir(parents=True)
         for name in names:
@@ -59,7 +59,7 @@ def test_the_added_method_trains(tmp_path, monkeypatch):
         'model.backbone.pretrained': False,
         'model.warmup_iters': 1,
         'model.rampup_iters': 1,
-        'train_dataloader.batch_size': 4,
+        'train_dataloader.batch_size': 2,
         **{f'{part}_dataloader.num_workers': 0 for part in ('train', 'val', 'test')},
         **{f'{part}_dataloader.persistent_workers': False for part in ('train', 'val', 'test')},
     }
