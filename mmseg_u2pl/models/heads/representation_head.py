@@ -14,7 +14,7 @@ class RepresentationBranch(BaseModule):
     Args:
         in_channels: Channels of the input feature.
         channels: Channels of both 3×3 convolutions.
-        out_channels: D of the representation, which is not normalised (the loss is a cosine).
+        out_channels: D of the representation, which is not normalized (the loss is a cosine).
         dropout_ratio: Channel dropout after each 3×3.
         norm_cfg: As in mmcv.
     """

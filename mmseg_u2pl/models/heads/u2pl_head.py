@@ -18,8 +18,8 @@ from .representation_head import RepresentationBranch
 class U2PLHead(ASPPHead):
     """DeepLabv3+ with plain convolutions and two branches of the same shape (U²PL, Sec. 3.1).
 
-    ASPP (1×1, 3×3 at three dilations, image pooling) → 3×3, dropout → up to stride 4, beside
-    the low-level feature through a 1×1 → classifier f: 3×3, 3×3, 1×1 → C, and representation g:
+    ASPP (1×1, 3×3 at three dilations, image pooling) → 3×3, dropout → up to stride 4, joined
+    with the low-level feature through a 1×1 → classifier f: 3×3, 3×3, 1×1 → C, and representation g:
     3×3, 3×3, 1×1 → D. As a plain decode head (``forward``) it returns f's logits only.
 
     Args:

@@ -31,7 +31,7 @@ from ..parts.memory_bank import MemoryBank
 
 @MODELS.register_module()
 class UnreliableContrastiveLoss(nn.Module):
-    """Pull a class's pixels to its centre, away from pixels that are surely something else.
+    """L_c: pixels of a class are pulled to its center and away from pixels of other classes.
 
     Args:
         num_classes: C.
@@ -119,8 +119,8 @@ class UnreliableContrastiveLoss(nn.Module):
     ) -> Tensor:
         """λ_c·L_c of one step; pushes this step's keys into the bank first.
 
-        Maps come to the size of the representations by nearest sampling, logits bilinearly. What
-        the loss lived on is left in ``counts``, each (C,): ``anchors_labeled``,
+        Maps come to the size of the representations by nearest sampling, logits bilinearly. How
+        many pixels took part is left in ``counts``, each (C,): ``anchors_labeled``,
         ``anchors_unlabeled``, ``negatives_labeled``, ``negatives_unlabeled``, ``bank``.
 
         Args:
@@ -212,7 +212,7 @@ class UnreliableContrastiveLoss(nn.Module):
         return sum_of_parts(upcast(queries.flatten(0, 1)), parts)
 
     def _positives(self, teacher_rep: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
-        """Class centres (C, D) from the teacher's anchor pixels, and which classes have any."""
+        """Class centers (C, D) from the teacher's anchor pixels, and which classes have any."""
         means, present = class_prototypes(teacher_rep, anchors)
         if not self.momentum_prototypes:
             return means, present

@@ -18,8 +18,8 @@ class ClassAlignment(nn.Module):
     """Scale the teacher's probabilities so that its arg max gives classes their labeled shares.
 
     After ReMixMatch (ICLR 2020), Sec. 3.1, which aligns mean probabilities. Those of a rare class
-    are mostly pixels where another class is likelier, so hardly any label would be left of it. Here
-    the arg max is aligned, at most tenfold.
+    are mostly pixels where another class is more probable, so hardly any label of it would be left.
+    Here the arg max is aligned, at most tenfold.
 
     Args:
         num_classes: C.

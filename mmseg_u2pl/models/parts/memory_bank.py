@@ -92,7 +92,7 @@ class MemoryBank(nn.Module):
     def draw(self, num: int) -> Tensor:
         """Uniform draws with replacement: places for :meth:`at`, long (C, ``num``).
 
-        Those of a class with none stored are places all the same, of zeros.
+        A class without keys gives places as well, of zeros.
         """
         uniform = torch.rand((self.count.shape[0], num), device=self.count.device)
         last = (self.count - 1).clamp(min=0).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Which pseudo-labels are believed."""
+"""Which pseudo-labels are reliable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...functional import (
 
 
 class Selection(nn.Module):
-    """A measure of each pixel, and the pixels at which it is too bad."""
+    """Decides by a measure of each pixel which pseudo-labels are unreliable."""
 
     def measure(self, logits: Tensor) -> Tensor:
         """What is compared with a threshold: teacher logits (B, C, H, W) → (B, H, W)."""
@@ -93,7 +93,7 @@ class ConfidenceThreshold(Selection):
         self.threshold = threshold
 
     def measure(self, logits: Tensor) -> Tensor:
-        """The largest probability."""
+        """The largest probability, the confidence."""
         logits = upcast(logits)
         return (logits.amax(1) - logits.logsumexp(1)).exp()
 

@@ -99,7 +99,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def copy_from(self, student: nn.Module) -> None:
-        """Take the student's weights and buffers."""
+        """Copy the student's weights and buffers."""
         for name in NETWORKS:
             if hasattr(self, name):
                 getattr(self, name).load_state_dict(getattr(student, name).state_dict())

@@ -1,4 +1,4 @@
-"""What a training step takes, and what tools ask a method for."""
+"""The batch of a training step, and what tools get from a method."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SemiBatch(NamedTuple):
 
 
 class PseudoLabels(NamedTuple):
-    """What a network takes images for, and what of it teaches."""
+    """The labels that a network gives images, and which of them are used."""
 
     label: Tensor  # long (B, H, W), 255 on padding
     keep: Tensor  # boolean (B, H, W), False where unreliable and on padding

@@ -26,7 +26,7 @@ from .semi import SemiSegmentor
 
 
 class CrossStep(NamedTuple):
-    """What a step computed; of networks 1 and 2 where there are two."""
+    """What a step computed; pairs are of networks 1 and 2."""
 
     batch: SemiBatch
     mixed: Tensor  # x_m, (B_m, 3, H, W)
@@ -38,14 +38,16 @@ class CrossStep(NamedTuple):
 
 @MODELS.register_module()
 class CrossPseudo(SemiSegmentor):
-    """L = Σ_k CE(f_k(x), y) + λ_cps·[CE(f_1(x_m), Y_2) + CE(f_2(x_m), Y_1)] (arXiv 2106.01226).
+    """CPS with CutMix (Chen et al., arXiv 2106.01226): two networks label images for each other.
+
+    L = Σ_k CE(f_k(x), y) + λ_cps·[CE(f_1(x_m), Y_2) + CE(f_2(x_m), Y_1)]
 
     The segmentor is network 1. Network 2 is built from the same config: the same pretrained
     backbone, other random heads. Each step mixes pairs of unlabeled images, x_m = M⊙u_1 +
     (1 − M)⊙u_0 (CutMix); Y_k is the same mix of network k's labels of u_0 and u_1, without a
     gradient.
 
-    The unlabeled stream brings the pairs: its first half are the u_0, its second the u_1. So
+    The unlabeled stream holds the pairs: its first half are the u_0, its second the u_1. So
     ``SemiSampler(ratio=(1, 2))`` with a batch of 12 is 4 labeled images and 4 mixed ones. A network
     sees the labeled and the mixed images in one forward, so that BatchNorm normalizes both alike;
     the labels Y come, as in the authors' code, from a forward in training mode.
@@ -82,7 +84,7 @@ class CrossPseudo(SemiSegmentor):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any
     ) -> None:
-        """A checkpoint without a network 2 gives both networks the weights of its own."""
+        """A checkpoint without a network 2 gives its weights to both networks."""
         second = f'{prefix}network2.'
         if not any(name.startswith(second) for name in state_dict):
             first = [name for name in self.network2.state_dict() if prefix + name in state_dict]
@@ -172,7 +174,7 @@ class CrossPseudo(SemiSegmentor):
 
     @torch.no_grad()
     def _label(self, network: SemiNetworks, images: Tensor) -> Tensor:
-        """What a network takes images (B, 3, H, W) for: (B, H, W)."""
+        """The labels (B, H, W) that a network gives images (B, 3, H, W)."""
         logits = network.decode_head(network.extract_feat(images))
         return hard_labels(logits, images.shape[2:], self.align_corners)
 

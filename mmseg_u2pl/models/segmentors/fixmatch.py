@@ -15,7 +15,9 @@ from .pseudo_labeling import PseudoLabelSegmentor, mixed
 
 @MODELS.register_module()
 class FixMatch(PseudoLabelSegmentor):
-    """L = L_s + λ_u·Σ CE·1[reliable] / Σ 1[valid] (Sohn et al., NeurIPS 2020; UniMatch, Sec. 3.1).
+    """FixMatch (Sohn et al., NeurIPS 2020), for segmentation as in UniMatch, Sec. 3.1.
+
+    L = L_s + λ_u·Σ CE·1[reliable] / Σ 1[valid]
 
     The student labels its weak view itself, or the teacher does. One pass of the network that labels
     gives labels, measures and, for a contrastive loss, representations; all are mixed alike.

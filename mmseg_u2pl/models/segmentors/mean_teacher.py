@@ -16,7 +16,7 @@ from .semi import SemiSegmentor
 
 @MODELS.register_module()
 class MeanTeacher(SemiSegmentor):
-    """L = L_s + w(t)·MSE(softmax student, softmax teacher) (Tarvainen & Valpola, NeurIPS 2017).
+    """Mean Teacher, L = L_s + w(t)·MSE of probabilities (Tarvainen & Valpola, NeurIPS 2017).
 
     Args:
         teacher: Settings of ``Teacher``.

@@ -22,7 +22,7 @@ Network: TypeAlias = Any
 
 
 class SemiNetworks(EncoderDecoder):
-    """An ``EncoderDecoder`` (the student) with what a method may add to it, and who predicts.
+    """An ``EncoderDecoder``, the student, with a teacher and a representation branch if asked for.
 
     Prediction goes through one of :attr:`predictors`, so validation, test, sliding windows,
     test-time augmentation and mmseg's inference tools work unchanged.

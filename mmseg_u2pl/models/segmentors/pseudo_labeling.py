@@ -23,7 +23,7 @@ class PseudoLabelSegmentor(SemiSegmentor):
 
     Args:
         selection: Settings of ``EntropyPercentile`` or ``ConfidenceThreshold``: which pseudo-labels
-            are believed.
+            are used.
         mix: Settings of ``CutMix`` or ``ClassMix``; None: unlabeled images are not mixed.
         view: Settings of ``PhotometricView``, through which the student sees the mixed images;
             None: as they are.

@@ -25,25 +25,25 @@ from .cross_pseudo import CrossPseudo, CrossStep
 
 @MODELS.register_module()
 class RRN(CrossPseudo):
-    """L = L_sup + λ_cps·L_cps + Σ_k [λ_fm·L_fm,k + λ_st·(L_ls,k + L_dr,k)] (arXiv 2304.11539).
+    """RRN (arXiv 2304.11539): :class:`CrossPseudo` with a discriminator D_k for each network f_k.
 
-    :class:`CrossPseudo` with a discriminator D_k for each network f_k. With P_k = softmax f_k(x_m)
+    L = L_sup + λ_cps·L_cps + Σ_k [λ_fm·L_fm,k + λ_st·(L_ls,k + L_dr,k)]. With P_k = softmax f_k(x_m)
     and the score S_jk = σ(D_j(P_k)) of each region:
 
-    * Local selection L_ls,k: f_k learns its own labels, argmax P_k, in regions where S_kk > γ.
+    * Local selection L_ls,k: f_k learns its labels, argmax P_k, in regions where S_kk > γ.
     * Dynamic region loss L_dr,k: the same where the *other* discriminator accepts, S_jk > γ. Each
-      is a mean over its own pixels, so a region counts 0, 1 or 2 times.
+      is a mean over its pixels, so a region counts 0, 1 or 2 times.
     * Feature matching L_fm,k: φ_k of P_k is to look like φ_k of true labels, on the mean.
     * L_D,k trains D_k to tell P_k from true labels (``SemiOptimWrapperConstructor``).
 
-    All go through one backward: D judges with detached parameters inside L and gets a detached P_k
+    All go through one backward: D scores with detached parameters inside L and gets a detached P_k
     inside L_D.
 
     Args:
         discriminator: Settings of ``RegionDiscriminator``: ``head``, ``grid``.
         threshold: γ.
-        accepted_share: Instead of a fixed γ: it lets this share of the regions of a step (of a
-            process) through, those with the highest scores. Ours, not the paper's.
+        accepted_share: Instead of a fixed γ: this share of the regions of a step (of a
+            process) is accepted, those with the highest scores. Ours, not the paper's.
         matching_weight: λ_fm.
         selection_weight: λ_st.
         selftrain_warmup_iters: Iterations without L_ls and L_dr, counted from the end of
@@ -106,7 +106,7 @@ class RRN(CrossPseudo):
             )
 
     def warmup_step(self, batch: SemiBatch) -> dict[str, Tensor]:
-        """Labeled images alone: there is nothing to judge."""
+        """Labeled images alone: there is nothing to score."""
         idle = torch.stack([p.sum() for p in self.discriminators.parameters()]).sum()
         return super().warmup_step(batch) | {'disc.loss_idle': 0.0 * idle}  # DDP needs a gradient
 
@@ -161,7 +161,7 @@ class RRN(CrossPseudo):
         names = ('local', 'dynamic') if self.vote == 'sum' else ('both',)
         total = weight * (terms[0] + terms[1])
         losses = {f'rrn.loss_{name}': term for name, term in zip(names, total, strict=True)}
-        # of all pixels: accepted by the own discriminator, the other, both
+        # of all pixels: accepted by the network's discriminator, the other, both
         share_of = torch.stack(shares).mean(0)
         for name, share in zip(('own', 'crossed', 'both'), share_of, strict=True):
             losses[f'semi/accepted_{name}'] = share

@@ -1,4 +1,4 @@
-"""What every semi-supervised segmentor shares: its streams, its schedule, what tools ask for."""
+"""What every semi-supervised segmentor shares: streams, schedule, and what tools call."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class SemiSegmentor(SemiNetworks):
 
     # ---------------------------------------------------------------- what methods and tools use
     def stream_batch(self, inputs: Any, data_samples: Any) -> SemiBatch:
-        """The two streams of what the data preprocessor returns.
+        """The labeled and the unlabeled part of what the data preprocessor returns.
 
         Raises:
             TypeError: The batch has no streams.

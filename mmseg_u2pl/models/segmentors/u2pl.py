@@ -15,7 +15,9 @@ from .pseudo_labeling import PseudoLabelSegmentor, mixed
 
 @MODELS.register_module()
 class U2PL(PseudoLabelSegmentor):
-    """L = L_s + λ_u·L_u + λ_c·L_c (Wang et al., arXiv 2203.03884); the settings are the paper's.
+    """U²PL (Wang et al., arXiv 2203.03884); the default settings are the paper's.
+
+    L = L_s + λ_u·L_u + λ_c·L_c
 
     Reliable pseudo-labels supervise the student on mixed unlabeled images. Unreliable pixels still
     tell which classes they are *not*: they are negatives of a contrastive loss.
