@@ -1,4 +1,4 @@
-"""Run a recipe on another number of processes, or with another batch, than it was written for."""
+"""Fit a config to another number of processes, or to another batch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEDULERS = {
     'MultiStepLR': ('milestones',),
     'StepLR': ('step_size',),
 }
-"""Schedulers that stretch, and what they count in iterations beside ``begin`` and ``end``."""
+"""Schedulers that stretch, and what they count in iterations in addition to ``begin`` and ``end``."""
 
 
 class Change(NamedTuple):
@@ -43,23 +43,23 @@ class _New(NamedTuple):
 
 
 def auto_scale(cfg: Config, world_size: int) -> list[Change]:
-    """Change a recipe so that each optimizer step sees as many samples as it was written for.
+    """Change a config so that each optimizer step sees as many samples as it was written for.
 
     The config says what that is: ``auto_scale_lr.base_batch_size`` is B, the samples, labeled and
     unlabeled, of all processes in an iteration. W processes with b each see W·b. The run sees as
-    many samples as the recipe, so everything in iterations is multiplied by B / (W·b): length,
+    many samples as the config, so everything in iterations is multiplied by B / (W·b): length,
     validations, checkpoints, schedulers and warm-ups. Beyond that,
 
     * with fewer samples gradients are accumulated over B / (W·b) iterations. Learning rates stay;
     * with more samples, which cannot be undone, all learning rates, RRN's discriminators' too, are
-      multiplied by W·b / B (linear scaling, arXiv 1706.02677), as mmengine's own scaling does.
+      multiplied by W·b / B (linear scaling, arXiv 1706.02677), as mmengine's scaling does.
 
     Intervals at which something is logged stay. What a forward computes for itself is over the W·b
     images at hand: BatchNorm's statistics (where ``sync_bn`` joins the processes; else over b, like
     U²PL's thresholds and prototypes). Running averages of these, and of the shares by which
     ``ClassAlignment`` aligns, take one value an iteration; the teacher takes one a step.
 
-    B becomes W·b: the result is a recipe for W processes, and scaling it again changes nothing.
+    B becomes W·b: the result is a config for W processes, and scaling it again changes nothing.
 
     Args:
         cfg: A training config; changed in place.
@@ -84,8 +84,8 @@ def auto_scale(cfg: Config, world_size: int) -> list[Change]:
         fitting = [str(n) for n in range(1, step + 1) if step % (n * batch_size) == 0]
         raise ValueError(
             f'{world_size} processes with train_dataloader.batch_size={batch_size} see {now} '
-            f'samples an iteration, and a step of the recipe, {step} samples '
-            f'(auto_scale_lr.base_batch_size={base}), is no multiple of that: '
+            f'samples an iteration, and a step of the config, {step} samples '
+            f'(auto_scale_lr.base_batch_size={base}), is not a multiple of that: '
             + (f'use {", ".join(fitting)} processes, or ' if fitting else '')
             + f'a batch_size whose {world_size}-fold divides {step}'
         )
@@ -105,7 +105,7 @@ def describe(changes: Iterable[Change]) -> str:
     """A line for each change."""
     lines = [f'  {change.setting}: {change.old} -> {change.new}' for change in changes]
     if not lines:
-        return '--auto-scale: the recipe is written for this many samples an iteration'
+        return '--auto-scale: the config is written for this many samples an iteration'
     return '\n'.join(['--auto-scale:', *lines])
 
 
@@ -160,7 +160,7 @@ def _rates(cfg: Config, scale: Fraction) -> Iterator[_New]:
     for name in parts:
         place = f'optim_wrapper.{name}'
         if 'lr' not in optim_wrapper[name]:
-            raise ValueError(f'{place} has no lr to scale: write it down')
+            raise ValueError(f'{place} has no lr to scale: set it in the config')
         yield _New(place, optim_wrapper[name], 'lr', float(optim_wrapper[name]['lr'] * scale))
     for place, scheduler in _schedulers(cfg):
         if 'eta_min' in scheduler:

@@ -20,7 +20,7 @@ class _PredictorsLoop:
 
     Each image is loaded once. Metrics are named ``<predictor>/<metric>`` and reach the hooks as
     one dict, so ``save_best='teacher/mIoU'`` works. Masks that a metric writes (``output_dir``),
-    drawings and whatever else hooks do with predictions are those of ``model.predictor``. A
+    drawings and what hooks get are those of ``model.predictor``. A
     segmentor without ``predictors`` is scored as mmseg's loop does it.
 
     Args:
@@ -89,7 +89,7 @@ class _PredictorsLoop:
 
 @LOOPS.register_module()
 class PredictorsValLoop(_PredictorsLoop, ValLoop):
-    """Validate teacher and student, or whatever networks a method predicts with, in one pass."""
+    """Validate all predictors of a method in one pass."""
 
     phase = 'val'
 

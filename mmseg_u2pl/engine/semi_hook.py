@@ -18,7 +18,7 @@ from .model import segmentor
 
 @HOOKS.register_module()
 class SemiTrainingHook(Hook):
-    """Check the run, drive a ``SemiSegmentor``, and make every iteration's randomness its own.
+    """Checks the run, drives a ``SemiSegmentor`` and seeds every iteration.
 
     It belongs to ``default_hooks``, where a config's ``custom_hooks`` cannot remove it; a
     ``SemiSegmentor`` refuses to train without it. Any other segmentor, such as the supervised

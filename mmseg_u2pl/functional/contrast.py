@@ -71,7 +71,7 @@ def unlabeled_negative_mask(
 
     Args:
         ranks: O(c), long (B, C, H, W).
-        unreliable: Boolean (B, H, W), False on pads.
+        unreliable: Boolean (B, H, W), False on padding.
         low_rank: r_l.
         high_rank: r_h.
 
@@ -125,7 +125,7 @@ def info_nce(anchors: Tensor, positives: Tensor, negatives: Tensor, temperature:
     positives = F.normalize(upcast(positives), dim=-1)
     negatives = upcast(negatives)
     positive = (anchors * positives).sum(-1, keepdim=True)  # (..., M, 1)
-    # dividing the products by |negative| spares a normalised copy of the largest tensor
+    # dividing the products by |negative| avoids a normalized copy of the largest tensor
     length = torch.linalg.vector_norm(negatives, dim=-1).clamp(min=1e-12)
     with torch.autocast(anchors.device.type, enabled=False):
         negative = torch.einsum('...md,...mnd->...mn', anchors, negatives) / length
@@ -179,6 +179,6 @@ def draw_without_replacement(mask: Tensor, num: int) -> tuple[Tensor, Tensor]:
     count = count_true(mask).unsqueeze(1)  # (C, 1)
     steps = torch.arange(num, device=mask.device)
     start = torch.rand((mask.shape[0], 1), device=mask.device, dtype=torch.float64)
-    spread = ((steps + start) * count / num).long()  # float64 keeps neighbours distinct
+    spread = ((steps + start) * count / num).long()  # float64 keeps neighbors distinct
     nth = torch.where(count > num, spread, steps)
     return _nth_true(mask, nth), count.squeeze(1).clamp(max=num)

@@ -1,4 +1,4 @@
-"""Label maps: the label that counts nowhere, and maps at another size."""
+"""Label maps: the ignored label, and maps at another size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from .parts import by_bands
 
 IGNORE = 255
-"""Label of pixels that count nowhere: void, padding, unreliable pseudo-labels."""
+"""Label of pixels that are ignored: void, padding, unreliable pseudo-labels."""
 
 
 def nearest(maps: Tensor, size: Sequence[int]) -> Tensor:

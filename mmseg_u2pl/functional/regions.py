@@ -1,4 +1,4 @@
-"""Regions judged as a whole: votes, shares, losses (RRN, arXiv 2304.11539)."""
+"""Regions scored as a whole: acceptance, shares, losses (RRN, arXiv 2304.11539)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def region_vote(scores: Tensor, size: Sequence[int], threshold: float | Tensor) 
         threshold: γ, a number or a scalar tensor; a region is accepted if its score is greater.
 
     Returns:
-        Float (B, H, W) without a gradient: 1 where accepted, else 0. Each pixel gets the vote of
-        the region it lies in (nearest upsampling).
+        Float (B, H, W) without a gradient: 1 where accepted, else 0. Each pixel takes the value
+        of its region (nearest upsampling).
 
     Raises:
         ValueError: ``scores`` that are not one map an image.

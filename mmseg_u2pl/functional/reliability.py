@@ -1,4 +1,4 @@
-"""Which pseudo-labels to believe, and the loss on them (U²PL, Sec. 3.1-3.2, Eq. 2-4)."""
+"""Which pseudo-labels are reliable, and the loss on them (U²PL, Sec. 3.1-3.2, Eq. 2-4)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def entropy_map(prob: Tensor, dim: int = 1) -> Tensor:
 
 
 def entropy_of_logits(logits: Tensor) -> Tensor:
-    """:func:`entropy_map` of softmax(logits), in half of its time.
+    """:func:`entropy_map` of softmax(logits), in half the time.
 
     With x_c the logits less their largest, H = ln Σ_c e^{x_c} − Σ_c e^{x_c} x_c / Σ_c e^{x_c}; both
     terms are small where H is.
@@ -58,7 +58,7 @@ def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = 
         valid: Boolean, the shape of ``values``; None means all.
 
     Returns:
-        Scalar tensor, linearly interpolated between neighbours; +inf when nothing is valid.
+        Scalar tensor, linearly interpolated between neighbors; +inf when nothing is valid.
 
     Raises:
         ValueError: ``percent`` outside [0, 100].
@@ -195,7 +195,7 @@ def reliable_loss(
     reverse_weight: float = 0.0,
     align_corners: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """λ_u·L_u of U²PL: mean over the kept pixels, weighted by how few they are (Eq. 3-4).
+    """λ_u·L_u of U²PL: mean over the kept pixels, times λ_u, the inverse of their share (Eq. 3-4).
 
     Args:
         logits: As in :func:`pseudo_label_loss`, as all that follow.

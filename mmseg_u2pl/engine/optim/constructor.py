@@ -14,14 +14,14 @@ from torch.optim import Optimizer
 from .amp import BFloat16OptimWrapper
 
 DISCRIMINATORS = 'discriminators'
-"""The model's child with an optimizer of its own."""
+"""The child module that gets a separate optimizer."""
 
 DISCRIMINATOR_OPTIMIZER = {'type': 'Adam', 'lr': 1e-4, 'betas': (0.9, 0.99)}
 """What trains it if the config does not say."""
 
 
 class JointOptimizer:
-    """Several optimizers in the place of one.
+    """Several optimizers that act as one.
 
     An optimizer wrapper, a gradient scaler and a checkpoint know one optimizer; this steps all, so
     that there is one scale, and an overflow anywhere skips the step everywhere.
@@ -124,9 +124,9 @@ WRAPPERS = {
 class SemiOptimWrapperConstructor:
     """Apply the rules of an optimizer config to each network of a method.
 
-    Rules go by names of parameters, and some (layer decay, whatever begins with ``backbone.``) would
+    Rules go by names of parameters, and some (layer decay, names that start with ``backbone.``) would
     not find those of a second network, ``network2.backbone.``. Here each network is seen under the
-    names of a plain segmentor. Discriminators get an optimizer of their own, with a constant rate::
+    names of a plain segmentor. Discriminators get a separate optimizer, with a constant rate::
 
         optim_wrapper = dict(
             constructor='SemiOptimWrapperConstructor',

@@ -41,7 +41,7 @@ class Teacher(nn.Module):
     decode_head: nn.Module
 
     def __init__(
-        self, student: nn.Module, momentum: float = 0.99, norm: Literal['ema', 'batch'] = 'batch'
+        self, student: nn.Module, momentum: float = 0.99, norm: Literal['ema', 'batch'] = 'ema'
     ) -> None:
         super().__init__()
         if not 0 <= momentum < 1:

@@ -47,6 +47,8 @@ class SemiNetworks(EncoderDecoder):
 
     predictors: tuple[str, ...] = ('student',)
     """Names of the networks that can predict, the default first."""
+    teacher_sees_batches: bool = False
+    """Whether the method makes a pass of the teacher that ``norm='batch'`` can track."""
     contrastive: Any
     """An ``UnreliableContrastiveLoss`` or None."""
     teacher: Teacher | None
@@ -84,6 +86,11 @@ class SemiNetworks(EncoderDecoder):
         if teacher is not None:
             self.teacher = self.build_part(teacher, 'Teacher', student=self)
             self.predictors = ('teacher', *self.predictors)
+            if self.teacher.norm == 'batch' and not self.teacher_sees_batches:
+                raise ValueError(
+                    f"teacher.norm='batch': {type(self).__name__} has no pass of the teacher over "
+                    "training batches, whose statistics it would track; use norm='ema'"
+                )
         predictor = predictor or self.predictors[0]
         if predictor not in self.predictors:
             raise ValueError(f'predictor={predictor!r} is not one of {self.predictors}')
