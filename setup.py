@@ -60,7 +60,6 @@ setup(
         'numpy',
         'opencv-python',
         'pillow',
-        'platformdirs',
         'prettytable',
         'rich',
     ],

@@ -16,8 +16,7 @@ from mmengine.runner import load_checkpoint
 from mmseg.registry import DATASETS
 from torch import Tensor
 
-from .datasets.checks import check_files
-from .datasets.scan import infos
+from .datasets.checks import check_files, infos
 from .functional import entropy_map
 from .models.segmentors.semi import IGNORE, SemiSegmentor
 

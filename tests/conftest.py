@@ -4,11 +4,9 @@ import os
 import runpy
 import shutil
 import sys
-import tempfile
 import warnings
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
-os.environ['MMSEG_U2PL_CACHE'] = tempfile.mkdtemp()  # also of the processes that tests start
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait

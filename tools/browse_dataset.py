@@ -16,7 +16,6 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from mmseg_u2pl.cli import load_scoped_config
-from mmseg_u2pl.datasets import SemiDataset
 from mmseg_u2pl.datasets.checks import check_dataset_config, check_files
 from mmseg_u2pl.visualization.contact_sheet import describe, draw_contact_sheet, training_rows
 
@@ -54,8 +53,7 @@ def build_loader(cfg: Config, seed: int) -> DataLoader:
     set_random_seed(seed)  # without a SemiSampler augmentations have no seeds of their own
     loader = Runner.build_dataloader(settings, seed=seed)
     dataset: Any = loader.dataset
-    if not isinstance(dataset, SemiDataset):  # which checks its own parts
-        check_files(dataset, where)
+    check_files(dataset, where)
     if not dataset.metainfo.get('classes'):
         raise ValueError(f'{where} has no class names: give it metainfo=dict(classes=(...))')
     return loader

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mmseg_u2pl.datasets.mask_files import Masks, find_images, read_masks
-from mmseg_u2pl.datasets.split_files import (
+from mmseg_u2pl.prepare.index_masks import Masks, find_images, read_masks
+from mmseg_u2pl.prepare.split_files import (
     list_warnings,
     parse_size,
     parse_sizes,
@@ -28,7 +28,7 @@ from mmseg_u2pl.datasets.split_files import (
     summarize,
     write_lists,
 )
-from mmseg_u2pl.datasets.splits import Request, make_lists
+from mmseg_u2pl.prepare.splits import Request, make_lists
 from mmseg_u2pl.version import __version__
 
 WHOLE = 'all images'

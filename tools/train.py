@@ -27,18 +27,8 @@ def parse_args() -> argparse.Namespace:
         help='fit accumulation, iterations and learning rates to the number of processes, so that a '
         "step sees the config's auto_scale_lr.base_batch_size samples; after --cfg-options",
     )
-    parser.add_argument(
-        '--skip-bad',
-        type=int,
-        default=0,
-        metavar='N',
-        help='leave out up to N training images that cannot be decoded, with a warning',
-    )
     add_common_arguments(parser)
-    args = parser.parse_args()
-    if args.skip_bad < 0:
-        parser.error(f'--skip-bad must be at least 0, got {args.skip_bad}')
-    return args
+    return parser.parse_args()
 
 
 def _use_amp(optim_wrapper: ConfigDict) -> None:
@@ -61,11 +51,6 @@ def main() -> None:
     cfg.resume = args.resume
     if args.amp:
         _use_amp(cfg.optim_wrapper)
-    if args.skip_bad:
-        kind = cfg.train_dataloader.dataset.type
-        if kind != 'SemiDataset':
-            raise SystemExit(f'--skip-bad is for a SemiDataset, but the config trains on {kind}')
-        cfg.train_dataloader.dataset.skip_bad = args.skip_bad
     changes = auto_scale(cfg, launched_processes(args.launcher)) if args.auto_scale else None
     runner = build_runner(cfg)
     if changes is not None:

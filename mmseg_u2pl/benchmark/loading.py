@@ -51,7 +51,7 @@ def streams(cfg: Config) -> dict[str, Any]:
     config = cfg.train_dataloader.dataset
     parts = {'labeled': config}
     if config.type == 'SemiDataset':
-        parts = {name: config[name] for name in ('labeled', 'unlabeled')}
+        parts = {name: config[name] for name in ('labeled', 'unlabeled') if config.get(name)}
         where += '.{}'
     for name, part in parts.items():
         if 'data_prefix' in part:

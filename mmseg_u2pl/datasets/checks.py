@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.logging import print_log
+from mmcv.transforms import LoadAnnotations, LoadImageFromFile
+from mmengine.dist import all_gather_object, get_dist_info
+from mmseg.datasets.transforms import LoadAnnotations as MMSegLoadAnnotations
+from PIL import Image
 
-from .folder import listed_images
-from .scan import UndecodableError, in_threads, infos, scan_images, scan_masks
+from .files import line_error, numbered_lines, other_spelling, raise_first, repeated
+from .folder import FolderDataset
+from .headers import READ_ERRORS, require_size, size_of
+from .masks import INDEX_MODES, LoadMask
+from .threads import in_threads
+from .unlabeled import UnlabeledDataset
 
 _NAMED = 10  # files that a message names, before it only counts
-_KEYS = ('img_path', 'seg_map_path')
-_PORTION = 65_536  # files looked up at a time, whose paths are kept
 
 
 def check_dataset_config(config: dict, where: str) -> None:
-    """The data root, folders and list of a data set config exist.
+    """The data root, folders and list of a data set config exist; nothing is read.
 
     Args:
-        config: With mmseg's keys ``data_root``, ``data_prefix``, ``ann_file``.
+        config: With mmseg's keys ``data_root``, ``data_prefix``, ``ann_file``, or a wrapper's.
         where: Its place in the user's config, for the message.
 
     Raises:
         FileNotFoundError: Names what is missing and which key to change.
-        ValueError: The list has no lines, or one that leaves the image folder or comes twice.
     """
+    for key in ('datasets', 'dataset'):
+        if key in config:
+            inner = config[key] if key == 'datasets' else [config[key]]
+            for part in inner:
+                check_dataset_config(part, f'{where}.{key}')
+            return
     root = Path(config.get('data_root') or '')
     if not root.exists():
         raise FileNotFoundError(
@@ -42,11 +49,8 @@ def check_dataset_config(config: dict, where: str) -> None:
     for key, folder in config.get('data_prefix', {}).items():
         if folder is not None and not (root / folder).is_dir():
             raise FileNotFoundError(f'{where}.data_prefix.{key}: no folder {str(root / folder)!r}')
-    ann_file = config.get('ann_file')
-    if not ann_file:
-        return
-    path = root / ann_file
-    if not path.is_file():
+    path = root / (config.get('ann_file') or '')
+    if config.get('ann_file') and not path.is_file():
         makers = (
             '. tools/dataset_converters/import_splits.py imports published lists, '
             'tools/make_splits.py makes your own'
@@ -55,219 +59,186 @@ def check_dataset_config(config: dict, where: str) -> None:
             f'{where}.ann_file: no list {str(path)!r}. It names one image a line, its path in '
             f'the image folder{makers if "splits" in path.parts else ""}'
         )
-    folder = root / (config.get('data_prefix', {}).get('img_path') or '')
-    try:  # files are looked for once the data set is built, by its own rules
-        listed_images(path, folder, img_suffix='')
-    except ValueError as error:
-        raise ValueError(f'{where}.ann_file: {error}') from None
 
 
-def leaves(dataset: Any) -> Iterator[Any]:
-    """The data sets inside a ``SemiDataset`` or mmengine's wrappers, ConcatDataset and such."""
-    inner = _inner(dataset)
-    for part in inner:
-        yield from leaves(part)
-    if not inner:
-        yield dataset
+def leaves(dataset: Any, where: str = '') -> Iterator[tuple[str, Any]]:
+    """The data sets inside a ``SemiDataset`` or mmengine's wrappers, and where each is."""
+    if hasattr(dataset, 'parts'):
+        for name, part in dataset.parts.items():
+            yield from leaves(part, f'{where}.{name}')
+    elif hasattr(dataset, 'datasets'):
+        for index, part in enumerate(dataset.datasets):
+            yield from leaves(part, f'{where}.datasets[{index}]')
+    elif hasattr(dataset, 'dataset'):
+        yield from leaves(dataset.dataset, f'{where}.dataset')
+    else:
+        yield where, dataset
 
 
-def _inner(dataset: Any) -> list[Any]:
-    for key in ('parts', 'datasets'):
-        if hasattr(dataset, key):
-            return list(getattr(dataset, key))
-    return [dataset.dataset] if hasattr(dataset, 'dataset') else []
+def infos(dataset: Any) -> Iterator[dict]:
+    """What the data set knows of each image, in its order."""
+    return (dataset.get_data_info(index) for index in range(len(dataset)))
+
+
+def loading_step(dataset: Any, kind: type) -> Any:
+    """The first step of the data set's pipeline of that kind, or None."""
+    return next((step for step in dataset.pipeline.transforms if isinstance(step, kind)), None)
 
 
 def check_files(dataset: Any, where: str) -> None:
-    """Every image and mask of a built data set is there.
+    """Every image and mask of a built data set exists, and their headers fit each other.
+
+    Headers are read in threads, one per file. Masks are looked at if the pipeline loads them,
+    headers of images if mmcv's ``LoadImageFromFile`` does. In a distributed run all processes
+    call this together: each checks a part of the files, all raise the same error.
+
+    Args:
+        dataset: A built one, a ``SemiDataset`` or a wrapper such as ``ConcatDataset``.
+        where: Its place in the user's config, for the message.
 
     Raises:
-        FileNotFoundError: Names the first missing file and how many more.
-        ValueError: The data set is empty.
+        FileNotFoundError: Names the first missing file, how many there are, and the remedy.
+        ValueError: The data set is empty; its list repeats an image or leaves the folder; a file
+            is not an image; a mask is of another size than its image, or of colors that the
+            pipeline does not map.
     """
-    for leaf in leaves(dataset):
-        _check_files(leaf, where)
+    for place, leaf in leaves(dataset, where):
+        _check_leaf(leaf, place)
 
 
-def _check_files(dataset: Any, where: str) -> None:
-    paths = (info[key] for info in infos(dataset) for key in _KEYS if key in info)
-    count, missing = 0, []
-    while portion := list(islice(paths, _PORTION)):
-        found = in_threads(os.path.isfile, portion)
-        missing += [path for path, there in zip(portion, found, strict=True) if not there]
-        count += len(portion)
+def _check_leaf(dataset: Any, where: str) -> None:
     listed = f' the list {dataset.ann_file!r}' if dataset.ann_file else ''
-    if not count:
+    if not len(dataset):
         raise ValueError(
             f'{where}: no image found in {dataset.data_prefix.get("img_path")!r}'
             + (f' by{listed}' if listed else '')
         )
+    if listed and not isinstance(dataset, (FolderDataset, UnlabeledDataset)):  # those read lists
+        _check_lines(dataset, where)
+    load_image = loading_step(dataset, LoadImageFromFile)
+    load_mask = loading_step(dataset, LoadAnnotations)
+
+    def check(index: int) -> list[str | FileNotFoundError]:
+        return _header_problems(dataset.get_data_info(index), load_image, load_mask)
+
+    rank, world_size = get_dist_info()
+    indices = range(rank, len(dataset), world_size)
+    found = list(chain.from_iterable(in_threads(check, indices, f'{where}: files')))
+    found = list(chain.from_iterable(all_gather_object(found)))
+    missing = sorted(str(p) for p in found if isinstance(p, FileNotFoundError))
     if missing:
+        spelling = other_spelling(missing[0])
+        masked = load_mask is not None and 'seg_map_path' in dataset.get_data_info(0)
+        remedy = f'Check data_prefix, img_suffix{" and seg_map_suffix" if masked else ""}'
+        if spelling:
+            remedy = (
+                f'There is {spelling!r}, the same name in another Unicode form: without suffixes '
+                'in the config, FolderDataset and UnlabeledDataset find it'
+            )
         raise FileNotFoundError(
-            f'{where}: {len(missing)} of {count} files are missing, the first is '
-            f'{missing[0]!r}. Check data_prefix, img_suffix and seg_map_suffix'
-            + (f' against{listed}' if listed else '')
+            f'{where}: {len(missing)} of {len(dataset) * (1 + masked)} files are missing, the '
+            f'first is {missing[0]!r}. {remedy}' + (f' against{listed}' if listed else '')
+        )
+    raise_problems(where, [p for p in found if isinstance(p, str)])
+
+
+def raise_problems(where: str, problems: Sequence[str]) -> None:
+    """Raise for files that cannot be used; none, no exception.
+
+    Raises:
+        ValueError: With the first ten reasons, and how many more there are.
+    """
+    if problems:
+        more = [f'and {len(problems) - _NAMED} more'] if len(problems) > _NAMED else []
+        listed = '\n  '.join([*problems[:_NAMED], *more])
+        raise ValueError(
+            f'{where}: {len(problems)} files cannot be used:\n  {listed}\nReplace them, or take '
+            'them out of the list'
         )
 
 
-def check_images(dataset: Any, where: str, skip_bad: int = 0) -> None:
-    """Every image can be decoded, every mask can be loaded and is of its image's size.
+def _check_lines(dataset: Any, where: str) -> None:
+    """No line of an mmseg data set's list leaves the folder or names an image twice.
 
-    In a distributed run the main process looks and tells the others, so all call this together.
-
-    Args:
-        dataset: A built one; masks are read of those parts whose pipeline loads masks.
-        where: Its place in the user's config, for the message.
-        skip_bad: Up to so many images that cannot be decoded, or whose mask cannot, are taken
-            out of the data set, with a warning; the same ones in every process.
-
-    Raises:
-        ValueError: More cannot be decoded, or none is left of a part; a mask is of another size
-            than its image or its loading step refuses it. Names the files and the remedy.
+    The list itself is read again only to name the line of a mistake.
     """
-    found: list[Any] = [None]
-    if is_main_process():
-        try:
-            found = [_find_bad(dataset, where)]
-        except Exception as error:  # the others wait for an answer
-            broadcast_object_list([str(error)])
-            raise
-    broadcast_object_list(found)
-    bad = found[0]
-    if isinstance(bad, str):
-        raise ValueError(bad)
-    if not bad:
+    folder = dataset.data_prefix.get('img_path') or ''
+    names = [os.path.normpath(info['img_path']) for info in infos(dataset)]
+    below = os.path.normpath(folder) + os.sep
+    if len(set(names)) == len(names) and (not folder or all(n.startswith(below) for n in names)):
         return
-    files = '\n'.join(f'  {path!r}: {reason}' for path, reason in list(bad.items())[:_NAMED])
-    files += f'\n  and {len(bad) - _NAMED} more' if len(bad) > _NAMED else ''
-    if len(bad) > skip_bad:
-        raise ValueError(
-            f'{where}: {len(bad)} images cannot be used:\n{files}\nReplace them, or train without '
-            f'them: tools/train.py --skip-bad {len(bad)} (skip_bad={len(bad)} of the SemiDataset)'
-        )
-    _drop(dataset, set(bad), where)
-    print_log(
-        f'{where}: {len(bad)} images cannot be used and are left out:\n{files}',
-        'current',
-        logging.WARNING,
+    first: dict[str, int] = {}
+    errors = []
+    for number, text in numbered_lines(dataset.ann_file):
+        line = first.setdefault(os.path.normpath(text), number)
+        if error := line_error(number, text, folder):
+            errors.append(error)
+        elif line != number:
+            errors.append(repeated(number, text, line))
+    try:
+        raise_first(dataset.ann_file, errors)
+    except ValueError as error:
+        raise ValueError(f'{where}.ann_file: {error}') from None
+
+
+def _header_problems(info: dict, load_image: Any, load_mask: Any) -> list[str | FileNotFoundError]:
+    """What is wrong with an image and its mask by their headers; missing ones as exceptions."""
+    image, mask = info['img_path'], info.get('seg_map_path') if load_mask else None
+    problems: list[str | FileNotFoundError] = [
+        FileNotFoundError(path) for path in (image, mask) if path and not os.path.isfile(path)
+    ]
+    if problems:
+        return problems
+    size = None
+    try:
+        if load_image is not None:
+            size = _image_size(image, load_image)
+        if mask and type(load_mask) in (MMSegLoadAnnotations, LoadMask):  # others may read anything
+            with Image.open(mask) as file:
+                _check_mode(file, mask, load_mask)
+                if size is not None:
+                    require_size(mask, file.size, image, size)
+    except READ_ERRORS as error:
+        text = str(error)
+        path = image if size is None and load_image is not None else mask
+        problems.append(text if str(path) in text else f'{path!r} is not a whole image: {text}')
+    return problems
+
+
+def _image_size(path: str, load: Any) -> tuple[int, int]:
+    try:
+        with Image.open(path) as file:
+            return size_of(file)
+    except (Image.UnidentifiedImageError, Image.DecompressionBombError):
+        try:  # mmcv's decoders may know the format, or take larger images
+            height, width = load({'img_path': path})['img'].shape[:2]
+        except Exception as error:
+            raise ValueError(f'{path!r} is not an image: {error or repr(error)}') from error
+        return width, height
+
+
+def _check_mode(mask: Image.Image, path: str, load: Any) -> None:
+    """The pipeline can read this kind of mask.
+
+    Raises:
+        ValueError: A color mask without colors; labels that mmseg's step would cut to a byte.
+    """
+    mapped = isinstance(load, LoadMask) and load.colors is not None
+    if mask.mode not in INDEX_MODES and not mapped:
+        raise ValueError(color_mask(path))
+    if type(load) is MMSegLoadAnnotations and mask.mode.startswith('I'):
+        largest = np.asarray(mask).max()
+        if largest > 255:
+            raise ValueError(
+                f'mask {path!r} is a {mask.mode} image with values to {largest}, of which '
+                'LoadAnnotations keeps the lowest byte. Map them: '
+                "dict(type='LoadMask', values={value: class, ...})"
+            )
+
+
+def color_mask(path: str) -> str:
+    """The message for a mask of colors where class numbers are expected."""
+    return (
+        f'mask {path!r} is a color image. If its colors mean classes, load it by '
+        "dict(type='LoadMask', colors=[[r, g, b], ...]) instead of LoadAnnotations"
     )
-
-
-def _find_bad(dataset: Any, where: str) -> dict[str, str]:
-    """Images that cannot be decoded, or whose mask cannot, and why."""
-    bad: dict[str, str] = {}
-    wrong: list[str] = []
-    for leaf in leaves(dataset):
-        images, masks = scan_images(leaf), scan_masks(leaf)
-        sizes = {} if images is None else images.facts
-        if images is not None:
-            bad.update({path: str(error) for path, error in images.errors.items()})
-        if masks is None:
-            continue
-        for info in infos(leaf):
-            image, mask = info['img_path'], info['seg_map_path']
-            error, size = masks.errors.get(mask), sizes.get(image)
-            if isinstance(error, UndecodableError):
-                bad.setdefault(image, f'its mask {mask!r}: {error}')
-            elif error is not None:
-                wrong.append(str(error))
-            elif size is not None and size != masks.facts[mask][:2]:
-                width, height = masks.facts[mask][:2]
-                wrong.append(
-                    f'mask {mask!r} is {width}x{height} pixels, but its image {image!r} '
-                    f'{size[0]}x{size[1]} (EXIF orientation applied): they must be the same size'
-                )
-    if wrong:
-        count = f' ({len(wrong)} masks are wrong)' if wrong[1:] else ''
-        raise ValueError(f'{where}: {wrong[0]}{count}')
-    return bad
-
-
-def _drop(dataset: Any, images: set[str], where: str) -> None:
-    """Take images out of the data sets inside, and let wrappers count again.
-
-    Raises:
-        ValueError: None would be left.
-    """
-    inner = _inner(dataset)
-    for part in inner:
-        _drop(part, images, where)
-    if inner and hasattr(dataset, 'full_init'):
-        dataset._fully_initialized = False
-        dataset.full_init()
-    elif not inner:
-        kept = [i for i, info in enumerate(infos(dataset)) if info['img_path'] not in images]
-        if not kept:
-            folder = dataset.data_prefix['img_path']
-            raise ValueError(f'{where}: no image of {folder!r} can be used: replace them')
-        if len(kept) < len(dataset):
-            dataset.get_subset_(kept)
-
-
-def check_labels(dataset: Any, num_classes: int, ignore_index: int = 255) -> None:
-    """Every mask of a labeled data set holds only 0 ... C−1 and ``ignore_index``.
-
-    Warns:
-        UserWarning: A class has no labeled pixel.
-
-    Raises:
-        ValueError: Names the file, the value and the remedy.
-    """
-    seen: set[int] = set()
-    for path, pixels in _labels(dataset):
-        values = {label for label, _ in pixels}
-        seen |= values
-        outside = sorted(v for v in values if v >= num_classes and v != ignore_index)
-        if outside:
-            raise ValueError(
-                f'mask {path!r} holds the label {outside[0]}, but the model has the '
-                f'classes 0 ... {num_classes - 1} and {ignore_index} means ignore. Set '
-                'decode_head.num_classes, or map the values (a 0/255 mask needs 255 → 1): '
-                "dict(type='LoadMask', values={0: 0, 255: 1}) instead of LoadAnnotations"
-            )
-    if seen <= {0, ignore_index} and ignore_index in seen:
-        first = next(infos(next(leaves(dataset))))['seg_map_path']
-        raise ValueError(
-            f'all masks, {first!r} and on, hold nothing but 0 and {ignore_index}, which means '
-            'ignore: only class 0 would be learnt. Map the values (a 0/255 mask needs 255 → 1): '
-            "dict(type='LoadMask', values={0: 0, 255: 1}) instead of LoadAnnotations"
-        )
-    names = (dataset.metainfo.get('classes') or range(num_classes))[:num_classes]
-    empty = [str(name) for label, name in enumerate(names) if label not in seen]
-    if empty:
-        warnings.warn(
-            f'no labeled pixel of {", ".join(empty)}: {len(empty)} of {num_classes} classes cannot '
-            'be learnt from these masks. Choose labeled images that show them',
-            stacklevel=2,
-        )
-
-
-def label_counts(dataset: Any) -> np.ndarray:
-    """Pixels of each label 0 ... 255 in all masks of a labeled data set, long (256,).
-
-    Raises:
-        ValueError: The data set's pipeline loads no masks.
-    """
-    counts = np.zeros(256, dtype=np.int64)
-    for _, pixels in _labels(dataset):
-        labels, numbers = np.array(pixels, dtype=np.int64).T
-        counts[labels[labels < 256]] += numbers[labels < 256]
-    return counts
-
-
-def _labels(dataset: Any) -> Iterator[tuple[str, list[list[int]]]]:
-    """Path and [[label, pixels], ...] of every mask, as the loading step leaves it.
-
-    A mask that several images share counts for each.
-    """
-    for leaf in leaves(dataset):
-        masks = scan_masks(leaf)
-        if masks is None:
-            raise ValueError(
-                'the labeled pipeline has no LoadAnnotations step: without masks nothing is labeled'
-            )
-        for path, error in masks.errors.items():
-            raise ValueError(f'mask {path!r} cannot be read: {error}') from error
-        for info in infos(leaf):
-            path = info['seg_map_path']
-            yield path, masks.facts[path][2]

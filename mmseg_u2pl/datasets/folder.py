@@ -1,194 +1,14 @@
-"""A user's own folders: find images, read lists of them, and match masks by stem.
-
-A *stem* is a file's path in its folder, with ``/`` and without suffix: ``city/0001``.
-"""
+"""A user's own folders: images of one folder and masks of another, matched by stem."""
 
 from __future__ import annotations
 
 import os
-import posixpath
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
-from unicodedata import normalize
+from typing import Any
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-
-
-def image_names(folder: str | Path) -> list[str]:
-    """Names in the folder, with ``/``, of every image below it; hidden ones are left out.
-
-    Sorted folder by folder. Hidden are names that begin with a dot: copies that systems and
-    notebooks leave behind, often no images at all.
-    """
-    names: list[str] = []
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        inside = os.path.relpath(place, folder).replace(os.sep, '/')
-        prefix = '' if inside == '.' else f'{inside}/'
-        names += [
-            prefix + name
-            for name in files
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
-        ]
-    return sorted(names, key=lambda name: name.split('/'))
-
-
-def image_files(folder: str | Path) -> list[Path]:
-    """Every image below a folder, in subfolders too, sorted."""
-    return [Path(folder, name) for name in image_names(folder)]
-
-
-def stem_of(name: str) -> str:
-    """A name in a folder without the suffix of an image, other dots stay.
-
-    Accented letters have two spellings in Unicode, and systems differ in which they write: here
-    they get one.
-    """
-    stem = name.rpartition('.')[0] if name.lower().endswith(IMAGE_SUFFIXES) else name
-    return normalize('NFC', stem)
-
-
-def images_by_stem(folder: str | Path) -> dict[str, list[str]]:
-    """Names of the images below a folder by stem, as :func:`image_names`.
-
-    Raises:
-        FileNotFoundError: No such folder.
-        ValueError: It has no image.
-    """
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f'no folder {str(folder)!r} (from {Path.cwd()})')
-    found: dict[str, list[str]] = {}
-    for name in image_names(folder):
-        found.setdefault(stem_of(name), []).append(name)
-    if not found:
-        endings = ', '.join(IMAGE_SUFFIXES)
-        raise ValueError(f'no image found in {str(folder)!r}: none of its files ends in {endings}')
-    return found
-
-
-class LineError(NamedTuple):
-    """What is wrong with a line of a list."""
-
-    line: int
-    problem: str
-    missing: bool = False  # a file is not there
-
-
-def raise_first(path: str | Path, errors: Sequence[LineError]) -> None:
-    """Name the first wrong line of a list, and how many there are; no errors, no exception.
-
-    Args:
-        path: The list; empty: the errors are those of a folder without list.
-        errors: In any order.
-
-    Raises:
-        FileNotFoundError: It names a file that is not there.
-        ValueError: Anything else.
-    """
-    if not errors:
-        return
-    first = min(errors)
-    count = (
-        f' ({len(errors)} {"lines are wrong" if path else "are like this"})' if errors[1:] else ''
-    )
-    message = (
-        (f'the list {str(path)!r}, line {first.line}: ' if path else '') + first.problem + count
-    )
-    raise FileNotFoundError(message) if first.missing else ValueError(message)
-
-
-def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Numbers, from 1, and text of a list's lines, without blank ones; read as they are asked for.
-
-    Raises:
-        FileNotFoundError: No such list.
-        ValueError: It is no UTF-8 text.
-    """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'no list {str(path)!r} (from {Path.cwd()})')
-    try:
-        with open(path, encoding='utf-8-sig') as lines:  # editors may write a mark first
-            for number, line in enumerate(lines, 1):  # a name may hold what splitlines() splits at
-                if name := line.strip():
-                    yield number, name
-    except UnicodeDecodeError as error:
-        raise ValueError(f'the list {str(path)!r} is no UTF-8 text: save it as UTF-8') from error
-
-
-def listed_images(
-    path: str | Path,
-    folder: str | Path,
-    img_suffix: str | None = None,
-    images: Mapping[str, list[str]] | None = None,
-) -> dict[str, int]:
-    """Images that a list names, in its order: names in the image folder and their lines, from 1.
-
-    Args:
-        path: The list: UTF-8, one image a line, path in the folder with or without suffix.
-        folder: Where the images are.
-        img_suffix: What a line without suffix lacks; the files are not looked at then. None:
-            found in the folder.
-        images: :func:`images_by_stem` of the folder, from a caller that has it.
-
-    Raises:
-        FileNotFoundError: No such list or folder; a line names no image in the folder.
-        ValueError: An empty list; a line that leaves the folder, names an image a second time
-            or a stem of two images.
-    """
-    if img_suffix is None and images is None:
-        images = images_by_stem(folder)
-    found: dict[str, int] = {}
-    errors: list[LineError] = []
-    empty = True
-    for number, text in numbered_lines(path):
-        empty = False
-        name = posixpath.normpath(text)
-        if os.path.isabs(text) or name.split('/', 1)[0] == '..':
-            problem = f'{text!r} leaves the image folder {str(folder)!r}: write a path inside it'
-            errors.append(LineError(number, problem))
-            continue
-        if images is None:
-            has_suffix = name.lower().endswith(IMAGE_SUFFIXES)
-            name = name if has_suffix else f'{name}{img_suffix}'
-        else:
-            names = _names_of(name, images)
-            if len(names) != 1:
-                errors.append(_no_single_image(number, text, folder, names, images))
-                continue
-            name = names[0]
-        first = found.setdefault(name, number)
-        if first != number:
-            problem = f'{text!r} is the image of line {first} again: remove one'
-            errors.append(LineError(number, problem))
-    raise_first(path, errors)
-    if empty:
-        raise ValueError(f'the list {str(path)!r} is empty: write one image a line')
-    return found
-
-
-def _names_of(name: str, images: Mapping[str, list[str]]) -> list[str]:
-    """Files that a line may mean: that name's, or all of that stem."""
-    exact = normalize('NFC', name)
-    same_stem = images.get(stem_of(name), [])
-    return [n for n in same_stem if normalize('NFC', n) == exact] or images.get(exact, [])
-
-
-def _no_single_image(
-    number: int, text: str, folder: str | Path, names: list[str], images: Mapping[str, list[str]]
-) -> LineError:
-    if names:
-        return LineError(
-            number, f'{text!r} is the stem of {names[0]!r} and {names[1]!r}: write the suffix too'
-        )
-    alike = images.get(stem_of(posixpath.normpath(text)))
-    hint = (
-        f'there is {alike[0]!r}' if alike else f'its images are named like {next(iter(images))!r}'
-    )
-    return LineError(number, f'no image {text!r} in {str(folder)!r}; {hint}', missing=True)
+from .files import LineError, images_by_stem, listed_images, raise_first, stem_of
 
 
 @DATASETS.register_module()
@@ -239,13 +59,13 @@ class FolderDataset(BaseSegDataset):
                     f'{next(iter(masks.values()))[0]!r}. Name masks as their images, or take '
                     'BaseSegDataset with img_suffix and seg_map_suffix'
                 )
-        owner: dict[str, str] = {}
+        image_of: dict[str, str] = {}
         for name, line in listed.items():
             stem = stem_of(name)
             names = masks.get(stem, [])
-            if owner.setdefault(stem, name) != name:
+            if image_of.setdefault(stem, name) != name:
                 problem = (
-                    f'{owner[stem]!r} and {name!r} in {folder!r} have one stem, so one mask: keep '
+                    f'{image_of[stem]!r} and {name!r} in {folder!r} have one stem, so one mask: keep '
                     'one, or write a list that names one with its suffix'
                 )
                 errors.append(LineError(line, problem))
@@ -258,7 +78,7 @@ class FolderDataset(BaseSegDataset):
             elif len(names) > 1:
                 problem = (
                     f'{names[0]!r} and {names[1]!r} in {mask_folder!r} are both the mask of the '
-                    f'image {name!r}: keep one, and masks in a folder of their own'
+                    f'image {name!r}: keep one, and masks in a separate folder'
                 )
                 errors.append(LineError(line, problem))
         raise_first(self.ann_file, errors)

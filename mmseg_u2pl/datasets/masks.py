@@ -13,8 +13,11 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
+from .headers import READ_ERRORS
+
 Color = tuple[int, int, int]
-_INDEX_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16L', 'I;16B')  # one whole number a pixel
+INDEX_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16L', 'I;16B')
+"""PIL modes of images with one whole number a pixel."""
 
 
 @TRANSFORMS.register_module()
@@ -67,13 +70,7 @@ class LoadMask(LoadAnnotations):
         if 'seg_map_path' not in results:
             return
         path = results['seg_map_path']
-        content = fileio.get(path, backend_args=self.backend_args)
-        with Image.open(io.BytesIO(content)) as image:
-            labels = (
-                self._of_values(image, path)
-                if self.colors is None
-                else self._of_colors(image, path)
-            )
+        labels = self.decode(fileio.get(path, backend_args=self.backend_args), path)
         image_shape = results.get('ori_shape')
         if image_shape is not None and tuple(image_shape) != labels.shape:
             raise ValueError(
@@ -85,9 +82,27 @@ class LoadMask(LoadAnnotations):
         results['gt_seg_map'] = labels
         results['seg_fields'].append('gt_seg_map')
 
+    def decode(self, content: bytes, path: str) -> np.ndarray:
+        """Classes uint8 (H, W) of an encoded mask.
+
+        Args:
+            content: Of the file.
+            path: Its name, for messages.
+
+        Raises:
+            ValueError: The content is not an image, or as the class.
+        """
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                image.load()
+        except READ_ERRORS as error:
+            raise ValueError(f'cannot read the mask {path!r}: {error}') from error
+        of = self._of_values if self.colors is None else self._of_colors
+        return of(image, path)
+
     def _of_values(self, image: Image.Image, path: str) -> np.ndarray:
         """Classes uint8 (H, W) of a mask of whole numbers."""
-        if image.mode not in _INDEX_MODES:
+        if image.mode not in INDEX_MODES:
             raise ValueError(
                 f'mask {path!r} is a {image.mode} image, not one of class numbers. If its colors '
                 "mean classes, say which: dict(type='LoadMask', colors=[[r, g, b], ...]), one "
@@ -149,7 +164,7 @@ class LoadMask(LoadAnnotations):
                 'or saved as JPEG, which blends colors: export them as PNG'
             )
         raise ValueError(
-            f'mask {path!r} has the {what}, which is no class: {pixels} pixels, the first at '
+            f'mask {path!r} has the {what}, which is not a class: {pixels} pixels, the first at '
             f'(x={x}, y={y}); {unknown} of its {labels.size} pixels are unknown. {remedy}'
         )
 
@@ -218,7 +233,7 @@ def _value_table(values: tuple[tuple[int, int], ...] | None) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _color_table(colors: tuple[Color, ...], num_classes: int, ignore_index: int) -> np.ndarray:
-    """Class of each color code, int16 (2**24,), 32 MiB; −1 for a color that is none."""
+    """Class of each color code, int16 (2**24,), 32 MiB; −1 for other colors."""
     table = np.full(1 << 24, -1, dtype=np.int16)
     labels = np.full(len(colors), ignore_index)
     labels[:num_classes] = np.arange(num_classes)

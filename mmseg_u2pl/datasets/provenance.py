@@ -1,17 +1,19 @@
-"""What lists of images are and where they come from; no image is in two of them."""
+"""What the lists of a run are, where they come from, and that they do not overlap."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
-from .folder import numbered_lines
-from .mask_files import sha256_of
-from .split_files import list_text
+import numpy as np
+
+from .files import list_text, numbered_lines, sha256_of, stem_of
 
 SCORED = ('val', 'test')
 
@@ -20,7 +22,7 @@ class Protocol(NamedTuple):
     """The images of a run, named alike on every machine.
 
     ``name`` is for people. ``family`` is what lists of one draw or publication share, empty where
-    nothing tells. ``list_name`` is the list's own name, ``digest`` eight digits of its hash.
+    nothing tells. ``list_name`` is the list's name, ``digest`` eight digits of the images' hash.
     """
 
     name: str
@@ -30,16 +32,36 @@ class Protocol(NamedTuple):
 
 
 class Images(NamedTuple):
-    """Image files, the list that names them (none: all of a folder), the image folder."""
+    """Image files of a data set.
+
+    Attributes:
+        paths: Of the files; any sequence, so that long lists need no memory.
+        ann_file: The list that names them; empty: all of a folder.
+        folder: The image folder.
+        img_suffix: What the data set adds to a line; empty: the suffix of an image.
+    """
 
     paths: Sequence[str]
     ann_file: str = ''
     folder: str = ''
+    img_suffix: str = ''
 
+    def lines(self) -> Iterator[str]:
+        """Each image as a list names it: its path in the folder without suffix, NFC-normalized."""
+        prefix = os.path.join(self.folder, '')
+        for path in self.paths:
+            inside = path.startswith(prefix) and '..' not in path
+            name = path[len(prefix) :] if inside else os.path.relpath(path, self.folder or '.')
+            if self.img_suffix and name.endswith(self.img_suffix):
+                name = normalize('NFC', name[: -len(self.img_suffix)])
+            yield stem_of(name).replace(os.sep, '/')
 
-def read_lines(path: str | Path) -> list[str]:
-    """Lines of a list without spaces around them and blank lines; any line ends."""
-    return [line for _, line in numbered_lines(path)]
+    def sha256(self) -> str:
+        """Hash of the lines, as of a list without suffixes; sorted if no list orders them."""
+        digest = hashlib.sha256()
+        for line in self.lines() if self.ann_file else sorted(self.lines()):
+            digest.update(list_text([line]))
+        return digest.hexdigest()
 
 
 def list_record(path: str | Path) -> dict[str, Any]:
@@ -50,10 +72,10 @@ def list_record(path: str | Path) -> dict[str, Any]:
         was published, ``drawn`` as ``'make_splits stratified seed 0'`` where it was drawn.
 
     Raises:
-        ValueError: The file is no such record.
+        ValueError: The file is not such a record.
     """
     file = Path(path).with_name('provenance.json')
-    if not file.is_file():
+    if not path or not file.is_file():
         return {}
     try:
         whole = json.loads(file.read_text(encoding='utf-8'))
@@ -64,62 +86,53 @@ def list_record(path: str | Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f'cannot read {str(file)!r} as a record of lists ({error!r}): restore it, make the '
-            'lists anew, or delete it if you can do without knowing where they come from'
+            'lists again, or delete it if you can do without knowing where they come from'
         ) from error
     return record
 
 
-def check_provenance(path: str | Path) -> None:
+def check_provenance(images: Images) -> None:
     """A list that has a record is still what was recorded; line ends do not matter.
 
     Raises:
         ValueError: It was edited since, or as :func:`list_record`.
     """
-    _verified(path)
+    record = list_record(images.ann_file)
+    if record:
+        _is_whole(images, record, images.sha256())
 
 
-def _verified(path: str | Path) -> tuple[dict[str, Any], str]:
-    """Record and hash of a list; errors as :func:`check_provenance`."""
-    record, sha256 = list_record(path), _sha256(read_lines(path))
-    if record and record.get('sha256') != sha256:
-        name = Path(path).stem
-        raise ValueError(
-            f'the list {str(path)!r} was edited after it was made: its hash is not the one in '
-            f'provenance.json beside it. Restore it, run the tool that made it again with --force, '
-            f'or, if the change is meant, delete the entry {name!r} there'
-        )
-    return record, sha256
+def _is_whole(images: Images, record: Mapping[str, Any], sha256: str) -> bool:
+    """Whether the images are all of a recorded list; it is read only if they are not.
+
+    Raises:
+        ValueError: The list is not the recorded one.
+    """
+    if record.get('sha256') == sha256:
+        return True
+    path = images.ann_file
+    lines = (stem_of(line) for _, line in numbered_lines(path))
+    if record.get('sha256') == sha256_of(list_text(lines)):
+        return False
+    raise ValueError(
+        f'the list {str(path)!r} was edited after it was made: its hash is not the one in '
+        f'provenance.json beside it. Restore it, run the tool that made it again with --force, '
+        f'or, if the change is meant, delete the entry {Path(path).stem!r} there'
+    )
 
 
-def protocol_of(path: str | Path) -> Protocol:
-    """What a list is.
+def protocol_of(parts: Sequence[Images]) -> Protocol:
+    """What the images of one or several data sets are together; where they lie does not matter.
 
     Returns:
-        Named ``'u2pl 1_16'`` where it was published, ``'make_splits plain seed 0, 1_16 <digest>'``
-        where it was drawn, and else, as far as is known, ``'1_16 <digest>'``.
+        Named ``'u2pl 1_16'`` where the list was published, ``'make_splits plain seed 0, 1_16
+        <digest>'`` where it was drawn, and else, as far as is known, ``'1_16 <digest>'``. A data
+        set without list is ``'all of <folder> (<number> images) <digest>'``.
 
     Raises:
         ValueError: As :func:`check_provenance`.
     """
-    record, sha256 = _verified(path)
-    name, digest = Path(path).stem, sha256[:8]
-    if 'family' in record:
-        return Protocol(f'{record["family"]} {name}', record['family'], name, digest)
-    if 'drawn' in record:
-        return Protocol(f'{record["drawn"]}, {name} {digest}', record['drawn'], name, digest)
-    return Protocol(f'{name} {digest}', '', name, digest)
-
-
-def protocol_of_parts(parts: Sequence[Images]) -> Protocol:
-    """What the images of one or several data sets are together.
-
-    A data set without list is ``'all of <folder> (<number> images) <digest>'``; one that takes a
-    part of its list is named by what it takes. Where the folder lies does not matter.
-
-    Raises:
-        ValueError: As :func:`check_provenance`.
-    """
-    protocols = [_protocol_of_images(part) for part in parts]
+    protocols = [_protocol_of(part) for part in parts]
     if len(protocols) == 1:
         return protocols[0]
     families = sorted({protocol.family for protocol in protocols})
@@ -127,21 +140,23 @@ def protocol_of_parts(parts: Sequence[Images]) -> Protocol:
         name=' + '.join(protocol.name for protocol in protocols),
         family=' + '.join(families) if all(families) else '',
         list_name=' + '.join(protocol.list_name for protocol in protocols),
-        digest=_sha256([protocol.digest for protocol in protocols])[:8],
+        digest=sha256_of(list_text(protocol.digest for protocol in protocols))[:8],
     )
 
 
-def _protocol_of_images(images: Images) -> Protocol:
-    paths, ann_file, folder = images
-    if ann_file and len(read_lines(ann_file)) == len(paths):
-        return protocol_of(ann_file)
-    if ann_file:
-        title = f'part of {Path(ann_file).stem}'
-    else:
-        title = f'all of {os.path.basename(os.path.abspath(folder))}'
-    below = _change_folders(paths, lambda path: os.path.relpath(path or '.', folder or '.'))
-    digest = _sha256(sorted(os.path.splitext(path)[0] for path in below))[:8]
-    return Protocol(f'{title} ({len(paths)} images) {digest}', '', title, digest)
+def _protocol_of(images: Images) -> Protocol:
+    path, sha256 = images.ann_file, images.sha256()
+    name, digest, record = Path(path).stem, sha256[:8], list_record(path)
+    title = f'all of {os.path.basename(os.path.abspath(images.folder))}'
+    if record and not _is_whole(images, record, sha256):
+        title, path = f'part of {name}', ''
+    if not path:
+        return Protocol(f'{title} ({len(images.paths)} images) {digest}', '', title, digest)
+    if 'family' in record:
+        return Protocol(f'{record["family"]} {name}', record['family'], name, digest)
+    if 'drawn' in record:
+        return Protocol(f'{record["drawn"]}, {name} {digest}', record['drawn'], name, digest)
+    return Protocol(f'{name} {digest}', '', name, digest)
 
 
 def same_family(one: Protocol, other: Protocol) -> bool:
@@ -165,37 +180,55 @@ def check_disjoint(streams: Mapping[str, Sequence[Images]]) -> None:
     """No image is labeled and unlabeled, or trained on and scored; val and test may coincide.
 
     Unlabeled images of the validation set are refused too: a network that has seen them is
-    scored on what it adapted to.
+    scored on what it adapted to. Files are compared by hash, 8 bytes an image; lists are read
+    only to name the lines of a common one.
 
     Args:
-        streams: ``'labeled'``, ``'unlabeled'``, ``'val'``, ``'test'``, as far as there are.
+        streams: ``'labeled'``, ``'unlabeled'``, ``'val'``, ``'test'``, those that the run has.
 
     Raises:
         ValueError: Names the streams, the first common file, its lines and the remedy.
     """
-    paths = {
-        name: [path for part in parts for path in part.paths] for name, parts in streams.items()
+    hashes = {
+        name: np.fromiter(map(hash, _real_paths(parts)), np.int64)
+        for name, parts in streams.items()
     }
-    files = {name: _change_folders(own, os.path.realpath) for name, own in paths.items()}
-    sets = {name: set(own) for name, own in files.items()}
     for one, other in combinations(streams, 2):
-        if (one in SCORED and other in SCORED) or sets[one].isdisjoint(sets[other]):
+        if one in SCORED and other in SCORED:
             continue
-        common = sets[one] & sets[other]
-        first = next(file for file in files[one] if file in common)
-        places = [
-            _place(paths[name][files[name].index(first)], streams[name]) for name in (one, other)
-        ]
+        common = set(np.intersect1d(hashes[one], hashes[other]).tolist())
+        if not common:
+            continue
+        files = {
+            name: [path for path in _real_paths(streams[name]) if hash(path) in common]
+            for name in (one, other)
+        }
+        both = set(files[one]) & set(files[other])
+        if not both:  # hashes that coincide by chance
+            continue
+        first = next(path for path in files[one] if path in both)
+        places = [_place(first, streams[name]) for name in (one, other)]
         remedy = (
             'leave the labeled ones out of unlabeled.ann_file, or by unlabeled.without'
             if {one, other}.isdisjoint(SCORED)
-            else 'scores on images that were trained on, be it without their masks, do not hold '
+            else 'scores on images that were trained on, even without their masks, do not hold '
             'for others; take them out of one of the two'
         )
         raise ValueError(
-            f'images both {one} and {other}: {len(common)}, the first is {first!r} ({one}: '
+            f'images both {one} and {other}: {len(both)}, the first is {first!r} ({one}: '
             f'{places[0]}, {other}: {places[1]}): {remedy}. tools/make_splits.py makes such lists'
         )
+
+
+def _real_paths(parts: Sequence[Images]) -> Iterator[str]:
+    """Paths without links, NFC-normalized; each folder is looked up once."""
+    folders: dict[str, str] = {}
+    for part in parts:
+        for path in part.paths:
+            folder, name = os.path.split(path)
+            if folder not in folders:
+                folders[folder] = os.path.realpath(folder)
+            yield normalize('NFC', f'{folders[folder]}/{name}')
 
 
 def _place(path: str, parts: Sequence[Images]) -> str:
@@ -203,18 +236,7 @@ def _place(path: str, parts: Sequence[Images]) -> str:
     longest, place = '', 'all of its folder'
     for file in (part.ann_file for part in parts if part.ann_file):
         for number, line in numbered_lines(file):
-            _, found, suffix = f'/{path}'.rpartition(f'/{line}')
+            _, found, suffix = f'/{path}'.rpartition(f'/{normalize("NFC", line)}')
             if found and '/' not in suffix and len(line) > len(longest):
                 longest, place = line, f'{file!r} line {number}'
     return place
-
-
-def _change_folders(paths: Sequence[str], change: Callable[[str], str]) -> list[str]:
-    """Paths with other folders; each folder is looked up once, as there are many more files."""
-    pairs = [os.path.split(path) for path in paths]
-    folders = {folder: change(folder) for folder in {folder for folder, _ in pairs}}
-    return [f'{folders[folder]}/{name}' for folder, name in pairs]
-
-
-def _sha256(lines: Sequence[str]) -> str:
-    return sha256_of(list_text(lines))

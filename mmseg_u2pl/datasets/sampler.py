@@ -20,7 +20,7 @@ class Draw(NamedTuple):
     seed: int
 
 
-class _Stream:
+class _Pool:
     """The endless, seeded permutations of one pool; any position can be asked for at once."""
 
     def __init__(self, start: int, size: int, seed: int, shuffle: bool) -> None:
@@ -54,13 +54,16 @@ class SemiSampler(Sampler):
 
     Args:
         dataset: A :class:`SemiDataset`.
-        ratio: Labeled and unlabeled samples of the repeating pattern.
+        ratio: Labeled and unlabeled samples of the repeating pattern. (1, 0) for a data set without
+            unlabeled part: a supervised baseline then sees the labeled images in the same order
+            as a semi-supervised run of the same seed.
         shuffle: Permute each pool; else its own order.
         seed: None draws one and shares it among processes.
 
     Raises:
-        TypeError: ``dataset`` is no ``SemiDataset``.
-        ValueError: A ratio that is not two positive whole numbers.
+        TypeError: ``dataset`` is not a ``SemiDataset``.
+        ValueError: A ratio that is not two positive whole numbers, or that asks for unlabeled
+            samples where the data set has none, and the reverse.
     """
 
     def __init__(
@@ -72,19 +75,15 @@ class SemiSampler(Sampler):
     ) -> None:
         if not isinstance(dataset, SemiDataset):
             raise TypeError(f'SemiSampler needs a SemiDataset, got {type(dataset).__name__}')
-        if len(ratio) != 2 or any(int(part) != part or part < 1 for part in ratio):
-            raise ValueError(
-                f'train_dataloader.sampler.ratio={ratio}: give two positive whole numbers, '
-                'labeled and unlabeled, for example (1, 1)'
-            )
+        _check_ratio(ratio, dataset)
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
         self.ratio = (int(ratio[0]), int(ratio[1]))
         self.seed = sync_random_seed() if seed is None else seed
         labeled, unlabeled = dataset.lengths
         self._pools = (
-            _Stream(0, labeled, self.seed, shuffle),
-            _Stream(labeled, unlabeled, self.seed, shuffle),
+            _Pool(0, labeled, self.seed, shuffle),
+            _Pool(labeled, unlabeled, self.seed, shuffle),
         )
         self._position = 0
 
@@ -115,9 +114,29 @@ class SemiSampler(Sampler):
         self._position = num_samples
 
     def __len__(self) -> int:
-        """Draws of this rank until every unlabeled image was seen once."""
-        turns = -(-self.dataset.lengths[1] // (self.ratio[1] * self.world_size))
+        """Draws of this rank until every image of the last pool (unlabeled) was seen once."""
+        last = 1 if self.ratio[1] else 0
+        turns = -(-self.dataset.lengths[last] // (self.ratio[last] * self.world_size))
         return turns * sum(self.ratio)
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing to do: the stream has no epochs of its own."""
+        """Nothing to do: the stream has no epochs."""
+
+
+def _check_ratio(ratio: tuple[int, int], dataset: SemiDataset) -> None:
+    where = f'train_dataloader.sampler.ratio={ratio}'
+    unlabeled = dataset.lengths[1]
+    if len(ratio) != 2 or any(int(part) != part or part < 0 for part in ratio) or ratio[0] < 1:
+        raise ValueError(
+            f'{where}: give two positive whole numbers, labeled and unlabeled, for example (1, 1)'
+        )
+    if ratio[1] and not unlabeled:
+        raise ValueError(
+            f'{where}: the SemiDataset has no unlabeled part. Use ratio=(1, 0), or give it '
+            'unlabeled=...'
+        )
+    if unlabeled and not ratio[1]:
+        raise ValueError(
+            f'{where}: no batch would have one of the {unlabeled} unlabeled images. Use (1, 1), or '
+            'unlabeled=None for a supervised baseline'
+        )

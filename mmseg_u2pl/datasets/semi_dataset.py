@@ -5,13 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from .checks import check_dataset_config, check_files, check_images
+from .checks import check_dataset_config
+from .labels import Labels, count_labels
+
+WHERE = 'train_dataloader.dataset'
 
 
 @contextmanager
@@ -31,32 +35,28 @@ def seeded(seed: int) -> Iterator[None]:
 class SemiDataset(Dataset):
     """Labeled samples first, then unlabeled ones; each sample names its stream.
 
-    A sample is what the part's own pipeline packs, plus ``stream``: ``'sup'`` or ``'unsup'``.
-    Files are checked when it is built, so a missing or broken one is named before training
-    starts. In a distributed run all processes build it together.
+    A sample is what the part's pipeline packs, plus ``stream``: ``'sup'`` or ``'unsup'``. Without
+    an unlabeled part samples carry no ``stream``, and any mmseg segmentor trains on them: this
+    is the data set of a supervised baseline.
 
     Args:
         labeled: Any mmseg data set config.
-        unlabeled: Usually an ``UnlabeledDataset``; no mask of it is ever read.
-        skip_bad: Up to so many images of both together are left out, with a warning, if they or
-            their masks cannot be decoded.
+        unlabeled: Usually an ``UnlabeledDataset``; no mask of it is ever read. None: no such part.
 
     Raises:
-        FileNotFoundError: A data root, list, image or mask is missing.
-        ValueError: A list is empty; images cannot be decoded, or masks do not fit.
+        FileNotFoundError: A data root, folder or list is missing. Images and masks are looked
+            for before training starts: :func:`check_files`.
+        ValueError: A list is empty or has a bad line. When a sample is drawn: its pipeline fails,
+            for example at a damaged file; names the image and the mask.
     """
 
-    def __init__(self, labeled: dict, unlabeled: dict, skip_bad: int = 0) -> None:
-        if skip_bad < 0:
-            raise ValueError(f'SemiDataset: skip_bad must be at least 0, got {skip_bad}')
-        self.parts = []
-        for stream, config in (('labeled', labeled), ('unlabeled', unlabeled)):
-            check_dataset_config(config, f'train_dataloader.dataset.{stream}')
-            part = DATASETS.build(config)
-            check_files(part, f'train_dataloader.dataset.{stream}')
-            self.parts.append(part)
-        check_images(self, 'train_dataloader.dataset', skip_bad)
-        self.labeled, self.unlabeled = self.parts
+    def __init__(self, labeled: dict, unlabeled: dict | None = None) -> None:
+        self.parts: dict[str, Any] = {}
+        for name, config in (('labeled', labeled), ('unlabeled', unlabeled)):
+            if config is not None:
+                check_dataset_config(config, f'{WHERE}.{name}')
+                self.parts[name] = DATASETS.build(config)
+        self.labeled, self.unlabeled = self.parts['labeled'], self.parts.get('unlabeled')
 
     @property
     def metainfo(self) -> dict:
@@ -66,7 +66,20 @@ class SemiDataset(Dataset):
     @property
     def lengths(self) -> tuple[int, int]:
         """Number of labeled and of unlabeled samples."""
-        return len(self.labeled), len(self.unlabeled)
+        return len(self.labeled), 0 if self.unlabeled is None else len(self.unlabeled)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Pixels of each label in the labeled masks, and examples; each mask is read once.
+
+        In a distributed run all processes ask for it together. Errors as :func:`count_labels`.
+        """
+        return count_labels(self.labeled, f'{WHERE}.labeled')
+
+    @property
+    def label_counts(self) -> np.ndarray:
+        """Pixels of each label 0 ... 255 in the labeled masks, int64 (256,); see :attr:`labels`."""
+        return self.labels.counts
 
     def __len__(self) -> int:
         return sum(self.lengths)
@@ -77,7 +90,25 @@ class SemiDataset(Dataset):
             index, seed = draw
             with seeded(seed):
                 return self[index]
+        if draw >= len(self):
+            raise IndexError(f'{draw} of {len(self)} samples')
+        if self.unlabeled is None:
+            return _sample(self.labeled, draw)
         first = len(self.labeled)
         if draw < first:
-            return dict(self.labeled[draw], stream='sup')
-        return dict(self.unlabeled[draw - first], stream='unsup')
+            return dict(_sample(self.labeled, draw), stream='sup')
+        return dict(_sample(self.unlabeled, draw - first), stream='unsup')
+
+
+def _sample(dataset: Any, index: int) -> dict[str, Any]:
+    """What the pipeline makes of an image; an error in it names the files."""
+    try:
+        return dataset[index]
+    except Exception as error:
+        info = dataset.get_data_info(index)
+        mask = f' with the mask {info["seg_map_path"]!r}' if 'seg_map_path' in info else ''
+        raise ValueError(
+            f'the pipeline fails at the image {info["img_path"]!r}{mask}: '
+            f'{type(error).__name__}: {error}. If a file is damaged, replace it, or take its line '
+            'out of the list; tools/check_data.py CONFIG names all damaged files'
+        ) from error

@@ -13,12 +13,12 @@ from mmengine.dataset import force_full_init
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from .folder import (
-    IMAGE_SUFFIXES,
+from .files import (
     LineError,
     image_names,
     images_by_stem,
     listed_images,
+    no_image_in,
     raise_first,
     stem_of,
 )
@@ -40,30 +40,18 @@ class UnlabeledDataset(BaseSegDataset):
             has; giving it saves a walk over a large folder.
         without: Images to leave out: a list like ``ann_file``, or a folder of masks, whose names
             alone are looked at. So ``without='masks'`` is every image that has no mask.
-        scan_limit: Most images that are decoded before training, evenly spread over the list,
-            for lists so long that all would take hours. None: all.
         **kwargs: As in mmseg's ``BaseSegDataset``.
 
     Raises:
         FileNotFoundError: A folder or list is missing; a line names no image.
         ValueError: A line that leaves the folder, names an image twice or a stem of two images;
-            no image is found, or left; a ``scan_limit`` below 1.
+            no image is found, or left.
     """
 
     def __init__(
-        self,
-        img_suffix: str | None = None,
-        without: str | None = None,
-        scan_limit: int | None = None,
-        **kwargs: Any,
+        self, img_suffix: str | None = None, without: str | None = None, **kwargs: Any
     ) -> None:
-        if scan_limit is not None and scan_limit < 1:
-            raise ValueError(
-                f'UnlabeledDataset: scan_limit must be at least 1, got {scan_limit}; None decodes '
-                'every image before training'
-            )
         self.without = without
-        self.scan_limit = scan_limit
         super().__init__(img_suffix=img_suffix, **kwargs)
 
     def load_data_list(self) -> list[str]:
@@ -74,10 +62,7 @@ class UnlabeledDataset(BaseSegDataset):
         else:
             names = image_names(folder)
         if not names:
-            raise ValueError(
-                f'no image found in {str(folder)!r}: data_prefix.img_path must hold files ending '
-                f'in {", ".join(IMAGE_SUFFIXES)}'
-            )
+            raise ValueError(f'data_prefix.img_path: {no_image_in(folder)}')
         return self._leave_out(names, self.without) if self.without else names
 
     def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +111,7 @@ class UnlabeledDataset(BaseSegDataset):
     def _listed_stems(self, path: Path) -> set[str]:
         folder = self.data_prefix['img_path']
         listed = listed_images(path, folder, self.img_suffix)
-        if self.img_suffix is not None:  # a slip would train on an image that is to be left out
+        if self.img_suffix is not None:  # a typing error would train on an image to be left out
             errors = [
                 LineError(line, f'no image {name!r} in {str(folder)!r}', missing=True)
                 for name, line in listed.items()
@@ -138,11 +123,11 @@ class UnlabeledDataset(BaseSegDataset):
 
 @TRANSFORMS.register_module()
 class AddValidityMap(BaseTransform):
-    """Give an unlabeled image a map to carry along: 0 on the image; pads become 255.
+    """Give an unlabeled image a map that marks padding: 0 on the image, 255 on padding.
 
     It goes through resize, flip, crop and pad like a mask, so the training step knows which
-    pixels of a crop are image. An all-255 map could not tell, and no map at all breaks mmseg's
-    stacking. It is never a label: semi-supervised methods read nothing but its 255s.
+    pixels of a crop are padding. Without any map mmseg could not stack the samples. It is never
+    a label: semi-supervised methods read nothing but where it is 255.
 
     Required keys: ``img``. Added: ``gt_seg_map`` uint8 (H, W); modified: ``seg_fields``.
     """

@@ -2,38 +2,144 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.runner.base_loop import BaseLoop
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.losses import CrossEntropyLoss
+from mmseg.registry import DATASETS
 from torch import nn
 
 from ..datasets import SemiDataset, SemiSampler
-from ..datasets.checks import check_labels
+from ..datasets.checks import check_dataset_config, check_files
+from ..datasets.labels import Labels
+from .model import segmentor
 
 
 def check_training(runner: Runner) -> None:
     """Everything that would otherwise fail, or silently go wrong, after the first step.
 
+    For semi-supervised models and plain segmentors alike. A model that needs more has a method
+    ``check(runner)``. In a distributed run all processes call this together.
+
     Raises:
-        TypeError: The training data set is no ``SemiDataset``.
-        ValueError: Names the setting, its value and the remedy.
+        TypeError: The training data set is not a ``SemiDataset``, or its sampler not a
+            ``SemiSampler``.
+        FileNotFoundError: A file of the training, validation or test data is missing.
+        ValueError: Names the setting or file, its value and the remedy.
     """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = segmentor(runner)
     loader = runner.train_dataloader
     if not isinstance(loader.dataset, SemiDataset):
         raise TypeError(
             f'train_dataloader.dataset is a {type(loader.dataset).__name__}; '
             f"{type(model).__name__} trains on dict(type='SemiDataset', labeled=..., "
-            'unlabeled=...)'
+            'unlabeled=...), a supervised baseline without unlabeled'
         )
     _check_classes(model, loader.dataset)
     _check_batch(model, loader)
     _check_sync_bn(model)
-    model.check(runner)
-    if is_main_process():  # one reader is enough
-        check_labels(loader.dataset.labeled, model.num_classes)
+    if hasattr(model, 'check'):
+        model.check(runner)
+    check_training_data(runner)
+
+
+def check_training_data(runner: Runner) -> None:
+    """Every file of training, validation and test exists and fits; labels fit the classes.
+
+    Raises:
+        FileNotFoundError: A folder, list or file is missing.
+        ValueError: A file cannot be used, or as :func:`check_labels`.
+    """
+    train = runner.train_dataloader.dataset
+    check_files(train, 'train_dataloader.dataset')
+    for name, dataset in scored_datasets(runner).items():
+        check_files(dataset, f'{name}_dataloader.dataset')
+    model = segmentor(runner)
+    check_labels(train.labels, model.num_classes, train.metainfo['classes'])
+
+
+def scored_datasets(runner: Runner) -> dict[str, Any]:
+    """The data sets ``'val'`` and ``'test'``, those that the config has.
+
+    A test set that no loop has built yet is built and left in the place of its config, so that
+    the test loop takes it and its list is read once. One with the validation set's config is the
+    validation set.
+    """
+    found: dict[str, Any] = {}
+    for name in ('val', 'test'):
+        loop, loader = (getattr(runner, f'_{name}_{part}', None) for part in ('loop', 'dataloader'))
+        if isinstance(loop, BaseLoop):
+            found[name] = loop.dataloader.dataset
+        elif isinstance(loader, dict):
+            config = loader['dataset']
+            val = runner.cfg.get('val_dataloader') or {}
+            if isinstance(config, dict) and 'val' in found and config == val.get('dataset'):
+                continue
+            if isinstance(config, dict):
+                check_dataset_config(config, f'{name}_dataloader.dataset')
+                loader['dataset'] = DATASETS.build(config)
+            found[name] = loader['dataset']
+    return found
+
+
+def check_labels(labels: Labels, num_classes: int, classes: Any, ignore_index: int = 255) -> None:
+    """The labeled masks hold only 0 ... C−1 and ``ignore_index``.
+
+    Args:
+        labels: Of the labeled data set.
+        num_classes: C, the model's.
+        classes: Names of the classes.
+        ignore_index: Label of pixels without label.
+
+    Warns:
+        UserWarning: A class has no labeled pixel.
+
+    Raises:
+        ValueError: Names the file, the value and the remedy.
+    """
+    remedy = (
+        'map the values (a 0/255 mask needs 255 → 1): '
+        "dict(type='LoadMask', values={0: 0, 255: 1}) instead of LoadAnnotations"
+    )
+    for label, path in labels.examples.items():
+        if label >= num_classes and label != ignore_index:
+            raise ValueError(
+                f'mask {path!r} holds the label {label}, but the model has the '
+                f'classes 0 ... {num_classes - 1} and {ignore_index} means ignore. Set '
+                f'decode_head.num_classes, or {remedy}'
+            )
+    if set(labels.examples) <= {0, ignore_index} and ignore_index in labels.examples:
+        raise ValueError(
+            f'all masks, such as {labels.examples[ignore_index]!r}, hold only 0 and '
+            f'{ignore_index}, which means ignore: only class 0 would be learned. To have two '
+            f'classes, {remedy}'
+        )
+    empty = [str(name) for label, name in enumerate(classes) if not labels.counts[label]]
+    if empty and is_main_process():
+        warnings.warn(
+            f'no labeled pixel of {", ".join(empty)}: {len(empty)} of {num_classes} classes cannot '
+            'be learned from these masks. Choose labeled images that show them',
+            stacklevel=2,
+        )
+
+
+def softmax_heads(model: nn.Module) -> Iterator[tuple[str, BaseDecodeHead, list[CrossEntropyLoss]]]:
+    """Name, head and softmax losses of every decode and auxiliary head that has such losses."""
+    for name, head in model.named_modules():
+        if isinstance(head, BaseDecodeHead):
+            losses = [
+                module
+                for module in head.modules()
+                if isinstance(module, CrossEntropyLoss)
+                and not (module.use_sigmoid or module.use_mask)
+            ]
+            if losses:
+                yield name, head, losses
 
 
 def _check_classes(model: Any, dataset: SemiDataset) -> None:
@@ -42,11 +148,14 @@ def _check_classes(model: Any, dataset: SemiDataset) -> None:
         raise ValueError(
             'the labeled data set has no class names: give it metainfo=dict(classes=(...))'
         )
-    if len(classes) != model.num_classes:
-        raise ValueError(
-            f'decode_head.num_classes={model.num_classes}, but the labeled data set has '
-            f'{len(classes)} classes ({", ".join(classes)}): set num_classes={len(classes)}'
-        )
+    numbers = {'decode_head': model.num_classes}
+    numbers.update((name, head.num_classes) for name, head, _ in softmax_heads(model))
+    for name, number in numbers.items():
+        if number != len(classes):
+            raise ValueError(
+                f'{name}.num_classes={number}, but the labeled data set has {len(classes)} '
+                f'classes ({", ".join(classes)}): set num_classes={len(classes)}'
+            )
 
 
 def _check_batch(model: Any, loader: Any) -> None:
@@ -54,18 +163,27 @@ def _check_batch(model: Any, loader: Any) -> None:
     if not isinstance(sampler, SemiSampler):
         raise TypeError(
             f'train_dataloader.sampler is a {type(sampler).__name__}: only '
-            "dict(type='SemiSampler', ratio=(1, 1)) fixes labeled : unlabeled in each batch"
+            "dict(type='SemiSampler', ratio=(1, 1)) fixes labeled : unlabeled in each batch, and "
+            '(1, 0) draws the same labeled images for a supervised baseline'
         )
     pattern = sum(sampler.ratio)
     if loader.batch_size is None or loader.batch_size % pattern:
         raise ValueError(
-            f'train_dataloader.batch_size={loader.batch_size} is no multiple of '
+            f'train_dataloader.batch_size={loader.batch_size} is not a multiple of '
             f'{pattern} = sum of sampler.ratio {sampler.ratio}'
         )
     unlabeled = loader.batch_size // pattern * sampler.ratio[1]
-    if unlabeled % model.unlabeled_group:
+    group = getattr(model, 'unlabeled_group', 0)  # plain segmentors take none
+    if bool(unlabeled) != bool(group):
+        need = 'needs unlabeled images' if group else 'takes no unlabeled images'
+        remedy = 'unlabeled=... and ratio=(1, 1)' if group else 'unlabeled=None and ratio=(1, 0)'
         raise ValueError(
-            f'{type(model).__name__} takes unlabeled images in groups of {model.unlabeled_group}, '
+            f'{type(model).__name__} {need}, but a batch has {unlabeled}: give '
+            f'train_dataloader.dataset and its sampler {remedy}'
+        )
+    if group and unlabeled % group:
+        raise ValueError(
+            f'{type(model).__name__} takes unlabeled images in groups of {group}, '
             f'but a batch has {unlabeled}: change the second number of '
             f'train_dataloader.sampler.ratio={tuple(sampler.ratio)} or '
             f'batch_size={loader.batch_size}'

@@ -1,4 +1,4 @@
-"""Weigh rare classes up in the supervised loss, by what the labeled masks hold."""
+"""Weight rare classes up in the supervised loss, by what the labeled masks hold."""
 
 from __future__ import annotations
 
@@ -11,26 +11,23 @@ from mmseg.models.losses import CrossEntropyLoss
 from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
-from ..datasets.checks import label_counts
+from .checks import softmax_heads
 from .model import segmentor
-
-HEADS = ('decode_head', 'auxiliary_head')
 
 
 @HOOKS.register_module()
 class ClassWeightsHook(Hook):
     """Give every softmax ``CrossEntropyLoss`` of the heads w_c ∝ (share of c's pixels)^−power.
 
-    The masks of the labeled training images are counted once, before training; any mmseg
-    segmentor and data set will do. With mmseg's weighted mean the classes' shares of the loss
-    then go like share^(1 − power): 0 changes nothing, 1 makes all classes equal. A method that has
-    ``set_class_share(share)``, like ``U2PLBalanced``, is told the shares (C,).
+    The shares are those of the labeled masks (``SemiDataset.label_counts``). Any mmseg segmentor
+    will do. With mmseg's weighted mean the classes' shares of the loss then go like
+    share^(1 − power): 0 changes nothing, 1 makes all classes equal.
 
     Args:
         power: In [0, 1].
 
     Raises:
-        ValueError: A power outside [0, 1]; no such loss, or one with weights of its own.
+        ValueError: A power outside [0, 1]; no such loss, or one that has weights already.
     """
 
     def __init__(self, power: float = 0.5) -> None:
@@ -39,11 +36,10 @@ class ClassWeightsHook(Hook):
         self.power = power
 
     def before_train(self, runner: Runner) -> None:
-        """Count, weigh, and print both."""
+        """Set the weights, and print shares and weights."""
         model = segmentor(runner)
         dataset = runner.train_dataloader.dataset
-        dataset = getattr(dataset, 'labeled', dataset)
-        counts = label_counts(dataset)[: model.num_classes]
+        counts = dataset.label_counts[: model.num_classes]
         share, weights = counts / counts.sum(), class_weights(counts, self.power)
         for loss in _losses(model):
             loss.class_weight = weights.tolist()
@@ -72,22 +68,11 @@ def class_weights(counts: np.ndarray, power: float) -> np.ndarray:
 
 
 def _losses(model: Any) -> list[CrossEntropyLoss]:
-    """The softmax losses of the heads."""
-    heads = [
-        head
-        for network in getattr(model, 'networks', (model,))
-        for name in HEADS
-        if (head := getattr(network, name, None)) is not None
-    ]
-    losses = [
-        module
-        for head in heads
-        for module in head.modules()
-        if isinstance(module, CrossEntropyLoss) and not (module.use_sigmoid or module.use_mask)
-    ]
+    """The softmax losses of the heads, none of which has weights."""
+    losses = [loss for _, _, losses in softmax_heads(model) for loss in losses]
     if not losses:
         raise ValueError(
-            'ClassWeightsHook weighs a softmax CrossEntropyLoss, but decode_head.loss_decode is a '
+            'ClassWeightsHook weights a softmax CrossEntropyLoss, but decode_head.loss_decode is a '
             f'{type(model.decode_head.loss_decode).__name__}: take the hook out of custom_hooks'
         )
     for loss in losses:

@@ -10,34 +10,30 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmengine.runner.base_loop import BaseLoop
 from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
-from ..datasets.checks import label_counts, leaves
-from ..datasets.provenance import (
-    Images,
-    check_disjoint,
-    check_provenance,
-    protocol_of_parts,
-)
-from ..datasets.scan import infos
+from ..datasets import SemiDataset
+from ..datasets.checks import leaves
+from ..datasets.provenance import Images, check_disjoint, check_provenance, protocol_of
+from .checks import scored_datasets
 
 
 @HOOKS.register_module()
 class ProtocolHook(Hook):
     """Check and name the lists of a run; any mmseg segmentor and data set will do.
 
-    Before training it refuses images that are in two of the labeled, unlabeled and validation
-    sets, lists that were edited after they were made, and resuming on other labeled lists. The
-    labeled list's :class:`Protocol` goes, as a dict, into the log, every checkpoint's ``meta``
+    Before training it refuses images that are in two of the labeled, unlabeled, validation and
+    test sets, lists that were edited after they were made, and resuming on other labeled lists.
+    The labeled list's :class:`Protocol` goes, as a dict, into the log, every checkpoint's ``meta``
     and, as ``protocol``, the metrics file of a test, which also says what was ``scored_on``.
 
-    Every rank checks, so that none waits for one that stopped.
+    Every rank checks, so that none waits for one that stopped. What the data sets have read is
+    used; no list or mask is read again.
     """
 
-    # before hooks that learn from masks, and before LoggerHook writes a test's metrics
-    priority = 'VERY_HIGH'
+    # after SemiTrainingHook has checked the files, before LoggerHook writes a test's metrics
+    priority = 'HIGH'
 
     def __init__(self) -> None:
         self.protocol: dict[str, str] | None = None
@@ -55,21 +51,19 @@ class ProtocolHook(Hook):
         """
         streams = {name: _images(dataset) for name, dataset in _datasets(runner).items()}
         for part in chain.from_iterable(streams.values()):
-            if part.ann_file:
-                check_provenance(part.ann_file)
+            check_provenance(part)
         check_disjoint(streams)
-        protocol = protocol_of_parts(streams['labeled'])
+        protocol = protocol_of(streams['labeled'])
         if runner.iter and self.protocol and self.protocol['digest'] != protocol.digest:
             raise ValueError(
                 f'the checkpoint was trained on {self.protocol["name"]!r}, but the config has '
-                f'{protocol.name!r}: resume with the lists that it began with, or start anew'
+                f'{protocol.name!r}: resume with the lists that it began with, or start again'
             )
         self.protocol = protocol._asdict()
         runner.message_hub.update_info('protocol', self.protocol)
+        shares = _class_shares(runner.train_dataloader.dataset)
         if is_main_process():
-            classes = runner.train_dataloader.dataset.metainfo.get('classes')
-            shares = _class_shares(_labeled(runner), classes)
-            runner.logger.info(f'protocol: {protocol.name}\n{_table(streams)}\n{shares}')
+            runner.logger.info(f'protocol: {protocol.name}\n{_table(streams)}{shares}')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Write the protocol into the checkpoint."""
@@ -82,7 +76,7 @@ class ProtocolHook(Hook):
         Raises:
             ValueError: Their list was edited after it was made.
         """
-        self.scored_on = protocol_of_parts(_images(runner.test_dataloader.dataset))._asdict()
+        self.scored_on = protocol_of(_images(runner.test_dataloader.dataset))._asdict()
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Hand both to LoggerHook, which writes what is known under ``test/``."""
@@ -91,32 +85,38 @@ class ProtocolHook(Hook):
             runner.message_hub.update_info('test/protocol', self.protocol)
 
 
-def _labeled(runner: Runner) -> Any:
-    """The data set with masks: a part of the training data set, or all of it."""
-    train = runner.train_dataloader.dataset
-    return getattr(train, 'labeled', train)
-
-
 def _datasets(runner: Runner) -> dict[str, Any]:
-    """The data set of each stream. Loops that are not built yet are left so."""
-    found = dict(labeled=_labeled(runner))
-    if hasattr(runner.train_dataloader.dataset, 'unlabeled'):
-        found['unlabeled'] = runner.train_dataloader.dataset.unlabeled
-    for name, loop in (('val', runner._val_loop), ('test', runner._test_loop)):
-        if isinstance(loop, BaseLoop):
-            found[name] = loop.dataloader.dataset
-    return found
+    """The data set of each stream."""
+    train = runner.train_dataloader.dataset
+    parts = train.parts if isinstance(train, SemiDataset) else dict(labeled=train)
+    return {**parts, **scored_datasets(runner)}
+
+
+class _Paths(Sequence):
+    """Image paths of a data set, made when they are asked for."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self.dataset.get_data_info(index)['img_path']
 
 
 def _images(dataset: Any) -> list[Images]:
     """Those of each data set inside wrappers."""
     return [
         Images(
-            [info['img_path'] for info in infos(leaf)],
+            _Paths(leaf),
             leaf.ann_file if os.path.isfile(leaf.ann_file or '') else '',
             leaf.data_prefix['img_path'],
+            getattr(leaf, 'img_suffix', None) or '',
         )
-        for leaf in leaves(dataset)
+        for _, leaf in leaves(dataset)
     ]
 
 
@@ -130,10 +130,12 @@ def _table(streams: Mapping[str, Sequence[Images]]) -> str:
     return str(table)
 
 
-def _class_shares(labeled: Any, classes: Sequence[str] | None) -> str:
-    """How the labeled pixels fall on the classes."""
-    counts = label_counts(labeled)[: len(classes or ()) or 255]
-    names = classes or [str(label) for label in range(len(counts))]
+def _class_shares(dataset: Any) -> str:
+    """How the labeled pixels fall on the classes; all processes ask together."""
+    if not isinstance(dataset, SemiDataset):
+        return ''
+    classes: Sequence[str] = dataset.metainfo.get('classes') or list(map(str, range(255)))
+    counts = dataset.label_counts[: len(classes)]
     shares = 100 * counts / max(1, counts.sum())
-    cells = (f'{name} {share:.2f}' for name, share in zip(names, shares, strict=True))
-    return f'labeled pixels, %: {", ".join(cells)}'
+    cells = (f'{name} {share:.2f}' for name, share in zip(classes, shares, strict=True))
+    return f'\nlabeled pixels, %: {", ".join(cells)}'

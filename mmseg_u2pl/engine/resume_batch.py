@@ -1,4 +1,4 @@
-"""Let a run go on with another number of processes, or with another batch."""
+"""Let a run continue with another number of processes, or with another batch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ResumeBatchHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Warn of a recipe that is trained with another batch."""
+        """Warn where the config is written for another batch."""
         base, now = _base_batch_size(runner), samples_per_iter(runner)
         if base not in (None, now):
             runner.logger.warning(
@@ -41,7 +41,7 @@ class ResumeBatchHook(Hook):
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Say what an iteration was."""
+        """Write how many samples an iteration has."""
         checkpoint['meta'][KEY] = samples_per_iter(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ..datasets.mask_files import Masks, masks_sha256, require_size, sha256_of
+from ..datasets.files import sha256_of
+from ..datasets.headers import image_size, require_size
+from ..prepare.index_masks import Masks, masks_sha256
 
 SHOWN = 20  # colors in a message
 _ENTRY = re.compile(r'(?P<name>.+?)\s*[=:,\t ]\s*#(?P<hex>[0-9a-fA-F]{6})\s*(#.*)?')
@@ -116,7 +118,7 @@ def _read(path: Path, image: Path) -> tuple[np.ndarray, np.ndarray, str]:
             rgb = np.asarray(file.convert('RGB'))
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f'cannot read the mask {str(path)!r}: {error}') from error
-    require_size(path, (rgb.shape[1], rgb.shape[0]), image)
+    require_size(path, (rgb.shape[1], rgb.shape[0]), image, image_size(image))
     codes, pixels = np.unique(_code(rgb), return_counts=True)
     return codes, pixels, sha256_of(content)
 

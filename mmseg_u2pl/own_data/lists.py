@@ -9,15 +9,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..datasets.mask_files import Masks, find_images
-from ..datasets.split_files import (
+from ..prepare.index_masks import Masks, find_images
+from ..prepare.split_files import (
     list_warnings,
     parse_size,
     read_groups,
     read_list,
     summarize,
 )
-from ..datasets.splits import Lists, Request, Size, make_lists, resolve_size
+from ..prepare.splits import Lists, Request, Size, make_lists, resolve_size
 from ..version import __version__
 from .reading import Images
 

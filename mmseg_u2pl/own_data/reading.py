@@ -12,7 +12,8 @@ import mmcv
 import numpy as np
 from PIL import Image
 
-from ..datasets.mask_files import Masks, find_images, image_size, read_masks, require_images
+from ..datasets.headers import image_size
+from ..prepare.index_masks import Masks, find_images, read_masks, require_images
 from .colors import Colors, read_color_masks
 
 BYTES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr')  # 8 bits or fewer a channel

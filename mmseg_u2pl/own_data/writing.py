@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..datasets.split_files import changed_files, write_lists
+from ..prepare.split_files import changed_files, write_lists
 from ..version import __version__
 from .choices import Choice, default_palette
 from .lists import OwnLists

@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from own_folder import mask, save
 from tiny import assert_raises
 
-from mmseg_u2pl.datasets.mask_files import Masks
+from mmseg_u2pl.prepare.index_masks import Masks
 from mmseg_u2pl.own_data import (
     METHODS,
     NETWORKS,

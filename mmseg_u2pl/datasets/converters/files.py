@@ -16,8 +16,8 @@ import numpy as np
 from rich.progress import open as open_with_progress
 from rich.progress import track
 
-from ..folder import numbered_lines as whole_lines
-from ..mask_files import read_mask
+from ...prepare.index_masks import read_mask
+from ..files import numbered_lines as whole_lines
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')

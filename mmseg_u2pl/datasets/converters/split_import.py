@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...prepare.split_files import list_text, summarize
 from ...version import __version__
-from ..split_files import list_text, summarize
 from .files import numbered_lines, require_count, write_atomic
 from .split_schemes import CLASSIC, FAMILIES, Pool, Scheme
 

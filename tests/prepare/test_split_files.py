@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmseg_u2pl.datasets.mask_files import find_images, read_masks
-from mmseg_u2pl.datasets.split_files import (
+from mmseg_u2pl.prepare.index_masks import find_images, read_masks
+from mmseg_u2pl.prepare.split_files import (
     list_warnings,
     parse_size,
     parse_sizes,
@@ -19,7 +19,7 @@ from mmseg_u2pl.datasets.split_files import (
     summarize,
     write_lists,
 )
-from mmseg_u2pl.datasets.splits import Lists
+from mmseg_u2pl.prepare.splits import Lists
 
 
 def save(path, values, mode=None, **options):
@@ -130,7 +130,7 @@ def test_other_index_modes(folders, mode):
 
 def test_a_color_mask_is_no_mask(folders):
     path = save(folders[1] / 'a.png', np.zeros((3, 2, 3)))
-    with pytest.raises(ValueError, match=rf'{path}.* is a RGB image\. Index masks are needed'):
+    with pytest.raises(ValueError, match=rf'{path}.* is a RGB image, not one of class numbers'):
         read_masks(find_images(folders[0]), folders[1])
 
 
@@ -165,7 +165,7 @@ def test_files_that_cannot_be_read(folders):
 
 def test_labels_that_are_no_bytes(folders):
     Image.fromarray(np.array([[0, 256]] * 3, dtype=np.uint16)).save(folders[1] / 'a.png')
-    with pytest.raises(ValueError, match=r'holds labels 0 \.\.\. 256: mmseg reads'):
+    with pytest.raises(ValueError, match=r'a\.png.* has the value 256.* labels are 0 \.\.\. 255'):
         read_masks(find_images(folders[0]), folders[1])
 
 
@@ -181,8 +181,10 @@ def test_a_list_of_the_images_with_masks(folders, tmp_path):
     images, path = find_images(folders[0]), tmp_path / 'list.txt'
     path.write_text('x/b ü\n\n a\n', encoding='utf-8')
     assert read_list(path, images) == ['a', 'x/b ü']
-    path.write_text('a.jpg\n')
-    with pytest.raises(ValueError, match=r"names 'a\.jpg', but there is no such image"):
+    path.write_text('a.jpg\nx/b u\u0308\n', encoding='utf-8')  # the other Unicode form of ü
+    assert read_list(path, images) == ['a', 'x/b ü']
+    path.write_text('a\nnowhere\n')
+    with pytest.raises(FileNotFoundError, match="line 2: no image 'nowhere'"):
         read_list(path, images)
     path.write_text('\n')
     with pytest.raises(ValueError, match='is empty'):
@@ -218,8 +220,8 @@ def test_expressions_that_give_no_groups(source, says):
     ('text', 'says'),
     [
         ('b\t1\n', "the image 'a' gets no group"),
-        ('a\t1\t2\n', 'is no line of stem and group'),
-        ('a\t1\na\t2\n', "'a\\\\t2' is no line of stem and group, or gives a stem its second"),
+        ('a\t1\t2\n', 'is not a line of stem and group'),
+        ('a\t1\na\t2\n', "'a\\\\t2' is not a line of stem and group, or gives a stem its second"),
     ],
 )
 def test_files_that_give_no_groups(tmp_path, text, says):

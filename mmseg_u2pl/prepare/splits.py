@@ -3,8 +3,6 @@
 Every function is deterministic: it sorts the names by code point, draws from numpy's PCG64 bit
 stream (which numpy keeps stable over releases) and does float arithmetic only element by
 element, so the order of the input, the machine and the operating system make no difference.
-
-With groups, the unit that is drawn is the group, else the image.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ import numpy as np
 Method = Literal['plain', 'stratified']
 Size = int | Fraction  # a number of images, or a ratio
 
-_LABELED, _HOLD_OUT, _FOLDS = range(3)  # each draws from a bit stream of its own
+_LABELED, _HOLD_OUT, _FOLDS = range(3)  # each has a separate bit stream
 
 
 def resolve_size(size: Size, total: int) -> int:
@@ -39,9 +37,6 @@ def _units(
     stems: Sequence[str], counts: np.ndarray | None, groups: Sequence[str] | None, seed: list[int]
 ) -> list[_Unit]:
     """Images or groups in seeded random order."""
-    for name, values in (('counts', counts), ('groups', groups)):
-        if values is not None and len(values) != len(stems):
-            raise ValueError(f'{name} has {len(values)} entries for {len(stems)} stems')
     if min(seed) < 0:
         raise ValueError(f'seed must not be negative, got {seed[0]}')
     members: dict[str, list[int]] = {}
@@ -57,12 +52,9 @@ def _units(
 
 
 class _Picker:
-    """Picks unit by unit the one that makes class shares most like the target's.
+    """Picks unit by unit the one that makes class shares most like the target's (C,).
 
-    Args:
-        units: The earlier wins a tie.
-        method: ``'plain'`` looks at no class, so all tie.
-        target: Pixels of each class (C,) in the whole.
+    The earlier unit wins a tie. ``'plain'`` looks at no class, so all tie.
 
     Raises:
         ValueError: ``'stratified'`` without counts, or without any labeled pixel.
@@ -106,9 +98,9 @@ class _Picker:
     def _affinity(self, chosen: np.ndarray) -> np.ndarray:
         """``Σ_c sqrt(p_c q_c)`` of the set with each unit added, (U,)."""
         scores = np.zeros_like(self.pixels)
-        for own, have, root in zip(self.counts, chosen, self.root, strict=True):
+        for each, have, root in zip(self.counts, chosen, self.root, strict=True):
             if root > 0:
-                scores += np.sqrt(own + have) * root
+                scores += np.sqrt(each + have) * root
         return scores / np.sqrt(np.maximum(self.pixels + chosen.sum(), 1.0))
 
     def nearer(self, number: int, size: int) -> np.ndarray:
@@ -130,6 +122,7 @@ def nested(
     method: Method = 'plain',
     seed: int = 0,
     target: np.ndarray | None = None,
+    hold_out: bool = False,
 ) -> list[list[str]]:
     """Labeled subsets, the smaller in the larger: the first images of one order.
 
@@ -156,6 +149,8 @@ def nested(
         method: ``'plain'`` or ``'stratified'``.
         seed: Not negative.
         target: Pixels of each class (C,) whose shares to match; by default those of ``stems``.
+        hold_out: Draw images to choose settings on, by other random bits. ``stratified`` then
+            leaves one image (group) of every class to learn from, while it can.
 
     Returns:
         Sorted stems for each size.
@@ -163,41 +158,6 @@ def nested(
     Raises:
         ValueError: More images asked for than there are, or ``stratified`` without counts.
     """
-    return _draw(stems, sizes, counts, groups, method, [seed, _LABELED], target)
-
-
-def hold_out(
-    stems: Sequence[str],
-    size: int,
-    counts: np.ndarray | None = None,
-    groups: Sequence[str] | None = None,
-    *,
-    method: Method = 'plain',
-    seed: int = 0,
-) -> list[str]:
-    """Images to choose settings on, drawn as in :func:`nested`, by random bits of their own.
-
-    ``stratified`` leaves one image (group) of every class to learn from, while it can.
-
-    Returns:
-        Sorted stems.
-
-    Raises:
-        ValueError: As :func:`nested`.
-    """
-    return _draw(stems, [size], counts, groups, method, [seed, _HOLD_OUT], None, spare=True)[0]
-
-
-def _draw(
-    stems: Sequence[str],
-    sizes: Sequence[int],
-    counts: np.ndarray | None,
-    groups: Sequence[str] | None,
-    method: Method,
-    seed: list[int],
-    target: np.ndarray | None,
-    spare: bool = False,
-) -> list[list[str]]:
     if not sizes or max(sizes) > len(stems) or min(sizes) < 1:
         raise ValueError(
             f'cannot choose {", ".join(map(str, sizes)) or "no"} of {len(stems)} images that have '
@@ -205,14 +165,14 @@ def _draw(
         )
     if target is None and counts is not None:
         target = counts.sum(0)
-    units = _units(stems, counts, groups, seed)
+    units = _units(stems, counts, groups, [seed, _HOLD_OUT if hold_out else _LABELED])
     picker = _Picker(units, method, target)
     chosen = np.zeros(len(picker.root))
     taken: list[str] = []
     parts: dict[int, list[str]] = {}
     for size in sorted(set(sizes)):
         while (allowed := picker.nearer(len(taken), size)).any():
-            taken += units[picker.pick(allowed, chosen, spare)].stems
+            taken += units[picker.pick(allowed, chosen, spare=hold_out)].stems
         parts[size] = sorted(taken)
     return [parts[size] for size in sizes]
 
@@ -259,20 +219,11 @@ def folds(
 
 @dataclass(frozen=True)
 class Request:
-    """What to make.
+    """What to make."""
 
-    Args:
-        labeled: Sizes of the labeled lists by name; ratios of the images that have a mask and
-            are not held out.
-        holdout: Size of the hold-out; a ratio of the images that have a mask.
-        folds: Folds to make instead of labeled lists.
-        method: ``'plain'`` or ``'stratified'``.
-        seed: Not negative.
-    """
-
-    labeled: dict[str, Size]
-    holdout: Size | None = None
-    folds: int | None = None
+    labeled: dict[str, Size]  # by name of list; ratios of images with a mask that are not held out
+    holdout: Size | None = None  # ratio of the images with a mask
+    folds: int | None = None  # instead of labeled lists
     method: Method = 'plain'
     seed: int = 0
 
@@ -326,7 +277,8 @@ def make_lists(
     how: dict[str, Any] = dict(method=request.method, seed=request.seed)
     if request.holdout is not None:
         asked['holdout'] = resolve_size(request.holdout, len(pool))
-        lists['holdout'] = hold_out(pool, asked['holdout'], *table(pool), **how)
+        sizes = [asked['holdout']]
+        lists['holdout'] = nested(pool, sizes, *table(pool), hold_out=True, **how)[0]
         closed = {group[stem] for stem in lists['holdout']}
         pool, others = ([s for s in part if group[s] not in closed] for part in (pool, others))
     if request.folds is not None:

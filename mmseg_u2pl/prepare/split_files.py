@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .folder import numbered_lines
-from .mask_files import Masks, sha256_of
+from ..datasets.files import list_text, listed_images, sha256_of, stem_of
+from .index_masks import Masks
 from .splits import Lists, Size
 
 
@@ -46,18 +46,20 @@ def parse_sizes(texts: Sequence[str]) -> dict[str, Size]:
 
 
 def read_list(path: str | Path, images: Mapping[str, Path]) -> list[str]:
-    """Sorted stems of a list, one a line.
+    """Sorted stems of a list, one image a line, with or without suffix.
+
+    Args:
+        path: The list.
+        images: Image files of one folder by stem, as ``find_images`` gives them.
 
     Raises:
-        ValueError: The list is empty, or names a stem that is no image's.
+        FileNotFoundError: No such list; it names an image that does not exist.
+        ValueError: The list is empty or names an image twice.
     """
-    stems = sorted({line for _, line in numbered_lines(path)})
-    strangers = [stem for stem in stems if stem not in images]
-    if strangers or not stems:
-        what = f'names {strangers[0]!r}, but there is no such image' if stems else 'is empty'
-        remedy = 'write one image a line, path in the image folder without suffix'
-        raise ValueError(f'the list {str(path)!r} {what}: {remedy}')
-    return stems
+    first, file = next(iter(images.items()))
+    names = {stem: [stem + path.suffix] for stem, path in images.items()}
+    listed = listed_images(path, file.parents[first.count('/')], images=names)
+    return sorted(map(stem_of, listed))
 
 
 def read_groups(source: str, stems: Sequence[str]) -> list[str]:
@@ -96,9 +98,9 @@ def _groups_of_file(path: Path) -> dict[str, str]:
     delimiter = '\t' if any('\t' in line for line in lines) else ','
     known: dict[str, str] = {}
     for row in csv.reader(lines, delimiter=delimiter):
-        if row and (len(row) != 2 or known.setdefault(row[0], row[1]) != row[1]):
+        if row and (len(row) != 2 or known.setdefault(stem_of(row[0]), row[1]) != row[1]):
             raise ValueError(
-                f'{str(path)!r}: {delimiter.join(row)!r} is no line of stem and group, or gives '
+                f'{str(path)!r}: {delimiter.join(row)!r} is not a line of stem and group, or gives '
                 'a stem its second group'
             )
     return known
@@ -130,20 +132,20 @@ def summarize(
     summary: dict[str, dict[str, Any]] = {}
     row = {stem: index for index, stem in enumerate(masks.stems)} if masks else {}
     for name, part in stems.items():
-        own = summary[name] = dict(images=len(part), sha256=sha256_of(list_text(part)))
+        entry = summary[name] = dict(images=len(part), sha256=sha256_of(list_text(part)))
         if masks is None:
             continue
         rows = [row[stem] for stem in part if stem in row]
         counts, total = masks.counts[rows].sum(0), masks.counts.sum(0)
         shares = (counts / max(1, counts.sum())).round(6).tolist()
-        there = total > 0  # a label between others that is in no mask is no class to miss
-        own['images_with_mask'] = len(rows)
-        own['class_share'] = dict(zip(classes, shares, strict=True))
-        own['classes_covered'] = f'{(counts > 0).sum()} of {there.sum()}'
-        own['classes_missing'] = [
-            classes[c] for c in np.flatnonzero(there & (counts == 0)).tolist()
+        present = total > 0  # a label between others that is in no mask cannot be missed
+        entry['images_with_mask'] = len(rows)
+        entry['class_share'] = dict(zip(classes, shares, strict=True))
+        entry['classes_covered'] = f'{(counts > 0).sum()} of {present.sum()}'
+        entry['classes_missing'] = [
+            classes[c] for c in np.flatnonzero(present & (counts == 0)).tolist()
         ]
-        own['share_distance'] = round(share_distance(counts, total), 6)
+        entry['share_distance'] = round(share_distance(counts, total), 6)
     return summary
 
 
@@ -160,16 +162,16 @@ def list_warnings(
         absent = [name for name, n in zip(classes, masks.counts.sum(0), strict=True) if n == 0]
         if absent:
             found.append(f'in no mask at all: {", ".join(absent)}')
-    for name, own in summary.items():
-        missing = own.get('classes_missing')
+    for name, entry in summary.items():
+        missing = entry.get('classes_missing')
         if missing and not name.endswith('unlabeled'):
             found.append(f'{name}: no image has {", ".join(missing)}')
-        if not own['images']:
+        if not entry['images']:
             found.append(f'{name} is empty')
-        wanted = lists.asked.get(name, own['images'])
-        if abs(own['images'] - wanted) > max(1, wanted / 10):
+        wanted = lists.asked.get(name, entry['images'])
+        if abs(entry['images'] - wanted) > max(1, wanted / 10):
             found.append(
-                f'{name}: {own["images"]} images, {wanted} were asked for, as groups stay whole'
+                f'{name}: {entry["images"]} images, {wanted} were asked for, as groups stay whole'
             )
     suffixes = sorted({path.suffix for path in images.values()})
     if len(suffixes) > 1:
@@ -218,8 +220,3 @@ def changed_files(contents: Mapping[Path, bytes], force: bool) -> list[Path]:
             remedy = 'choose another --out, or --force to overwrite it'
             raise FileExistsError(f'{str(path)!r} is there and differs: {remedy}')
     return changed
-
-
-def list_text(stems: Sequence[str]) -> bytes:
-    """One stem a line, UTF-8."""
-    return ''.join(f'{stem}\n' for stem in stems).encode()

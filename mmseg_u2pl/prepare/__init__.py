@@ -1,0 +1,1 @@
+"""Preparing data and configs: what training does not import."""

@@ -1,0 +1,110 @@
+"""Find the images and index masks of a folder by stem, and count the classes in the masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..datasets.files import images_by_stem, list_text, sha256_of
+from ..datasets.headers import image_size, require_size
+from ..datasets.masks import LoadMask
+from ..datasets.threads import in_threads
+
+
+class Masks(NamedTuple):
+    """Stems that have a mask, sorted; pixels of each class int64 (N, C); hash of the files."""
+
+    stems: list[str]
+    counts: np.ndarray
+    sha256: str
+
+
+def find_images(folder: str | Path) -> dict[str, Path]:
+    """Image files below a folder by stem, sorted: path in the folder, ``/``, without suffix.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: No image, two of one stem, or a name that a list cannot hold.
+    """
+    found: dict[str, Path] = {}
+    for stem, names in sorted(images_by_stem(folder).items()):
+        paths = [Path(folder, name) for name in names]
+        if len(paths) > 1:
+            one, other = sorted(map(str, paths))[:2]
+            raise ValueError(f'{one!r} and {other!r} have one stem {stem!r}: rename one')
+        if stem != stem.strip() or len(stem.splitlines()) > 1:
+            why = 'begins or ends with a space or has a line break; rename it'
+            raise ValueError(f'{str(paths[0])!r}: a list cannot hold a name that {why}')
+        found[stem] = paths[0]
+    return found
+
+
+def read_masks(
+    images: Mapping[str, Path],
+    folder: str | Path,
+    num_classes: int | None = None,
+    ignore_index: int = 255,
+) -> Masks:
+    """Count the classes in the masks of a folder.
+
+    Args:
+        images: Image files by stem.
+        folder: Masks with the images' stems: grey or palette index images.
+        num_classes: C; by default what the largest label needs.
+        ignore_index: Label of pixels that do not count.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: A mask without image, not readable, not of its image's size, not an index
+            image, or with a label that is not a class.
+    """
+    masks = find_images(folder)
+    require_images(masks, images)
+    pairs = [(path, images[stem]) for stem, path in masks.items()]
+    rows, hashes = zip(*in_threads(lambda pair: read_mask(*pair), pairs, 'masks'), strict=True)
+    counts = np.zeros((len(masks), max(256, num_classes or 0)), dtype=np.int64)
+    counts[:, :256] = rows  # mmseg reads masks as bytes
+    if 0 <= ignore_index < 256:
+        counts[:, ignore_index] = 0
+    width = num_classes or int(np.flatnonzero(counts.any(0)).max(initial=0)) + 1
+    for index, label in np.argwhere(counts[:, width:])[:1]:
+        raise ValueError(
+            f'mask {str(pairs[index][0])!r} holds the label {width + label}, but the '
+            f'classes are 0 ... {width - 1} and {ignore_index} means ignore. Correct --classes or '
+            '--ignore-index, or map the values (a 0/255 mask needs 255 → 1)'
+        )
+    return Masks(list(masks), counts[:, :width], masks_sha256(masks, hashes))
+
+
+def read_mask(path: Path, image: Path) -> tuple[np.ndarray, str]:
+    """Pixels of each label 0 ... 255 (256,), and the file's hash.
+
+    Raises:
+        ValueError: A file that is not an image, a mask of colors or of another size.
+    """
+    content = path.read_bytes()
+    labels = LoadMask().decode(content, str(path))
+    require_size(path, labels.shape[::-1], image, image_size(image))
+    return np.bincount(labels.ravel(), minlength=256), sha256_of(content)
+
+
+def require_images(masks: Mapping[str, Path], images: Mapping[str, Path]) -> None:
+    """Every mask has an image of its stem.
+
+    Raises:
+        ValueError: One has not.
+    """
+    alone = [str(path) for stem, path in masks.items() if stem not in images]
+    if alone:
+        raise ValueError(
+            f'{len(alone)} masks have no image of their stem, the first is {alone[0]!r}: '
+            'add the image or take away the mask'
+        )
+
+
+def masks_sha256(stems: Iterable[str], hashes: Iterable[str]) -> str:
+    """One hash of all masks, from the hash of each."""
+    return sha256_of(list_text(f'{stem} {file}' for stem, file in zip(stems, hashes, strict=True)))
