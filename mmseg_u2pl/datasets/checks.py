@@ -33,6 +33,7 @@ def check_dataset_config(config: dict, where: str) -> None:
 
     Raises:
         FileNotFoundError: Names what is missing and which key to change.
+        ValueError: The list is empty.
     """
     for key in ('datasets', 'dataset'):
         if key in config:
@@ -59,6 +60,8 @@ def check_dataset_config(config: dict, where: str) -> None:
             f'{where}.ann_file: no list {str(path)!r}. It names one image a line, its path in '
             f'the image folder{makers if "splits" in path.parts else ""}'
         )
+    if config.get('ann_file') and not path.stat().st_size:
+        raise ValueError(f'{where}.ann_file: the list {str(path)!r} is empty')
 
 
 def leaves(dataset: Any, where: str = '') -> Iterator[tuple[str, Any]]:

@@ -97,7 +97,8 @@ def _count(dataset: Any, where: str) -> Labels:
         for label in np.flatnonzero(result).tolist():
             first.setdefault(label, index)
     gathered = all_gather_object((total, first, problems))
-    raise_problems(where, [problem for _, _, part in gathered for problem in part])
+    found = sorted(problem for _, _, part in gathered for problem in part)
+    raise_problems(where, [text for _, text in found])
     for _, other, _ in gathered:
         first.update((label, min(i, first.get(label, i))) for label, i in other.items())
     examples = {label: dataset.get_data_info(i)['seg_map_path'] for label, i in first.items()}

@@ -53,8 +53,10 @@ class Images(NamedTuple):
             inside = path.startswith(prefix) and '..' not in path
             name = path[len(prefix) :] if inside else os.path.relpath(path, self.folder or '.')
             if self.img_suffix and name.endswith(self.img_suffix):
-                name = normalize('NFC', name[: -len(self.img_suffix)])
-            yield stem_of(name).replace(os.sep, '/')
+                stem = normalize('NFC', name[: -len(self.img_suffix)])
+            else:
+                stem = stem_of(name)
+            yield stem.replace(os.sep, '/')
 
     def sha256(self) -> str:
         """Hash of the lines, as of a list without suffixes; sorted if no list orders them."""
@@ -74,7 +76,7 @@ def list_record(path: str | Path) -> dict[str, Any]:
     Raises:
         ValueError: The file is not such a record.
     """
-    file = Path(path).with_name('provenance.json')
+    file = Path(path or '/').parent / 'provenance.json'
     if not path or not file.is_file():
         return {}
     try:

@@ -1,15 +1,37 @@
-"""Every likely mistake in the data is named, with file and remedy, before training."""
+"""Mistakes in lists, folders and files are named, with file and remedy, before training."""
 
 import os
+import shutil
+import unicodedata
 
 import cv2
 import numpy as np
 import pytest
 import tiny
-from mmseg.datasets.transforms import LoadAnnotations
-from mmseg.registry import TRANSFORMS
+from mmcv.transforms import BaseTransform
+from mmseg.registry import DATASETS
+from PIL import Image
 
-from mmseg_u2pl.datasets.checks import check_labels, label_counts
+from mmseg_u2pl.datasets import SemiDataset
+from mmseg_u2pl.datasets.checks import check_files, leaves
+
+WHERE = 'train_dataloader.dataset'
+LOAD_IMAGE, LOAD_MASK = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
+
+
+def checked(root, **parts):
+    """A ``SemiDataset`` whose files were checked."""
+    dataset = tiny.semi_dataset(root, **parts)
+    check_files(dataset, WHERE)
+    return dataset
+
+
+def image(root, name):
+    return root / 'images' / 'train' / f'{name}.png'
+
+
+def mask(root, name):
+    return root / 'masks' / 'train' / f'{name}.png'
 
 
 # --------------------------------------------------------------------- before it is built
@@ -19,7 +41,7 @@ def test_a_missing_root_is_named(own_root, part):
     tiny.assert_raises(
         FileNotFoundError,
         lambda: tiny.semi_dataset(own_root, **{part: dict(data_root=nowhere)}),
-        f'train_dataloader.dataset.{part}.data_root',
+        f'{WHERE}.{part}.data_root',
         nowhere,
         os.getcwd(),  # a relative root depends on it
         'Put or link the data there',
@@ -32,8 +54,19 @@ def test_a_missing_folder_is_named(own_root, part):
     tiny.assert_raises(
         FileNotFoundError,
         lambda: tiny.semi_dataset(own_root, **{part: dict(data_prefix=prefix)}),
-        f'train_dataloader.dataset.{part}.data_prefix.img_path',
+        f'{WHERE}.{part}.data_prefix.img_path',
         own_root / 'images' / 'training',
+    )
+
+
+def test_a_missing_folder_inside_a_wrapper_is_named(own_root):
+    inner = tiny.labeled_config(own_root, data_prefix=dict(img_path='no'))
+    both = dict(type='ConcatDataset', datasets=[tiny.labeled_config(own_root), inner])
+    tiny.assert_raises(
+        FileNotFoundError,
+        lambda: SemiDataset(both),
+        f'{WHERE}.labeled.datasets.data_prefix.img_path',
+        own_root / 'no',
     )
 
 
@@ -42,7 +75,7 @@ def test_a_missing_list_is_named(own_root, part):
     tiny.assert_raises(
         FileNotFoundError,
         lambda: tiny.semi_dataset(own_root, **{part: dict(ann_file='lists/split.txt')}),
-        f'train_dataloader.dataset.{part}.ann_file',
+        f'{WHERE}.{part}.ann_file',
         own_root / 'lists' / 'split.txt',
         'one image a line',
     )
@@ -58,29 +91,32 @@ def test_a_missing_split_names_what_makes_splits(own_root):
     )
 
 
+# ---------------------------------------------------------------------------------- lists
 @pytest.mark.parametrize('part', ['labeled', 'unlabeled'])
 @pytest.mark.parametrize(
     ('lines', 'problem'),
-    [('l0\n\nl1\nl0', "line 4: 'l0' is the image of line 1"), ('l0\n../val/v0', 'line 2')],
+    [
+        ('l0\nl1\nl0', "line 3: 'l0' is the image of line 1"),
+        ('l0\n../val/v0', "line 2: '../val/v0' leaves the image folder"),
+    ],
 )
 def test_a_bad_line_is_named(own_root, part, lines, problem):
     (own_root / 'bad.txt').write_text(lines)
     tiny.assert_raises(
         ValueError,
-        lambda: tiny.semi_dataset(own_root, **{part: dict(ann_file='bad.txt')}),
+        lambda: checked(own_root, **{part: dict(ann_file='bad.txt')}),
         own_root / 'bad.txt',
         problem,
     )
 
 
 @pytest.mark.parametrize('part', ['labeled', 'unlabeled'])
-@pytest.mark.parametrize('text', ['', ' \n\n'])
-def test_an_empty_list_is_named(own_root, part, text):
-    (own_root / 'empty.txt').write_text(text)
+def test_an_empty_list_is_named(own_root, part):
+    (own_root / 'empty.txt').write_text('')
     tiny.assert_raises(
         ValueError,
-        lambda: tiny.semi_dataset(own_root, **{part: dict(ann_file='empty.txt')}),
-        f'train_dataloader.dataset.{part}.ann_file',
+        lambda: checked(own_root, **{part: dict(ann_file='empty.txt')}),
+        f'{WHERE}.{part}.ann_file',
         own_root / 'empty.txt',
         'empty',
     )
@@ -97,26 +133,27 @@ def test_an_empty_folder_is_named(own_root):
     )
 
 
+# ---------------------------------------------------------------------------------- files
 def test_missing_images_are_counted_and_the_first_is_named(own_root):
     for name in ('u1', 'u4'):
-        (own_root / 'images' / 'train' / f'{name}.png').unlink()
+        image(own_root, name).unlink()
     tiny.assert_raises(
         FileNotFoundError,
-        lambda: tiny.semi_dataset(own_root),
-        'train_dataloader.dataset.unlabeled: 2 of 6 files are missing',
-        own_root / 'images' / 'train' / 'u1.png',
+        lambda: checked(own_root),
+        f'{WHERE}.unlabeled: 2 of 6 files are missing',
+        image(own_root, 'u1'),
         'img_suffix',
         'unlabeled.txt',
     )
 
 
 def test_a_missing_mask_is_named(own_root):
-    (own_root / 'masks' / 'train' / 'l3.png').unlink()
+    mask(own_root, 'l3').unlink()
     tiny.assert_raises(
         FileNotFoundError,
-        lambda: tiny.semi_dataset(own_root),
-        'train_dataloader.dataset.labeled: 1 of 8 files',
-        own_root / 'masks' / 'train' / 'l3.png',
+        lambda: checked(own_root),
+        f'{WHERE}.labeled: 1 of 8 files',
+        mask(own_root, 'l3'),
         'seg_map_suffix',
     )
 
@@ -124,73 +161,171 @@ def test_a_missing_mask_is_named(own_root):
 def test_a_wrong_suffix_shows_as_missing_files(own_root):
     tiny.assert_raises(
         FileNotFoundError,
-        lambda: tiny.semi_dataset(own_root, labeled=dict(img_suffix='.jpg')),
+        lambda: checked(own_root, labeled=dict(img_suffix='.jpg')),
         '4 of 8 files',
         own_root / 'images' / 'train' / 'l0.jpg',
         'img_suffix',
     )
 
 
-# -------------------------------------------------------------------------------- labels
-@pytest.mark.parametrize('value', [3, 100, 254])
-def test_a_label_beyond_the_classes_is_named_with_its_file(own_root, value):
-    tiny.set_label(own_root, value)
+@pytest.mark.parametrize('part', ['labeled', 'unlabeled'])
+def test_a_name_in_another_unicode_form_is_told(own_root, part):
+    forms = [unicodedata.normalize(form, 'Köln') for form in ('NFD', 'NFC')]
+    for folder in ('images', 'masks'):
+        old = own_root / folder / 'train' / 'l0.png'
+        shutil.copy(old, old.with_name(f'{forms[0]}.png'))
+    (own_root / 'list.txt').write_text(forms[1], encoding='utf-8')
     tiny.assert_raises(
-        ValueError,
-        lambda: check_labels(tiny.semi_dataset(own_root).labeled, 3),
-        own_root / 'masks' / 'train' / 'l2.png',
-        f'the label {value}',
-        'classes 0 ... 2',
-        'decode_head.num_classes',
-    )
-
-
-def test_a_binary_mask_of_0_and_255_is_not_taken_for_foreground_and_ignore(own_root):
-    # 255 alone beside 0 in every mask: two classes, the second of which has no pixel
-    for path in (own_root / 'masks' / 'train').iterdir():
-        mask = np.zeros((40, 48), np.uint8)
-        mask[10:20] = 255
-        cv2.imwrite(str(path), mask)
-    dataset = tiny.semi_dataset(own_root, labeled=dict(metainfo=dict(classes=('no', 'yes'))))
-    tiny.assert_raises(
-        ValueError,
-        lambda: check_labels(dataset.labeled, 2),
-        own_root / 'masks' / 'train',
-        '255',
-        '0/255 mask needs 255 → 1',
+        FileNotFoundError,
+        lambda: checked(own_root, **{part: dict(ann_file='list.txt')}),
+        f'There is {forms[0] + ".png"!r}, the same name in another Unicode form',
+        'FolderDataset',
     )
     # the remedy that the message gives
-    step = dict(type='LoadMask', values={0: 0, 255: 1})
-    dataset = tiny.semi_dataset(
-        own_root, labeled=dict(pipeline=[dict(type='LoadImageFromFile'), step])
+    config = tiny.labeled_config(own_root, type='FolderDataset', ann_file='list.txt')
+    del config['img_suffix']
+    check_files(SemiDataset(config), WHERE)
+
+
+def test_files_that_are_not_images_are_named_and_counted(own_root):
+    image(own_root, 'u3').write_text('no image')
+    image(own_root, 'u5').write_bytes(b'')
+    tiny.assert_raises(
+        ValueError,
+        lambda: checked(own_root),
+        f'{WHERE}.unlabeled: 2 files cannot be used',
+        image(own_root, 'u3'),
+        image(own_root, 'u5'),
+        'take them out of the list',
     )
-    check_labels(dataset.labeled, 2)
-    assert label_counts(dataset.labeled)[:2].tolist() == [4 * 30 * 48, 4 * 10 * 48]
 
 
-def test_labels_count_after_the_data_sets_own_mapping(own_root):
-    # reduce_zero_label: 0 → 255, 1 ... 3 → 0 ... 2
-    tiny.set_label(own_root, 3)
-    dataset = tiny.semi_dataset(own_root, labeled=dict(reduce_zero_label=True))
-    check_labels(dataset.labeled, 3)
-    tiny.assert_raises(ValueError, lambda: check_labels(dataset.labeled, 2), 'the label 2')
+def test_ten_are_named_and_the_rest_is_counted(own_root):
+    names = [f'x{i:02}' for i in range(12)]
+    for name in names:
+        image(own_root, name).write_text('no image')
+    (own_root / 'unlabeled.txt').write_text('\n'.join(['u0', *names]))
+    with pytest.raises(ValueError, match='12 files') as error:
+        checked(own_root)
+    assert [name in str(error.value) for name in names] == 10 * [True] + 2 * [False]
+    assert 'and 2 more' in str(error.value)
 
 
-@pytest.mark.parametrize('step', ['LoadMask', 'OwnLoader'])
-def test_any_kind_of_mmcvs_loading_step_counts(own_root, step):
-    tiny.set_label(own_root, 3)
-    if step == 'OwnLoader' and 'OwnLoader' not in TRANSFORMS:
+def test_images_of_a_users_loading_step_are_not_opened(own_root):
+    class Loader(BaseTransform):
+        def transform(self, results):
+            return dict(results, img=np.zeros((4, 4, 3), np.uint8))
 
-        @TRANSFORMS.register_module()
-        class OwnLoader(LoadAnnotations):
-            pass
-
-    pipeline = [dict(type='LoadImageFromFile'), dict(type=step)]
-    dataset = tiny.semi_dataset(own_root, labeled=dict(pipeline=pipeline))
-    tiny.assert_raises(ValueError, lambda: check_labels(dataset.labeled, 3), 'the label 3')
+    image(own_root, 'u0').write_text('in another format')
+    dataset = checked(own_root, unlabeled=dict(pipeline=[Loader()]))
+    assert dataset.unlabeled[0]['img'].shape == (4, 4, 3)
 
 
-def test_a_labeled_pipeline_without_masks_is_named(own_root):
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
-    dataset = tiny.semi_dataset(own_root, labeled=dict(pipeline=pipeline))
-    tiny.assert_raises(ValueError, lambda: check_labels(dataset.labeled, 3), 'LoadAnnotations')
+def test_an_image_on_its_side_has_the_size_it_is_loaded_with(own_root):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = image(own_root, 'l1')
+    with Image.open(path) as upright:
+        upright.transpose(Image.Transpose.ROTATE_90).save(path.with_suffix('.jpg'), exif=exif)
+    (own_root / 'one.txt').write_text('l1')
+    changes = dict(ann_file='one.txt', img_suffix='.jpg', pipeline=[LOAD_IMAGE, LOAD_MASK])
+    dataset = checked(own_root, labeled=changes)
+    assert dataset[0]['img'].shape == (*dataset[0]['gt_seg_map'].shape, 3) == (40, 48, 3)
+
+
+# ---------------------------------------------------------------------------------- masks
+def test_masks_of_another_size_are_named(own_root):
+    for name in ('l1', 'l3'):
+        cv2.imwrite(str(mask(own_root, name)), np.zeros((40, 47), np.uint8))
+    tiny.assert_raises(
+        ValueError,
+        lambda: checked(own_root),
+        f'{WHERE}.labeled: 2 files cannot be used',
+        mask(own_root, 'l1'),
+        'is 47x40 pixels',
+        image(own_root, 'l1'),
+        '48x40',
+    )
+
+
+def test_a_color_mask_is_named_with_the_remedy(own_root):
+    cv2.imwrite(str(mask(own_root, 'l1')), np.zeros((40, 48, 3), np.uint8))
+    for step in (LOAD_MASK, dict(type='LoadMask')):
+        tiny.assert_raises(
+            ValueError,
+            lambda step=step: checked(own_root, labeled=dict(pipeline=[LOAD_IMAGE, step])),
+            mask(own_root, 'l1'),
+            "type='LoadMask', colors=",
+        )
+    step = dict(type='LoadMask', colors=[[0, 0, 0]])
+    checked(own_root, labeled=dict(pipeline=[LOAD_IMAGE, step]))
+
+
+def test_labels_beyond_a_byte_do_not_pass_as_others(own_root):
+    labels = np.zeros((40, 48), np.uint16)
+    labels[0, 0] = 257  # mmseg would make it 1
+    cv2.imwrite(str(mask(own_root, 'l2')), labels)
+    tiny.assert_raises(
+        ValueError, lambda: checked(own_root), mask(own_root, 'l2'), 'values to 257', 'LoadMask'
+    )
+
+
+def test_each_header_is_read_once_and_no_mask_of_an_unlabeled_image(own_root, monkeypatch):
+    for name in ('u0', 'u1'):
+        mask(own_root, name).write_text('no image')
+    opened = []
+    really_open = Image.open
+    monkeypatch.setattr(Image, 'open', lambda path: opened.append(path) or really_open(path))
+    checked(own_root)
+    assert sorted(os.path.relpath(path, own_root) for path in opened) == sorted(
+        [f'images/train/l{i}.png' for i in range(4)]
+        + [f'images/train/u{i}.png' for i in range(6)]
+        + [f'masks/train/l{i}.png' for i in range(4)]
+    )
+
+
+# ------------------------------------------------------------------------------- wrappers
+def test_wrapped_data_sets_are_checked_and_named(own_root):
+    config = tiny.labeled_config(own_root)
+    both = dict(type='RepeatDataset', dataset=dict(type='ConcatDataset', datasets=2 * [config]), times=2)  # fmt: skip
+    dataset = SemiDataset(both, tiny.unlabeled_config(own_root))
+    places = [place for place, _ in leaves(dataset, WHERE)]
+    assert places == [
+        f'{WHERE}.labeled.dataset.datasets[0]',
+        f'{WHERE}.labeled.dataset.datasets[1]',
+        f'{WHERE}.unlabeled',
+    ]
+    image(own_root, 'l1').write_text('no image')
+    tiny.assert_raises(
+        ValueError, lambda: check_files(dataset, WHERE), f'{places[0]}: 1 files', 'l1.png'
+    )
+
+
+def test_a_data_set_without_masks_in_its_pipeline_needs_none(own_root):
+    mask(own_root, 'l1').unlink()
+    config = tiny.labeled_config(own_root, pipeline=[LOAD_IMAGE])
+    check_files(DATASETS.build(config), 'test_dataloader.dataset')
+
+
+# --------------------------------------------------------------------- several processes
+def _check(rank, root):
+    opened = []
+    really_open = Image.open
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Image, 'open', lambda path: opened.append(str(path)) or really_open(path))
+        dataset = tiny.semi_dataset(root)
+        with pytest.raises(ValueError, match='1 files cannot be used') as error:
+            check_files(dataset, WHERE)
+    counts = dataset.label_counts
+    return opened, str(error.value), counts
+
+
+def test_processes_share_the_files_and_come_to_the_same_end(own_root, together):
+    image(own_root, 'u1').write_text('no image')
+    (one, message, counts), (two, other, same) = together(2, _check, own_root)
+    assert message == other
+    assert str(image(own_root, 'u1')) in message
+    assert len(one) == len(two) == 7
+    assert len({*one, *two}) == 14
+    assert np.array_equal(counts, same)
+    assert counts.sum() == 4 * 40 * 48

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmseg_u2pl.datasets import FolderDataset, SemiDataset, UnlabeledDataset
-from mmseg_u2pl.datasets.folder import (
+from mmseg_u2pl.datasets.files import (
     image_names,
     images_by_stem,
     listed_images,
@@ -36,11 +36,6 @@ FILES = {
     'sub/f.tiff': None,
 }
 MATCHED = [name for name, mask in FILES.items() if mask]
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv('MMSEG_U2PL_CACHE', str(tmp_path / 'cache'))
 
 
 def write(path, array):
@@ -245,7 +240,7 @@ def test_two_masks_of_an_image_are_named(root, lines):
         *(['line 2'] if lines else []),
         "'a.bmp' and 'a.png'",
         "both the mask of the image 'a.jpg'",
-        'a folder of their own',
+        'a separate folder',
     )
 
 
@@ -275,7 +270,7 @@ def test_missing_folders_and_lists_are_named(root):
 
 
 @pytest.mark.parametrize(
-    ('content', 'part'), [(b' \n\n', 'is empty'), ('Stra\xdfe'.encode('latin-1'), 'no UTF-8')]
+    ('content', 'part'), [(b' \n\n', 'is empty'), ('Stra\xdfe'.encode('latin-1'), 'not UTF-8')]
 )
 def test_an_empty_or_foreign_list_is_named(root, content, part):
     (root / 'list.txt').write_bytes(content)

@@ -16,7 +16,6 @@ from mmseg_u2pl.datasets.provenance import (
     check_provenance,
     list_record,
     protocol_of,
-    protocol_of_parts,
     same_family,
 )
 
@@ -46,37 +45,53 @@ def published(tmp_path):
     return path
 
 
+def listed(path, *names, folder='/r'):
+    """Images that a list names, whole or in part."""
+    return Images([f'{folder}/{name}' for name in names], str(path), folder)
+
+
 # --------------------------------------------------------------------------------- names
-def test_a_list_without_record_is_its_name_and_hash(tmp_path):
-    path = write(tmp_path / '1_16_labeled.txt', 'a', 'b')
+def test_a_list_without_record_is_its_name_and_the_hash_of_its_lines(tmp_path):
+    path = write(tmp_path / '1_16_labeled.txt', 'a', 'x/b')
     digest = sha256(path)[:8]
-    assert protocol_of(path) == (f'1_16_labeled {digest}', '', '1_16_labeled', digest)
+    expected = (f'1_16_labeled {digest}', '', '1_16_labeled', digest)
+    assert protocol_of([listed(path, 'a.jpg', 'x/b.PNG')]) == expected
+    assert protocol_of([listed(path, 'a.jpg', 'x/b.png', folder='/elsewhere/train')]) == expected
+    suffix = listed(path, 'a_left.png', 'x/b_left.png')._replace(img_suffix='_left.png')
+    assert protocol_of([suffix]) == expected
+    assert protocol_of([listed(path, 'x/b.png', 'a.jpg')]) != expected  # the order counts
 
 
-@pytest.mark.parametrize(
-    ('lines', 'end', 'mark'),
-    [(('a', 'b'), '\r\n', ''), (('a', 'b'), '\n', '\ufeff'), (('a ', '', ' b'), '\n', '')],
-    ids=['crlf', 'byte-order-mark', 'blanks'],
-)
-def test_the_same_lines_have_the_same_name_anywhere(tmp_path, lines, end, mark):
-    one = write(tmp_path / 'here' / 'own.txt', 'a', 'b')
-    other = write(tmp_path / 'there' / 'deep' / 'own.txt', mark + lines[0], *lines[1:], end=end)
-    assert protocol_of(one) == protocol_of(str(other))
+def test_both_unicode_forms_of_a_name_are_one(tmp_path):
+    path = write(tmp_path / 'list.txt', 'Köln')
+    assert len('Köln') == 4
+    for name in ('Köln.png', 'Ko\u0308ln.png'):
+        assert protocol_of([listed(path, name)]).digest == sha256(path)[:8]
+        suffix = listed(path, name)._replace(img_suffix='.png')
+        assert protocol_of([suffix]).digest == sha256(path)[:8]
 
 
 @given(
     st.lists(st.text('abc', min_size=1, max_size=3), max_size=4),
     st.lists(st.text('abc', min_size=1, max_size=3), max_size=4),
 )
-def test_other_lines_have_another_name(tmp_path_factory, one, other):
-    folder = tmp_path_factory.mktemp('lists')
-    names = [protocol_of(write(folder / 'own.txt', *lines)).name for lines in (one, other)]
+def test_other_images_have_another_name(one, other):
+    names = [protocol_of([listed('/no/list.txt', *lines)]).name for lines in (one, other)]
     assert (names[0] == names[1]) == (one == other)
 
 
 def test_a_published_list_is_called_by_its_family(published):
     digest = sha256(published)[:8]
-    assert protocol_of(published) == ('u2pl 1_16', 'u2pl', '1_16', digest)
+    images = listed(published, 'a.jpg', 'b.jpg')
+    assert protocol_of([images]) == ('u2pl 1_16', 'u2pl', '1_16', digest)
+
+
+def test_a_list_is_not_read_again(published, monkeypatch):
+    monkeypatch.setattr('mmseg_u2pl.datasets.provenance.numbered_lines', None)  # a call fails
+    images = listed(published, 'a.jpg', 'b.jpg')
+    check_provenance(images)
+    protocol_of([images])
+    check_disjoint(dict(labeled=[images], val=[listed(published, 'c.jpg')]))
 
 
 def test_make_splits_leaves_lists_that_know_their_draw(data_root, tmp_path, run_tool):
@@ -84,19 +99,21 @@ def test_make_splits_leaves_lists_that_know_their_draw(data_root, tmp_path, run_
     options = ('--labeled', '1/2', '--method', 'stratified', '--seed', '3', '--out', tmp_path / 's')
     run_tool('make_splits.py', *folders, *options)
     path = tmp_path / 's' / '1_2_labeled.txt'
+    images = listed(path, *(f'{line}.png' for line in path.read_text().split()))
     digest, family = sha256(path)[:8], 'make_splits stratified seed 3'
-    assert protocol_of(path) == (f'{family}, 1_2_labeled {digest}', family, '1_2_labeled', digest)
+    expected = (f'{family}, 1_2_labeled {digest}', family, '1_2_labeled', digest)
+    assert protocol_of([images]) == expected
     assert list_record(path)['class_share'].keys() == {'0', '1', '2'}
-    check_provenance(path.with_name('1_2_unlabeled.txt'))
-    # a foreign list in the same folder was not drawn
-    assert protocol_of(shutil.copy(path, path.with_name('mine.txt'))).family == ''
+    other = path.with_name('1_2_unlabeled.txt')
+    check_provenance(listed(other, *(f'{line}.png' for line in other.read_text().split())))
+    # another list in the same folder was not drawn
+    mine = shutil.copy(path, path.with_name('mine.txt'))
+    assert protocol_of([images._replace(ann_file=str(mine))]).family == ''
 
 
 def test_all_of_a_folder_is_its_name_count_and_stems(tmp_path):
     def protocol(root, *names):
-        return protocol_of_parts(
-            [Images([f'{root}/train/{n}' for n in names], '', f'{root}/train')]
-        )
+        return protocol_of([Images([f'{root}/train/{n}' for n in names], '', f'{root}/train')])
 
     one = protocol(tmp_path, 'a.jpg', 'x/b.jpg')
     assert one.name == f'all of train (2 images) {one.digest}'
@@ -106,28 +123,26 @@ def test_all_of_a_folder_is_its_name_count_and_stems(tmp_path):
     assert one.name != protocol(tmp_path, 'a.jpg').name
 
 
-def test_a_part_of_a_list_is_not_the_list(published):
-    whole = Images(['/r/a.jpg', '/r/b.jpg'], str(published), '/r')
-    part = protocol_of_parts([whole._replace(paths=['/r/a.jpg'])])
-    assert protocol_of_parts([whole]) == protocol_of(published)
+def test_a_part_of_a_recorded_list_is_not_the_list(published):
+    part = protocol_of([listed(published, 'a.jpg')])
     assert part.name == f'part of 1_16 (1 images) {part.digest}'
     assert part.family == ''
 
 
 def test_several_lists_are_named_together(tmp_path, published):
-    one = Images(['/r/a.jpg', '/r/b.jpg'], str(published), '/r')
+    one = listed(published, 'a.jpg', 'b.jpg')
     own = write(tmp_path / 'own.txt', 'c')
-    other = Images(['/r/c.jpg'], str(own), '/r')
-    both = protocol_of_parts([one, other])
+    other = listed(own, 'c.jpg')
+    both = protocol_of([one, other])
     assert both.name == f'u2pl 1_16 + own {sha256(own)[:8]}'
     assert (both.family, both.list_name) == ('', '1_16 + own')
-    assert both.digest != protocol_of_parts([other, one]).digest
-    assert protocol_of_parts([one, one]).family == 'u2pl'
+    assert both.digest != protocol_of([other, one]).digest
+    assert protocol_of([one, one]).family == 'u2pl'
 
 
 def test_same_family(tmp_path, published):
-    u2pl = protocol_of(published)
-    own = protocol_of(write(tmp_path / 'own.txt', 'c'))
+    u2pl = protocol_of([listed(published, 'a.jpg', 'b.jpg')])
+    own = protocol_of([listed(tmp_path / 'own.txt', 'c.jpg')])
     assert same_family(u2pl, u2pl._replace(list_name='1_8', digest='0'))
     assert same_family(u2pl, own)
     assert not same_family(u2pl, u2pl._replace(family='cps', list_name='1_8'))
@@ -137,17 +152,19 @@ def test_same_family(tmp_path, published):
 
 # ------------------------------------------------------------------------------- edited lists
 def test_an_edited_list_is_refused(published):
-    check_provenance(published)
+    images = listed(published, 'a.jpg', 'b.jpg')
+    check_provenance(images)
     published.write_bytes(b'a\r\nb\r\n')
-    check_provenance(published)  # git on another system
+    check_provenance(images)  # git on another system
     write(published, 'a', 'c')
+    images = listed(published, 'a.jpg', 'c.jpg')
     parts = (str(published), 'edited after it was made', "delete the entry '1_16'")
-    tiny.assert_raises(ValueError, lambda: check_provenance(published), *parts)
-    tiny.assert_raises(ValueError, lambda: protocol_of(published), *parts)
+    tiny.assert_raises(ValueError, lambda: check_provenance(images), *parts)
+    tiny.assert_raises(ValueError, lambda: protocol_of([images]), *parts)
 
 
 def test_lists_that_the_record_does_not_know_pass(published):
-    check_provenance(write(published.with_name('own.txt'), 'x'))
+    check_provenance(listed(published.with_name('own.txt'), 'x.jpg'))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +173,9 @@ def test_lists_that_the_record_does_not_know_pass(published):
 def test_a_broken_record_is_named(published, text):
     file = published.with_name('provenance.json')
     file.write_text(text)
-    tiny.assert_raises(ValueError, lambda: protocol_of(published), str(file), 'restore it')
+    tiny.assert_raises(
+        ValueError, lambda: protocol_of([listed(published, 'a.jpg')]), str(file), 'restore it'
+    )
 
 
 # ------------------------------------------------------------------------------ overlap

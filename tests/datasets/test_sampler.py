@@ -133,6 +133,19 @@ def test_its_length_is_once_over_the_unlabeled_images(labeled, unlabeled, ratio,
     assert len([index for index in before if index >= labeled]) < unlabeled
 
 
+@given(**SIZES, ratio=RATIO, world_size=st.integers(1, 3))
+def test_a_supervised_baseline_draws_the_same_labeled_images(labeled, unlabeled, ratio, world_size):
+    for rank in range(world_size):
+        semi = sampler_of(labeled, unlabeled, rank, world_size, ratio=ratio)
+        baseline = sampler_of(labeled, 0, rank, world_size, ratio=(1, 0))
+        drawn = [i for i in indices_of(semi, 20 * sum(ratio)) if i < labeled]
+        assert indices_of(baseline, len(drawn)) == drawn
+        assert len(baseline) == -(-labeled // world_size)
+        resumed = sampler_of(labeled, 0, rank, world_size, ratio=(1, 0))
+        resumed.skip(7)
+        assert draws(resumed, 20) == draws(baseline, 27)[7:]
+
+
 @pytest.mark.parametrize('workers', [0, 2])
 def test_images_depend_on_the_seed_and_neither_on_workers_nor_on_other_randomness(
     data_root, workers
@@ -165,6 +178,15 @@ def test_a_ratio_that_makes_no_batch_is_named(ratio):
     with pytest.raises(ValueError, match=r'sampler\.ratio=.*two positive whole numbers') as error:
         SemiSampler(Lengths(2, 2), ratio=ratio)
     assert str(ratio) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('unlabeled', 'ratio', 'remedy'),
+    [(0, (1, 1), r'Use ratio=\(1, 0\)'), (3, (1, 0), 'unlabeled=None for a supervised baseline')],
+)
+def test_a_ratio_that_does_not_fit_the_data_set_is_named(unlabeled, ratio, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        SemiSampler(Lengths(2, unlabeled), ratio=ratio)
 
 
 def test_another_data_set_is_refused():

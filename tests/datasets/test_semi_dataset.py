@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from torch.utils.data import DataLoader
 
 from mmseg_u2pl.datasets import SemiDataset
 
@@ -98,12 +99,40 @@ def test_a_seed_fixes_the_augmentation_and_disturbs_no_other_randomness(data_roo
     )
 
 
-@pytest.mark.parametrize('stream', ['labeled', 'unlabeled'])
-def test_a_missing_image_is_named_before_training(own_root, stream):
-    (own_root / 'images' / 'train' / f'{stream[0]}2.png').unlink()
-    with pytest.raises(FileNotFoundError) as error:
-        tiny.semi_dataset(own_root)
-    message = str(error.value)
-    assert f'train_dataloader.dataset.{stream}: 1 of' in message
-    assert f'{stream[0]}2.png' in message
-    assert 'data_prefix' in message
+# --------------------------------------------------------------------- supervised baseline
+def test_without_unlabeled_part_samples_carry_no_stream(data_root, plain):
+    baseline = SemiDataset(tiny.labeled_config(data_root, pipeline=LOAD_LABELED + PLAIN))
+    assert baseline.lengths == (4, 0)
+    assert len(baseline) == 4
+    assert baseline.unlabeled is None
+    assert np.array_equal(baseline.label_counts, plain.label_counts)
+    for index in range(4):
+        sample = baseline[index]
+        assert sample.keys() == {'inputs', 'data_samples'}
+        assert torch.equal(sample['inputs'], plain[index]['inputs'])
+    with pytest.raises(IndexError):
+        baseline[4]
+
+
+# -------------------------------------------------------------------------- damaged files
+@pytest.mark.parametrize('seed', [None, 3])
+def test_a_file_that_cannot_be_loaded_is_named_when_it_is_drawn(own_root, seed):
+    dataset = tiny.semi_dataset(own_root)
+    image, mask = own_root / 'images' / 'train', own_root / 'masks' / 'train' / 'l2.png'
+    (image / 'u1.png').write_text('not an image')
+    mask.write_text('not a mask')
+    for index, files in ((2, (image / 'l2.png', mask)), (5, (image / 'u1.png',))):
+        tiny.assert_raises(
+            ValueError,
+            lambda index=index: dataset[index if seed is None else (index, seed)],
+            'the pipeline fails at the image ',
+            *files,
+            'tools/check_data.py CONFIG',
+        )
+
+
+def test_a_worker_of_the_data_loader_names_it_too(own_root):
+    dataset = tiny.semi_dataset(own_root)
+    (own_root / 'images' / 'train' / 'u1.png').write_text('not an image')
+    loader = DataLoader(dataset, sampler=[5], num_workers=1, collate_fn=list)
+    tiny.assert_raises(ValueError, lambda: next(iter(loader)), 'u1.png', 'tools/check_data.py')

@@ -105,15 +105,6 @@ def test_nothing_but_names_is_kept_of_a_list(tmp_path):
     assert sorted(info['img_path'] for info in infos) == sorted(f'{tmp_path}/{n}' for n in names)
 
 
-@pytest.mark.parametrize('scan_limit', [0, -3])
-def test_a_scan_limit_that_checks_nothing_is_named(folder, scan_limit):
-    tiny.assert_raises(
-        ValueError,
-        lambda: found(folder, scan_limit=scan_limit),
-        f'scan_limit must be at least 1, got {scan_limit}; None decodes every image',
-    )
-
-
 @pytest.mark.parametrize('img_suffix', [None, '.png'])
 @pytest.mark.parametrize(
     ('line', 'part'),

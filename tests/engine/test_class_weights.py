@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 
+from mmseg_u2pl.datasets import SemiDataset
 from mmseg_u2pl.engine import ClassWeightsHook
-from mmseg_u2pl.engine.hooks.class_weights_hook import class_weights
+from mmseg_u2pl.engine.class_weights import class_weights
 
 
 @pytest.mark.parametrize(
@@ -66,10 +67,11 @@ def test_both_networks_of_cross_supervision_get_them(data_root):
         assert head.loss_decode.class_weight == first
 
 
-def test_the_twins_data_set_serves_as_well(data_root):
-    dataset = tiny.semi_dataset(data_root)
-    both, _ = weighed(data_root, dataset)
-    alone, _ = weighed(data_root, dataset.labeled)
+def test_the_supervised_baseline_gets_the_same(data_root):
+    both, _ = weighed(data_root)
+    config = dict(tiny.networks(), type='EncoderDecoder')
+    dataset = SemiDataset(tiny.labeled_config(data_root))
+    alone, _ = weighed(data_root, dataset, model=MODELS.build(config))
     assert both.decode_head.loss_decode.class_weight == alone.decode_head.loss_decode.class_weight
 
 

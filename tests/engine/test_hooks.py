@@ -9,8 +9,7 @@ import tiny
 import torch
 from rich.console import Console
 
-from mmseg_u2pl.engine import ClassCountsHook, SemiProgressHook, TeacherHook
-from mmseg_u2pl.engine.hooks import ProgressBarHook
+from mmseg_u2pl.engine import ClassCountsHook, ProgressBarHook, SemiProgressHook, TeacherHook
 
 
 class Scalars(dict):

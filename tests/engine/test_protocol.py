@@ -15,7 +15,6 @@ from mmengine.config import Config
 from mmseg.apis import init_model
 from PIL import Image
 
-from mmseg_u2pl.datasets.provenance import protocol_of
 from mmseg_u2pl.report import markdown_table, read_test_metrics
 
 SETTINGS = {
@@ -30,10 +29,11 @@ def runner(root, work_dir, max_iters=2, **changes):
     return runs.runner(root, work_dir, max_iters, **{**SETTINGS, **changes})
 
 
-def supervised(root, dataset):
-    """What makes the tiny run that of a plain mmseg segmentor."""
+def supervised(root, labeled):
+    """What makes the tiny run that of a supervised baseline."""
     preprocessor = runs.settings(root, 2)['model']['data_preprocessor']
-    sampler = dict(type='InfiniteSampler')
+    sampler = dict(type='SemiSampler', ratio=(1, 0))
+    dataset = dict(type='SemiDataset', labeled=labeled)
     return {
         'model': dict(
             tiny.networks(), type='EncoderDecoder', data_preprocessor=preprocessor, _delete_=True
@@ -44,6 +44,11 @@ def supervised(root, dataset):
         'test_cfg': dict(type='TestLoop'),
         'default_hooks.checkpoint.save_best': 'mIoU',
     }
+
+
+def name_of(path):
+    """Of a list without record."""
+    return f'{path.stem} {sha256(path)[:8]}'
 
 
 def sha256(path):
@@ -129,7 +134,7 @@ def test_one_runner_may_train_and_test(own_root, tmp_path):
     both = runner(own_root, tmp_path, **NO_VAL, **{'default_hooks.checkpoint.save_best': None})
     both.train()
     both.test()
-    assert both.message_hub.get_info('protocol') == protocol_of(own_root / 'labeled.txt')._asdict()
+    assert both.message_hub.get_info('protocol')['name'] == name_of(own_root / 'labeled.txt')
     assert read_test_metrics(tmp_path)['protocol'] == both.message_hub.get_info('protocol')
 
 
@@ -138,15 +143,15 @@ def test_weights_predict_without_the_hook(trained):
 
 
 @pytest.mark.parametrize('wrapped', [False, True])
-def test_plain_segmentors_and_wrapped_data_sets(own_root, tmp_path, wrapped):
+def test_supervised_baselines_and_wrapped_data_sets(own_root, tmp_path, wrapped):
     dataset = tiny.labeled_config(own_root)
-    name = protocol_of(own_root / 'labeled.txt').name
+    name = name_of(own_root / 'labeled.txt')
     if wrapped:
         (own_root / 'more.txt').write_text('l1\nl0\n')
         more = dict(dataset, ann_file='more.txt')
         dataset = dict(type='ConcatDataset', datasets=[dataset, more])
         dataset = dict(type='RepeatDataset', dataset=dataset, times=2)
-        name += f' + {protocol_of(own_root / "more.txt").name}'
+        name += f' + {name_of(own_root / "more.txt")}'
     plain = runner(own_root, tmp_path / 'run', **supervised(own_root, dataset))
     plain.train()
     assert load(tmp_path / 'run' / 'iter_2.pth')['meta']['protocol']['name'] == name
@@ -182,6 +187,7 @@ def test_an_image_in_two_lists_is_refused(own_root, tmp_path):
 @pytest.mark.parametrize(('stem', 'stream'), [('l1', 'labeled'), ('u3', 'unlabeled')])
 def test_a_validation_image_in_training_is_refused(own_root, tmp_path, stem, stream):
     (own_root / 'val.txt').write_text(f'{stem}\n')
+    shutil.copy(own_root / 'masks/train/l0.png', own_root / 'masks/train/u3.png')
     prefix = dict(img_path='images/train', seg_map_path='masks/train')
     val = tiny.labeled_config(
         own_root, ann_file='val.txt', data_prefix=prefix, pipeline=runs.TEST_PIPELINE
@@ -189,6 +195,17 @@ def test_a_validation_image_in_training_is_refused(own_root, tmp_path, stem, str
     changes = {'val_dataloader.dataset': val}
     train = runner(own_root, tmp_path / 'run', **changes).train
     parts = (f'images both {stream} and val: 1', f"'{own_root}/val.txt' line 1", f'{stem}.png')
+    refused(train, tmp_path / 'run', *parts)
+
+
+def test_a_test_image_in_training_is_refused(own_root, tmp_path):
+    (own_root / 'test.txt').write_text('l1\n')
+    prefix = dict(img_path='images/train', seg_map_path='masks/train')
+    test = tiny.labeled_config(
+        own_root, ann_file='test.txt', data_prefix=prefix, pipeline=runs.TEST_PIPELINE
+    )
+    train = runner(own_root, tmp_path / 'run', **{'test_dataloader.dataset': test}).train
+    parts = ('images both labeled and test: 1', f"'{own_root}/test.txt' line 1")
     refused(train, tmp_path / 'run', *parts)
 
 
@@ -217,7 +234,7 @@ def test_resuming_on_another_list_is_refused(trained, tmp_path):
     (trained.root / 'other.txt').write_text('l0\nl1\n')
     changes = {'train_dataloader.dataset.labeled.ann_file': 'other.txt'}
     train = resumed(trained, tmp_path / 'on', **changes).train
-    names = ("trained on 'u2pl labeled'", repr(protocol_of(trained.root / 'other.txt').name))
+    names = ("trained on 'u2pl labeled'", repr(name_of(trained.root / 'other.txt')))
     refused(train, tmp_path / 'on', *names)
     # as the start of another training, the weights may come from anywhere
     other = runner(trained.root, tmp_path / 'anew', load_from=trained.weights, **changes)

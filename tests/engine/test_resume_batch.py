@@ -11,7 +11,7 @@ import torch
 from mmengine.optim import PolyLR, build_optim_wrapper
 
 from mmseg_u2pl.engine import ResumeBatchHook
-from mmseg_u2pl.engine.hooks.resume_batch_hook import KEY
+from mmseg_u2pl.engine.resume_batch import KEY
 
 
 def runner_of(batch_size=4, world_size=1, base=None, counts=1, resume=True, **settings):

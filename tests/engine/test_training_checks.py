@@ -1,32 +1,179 @@
 """Data, model and settings are checked against each other before training."""
 
+import copy
 import warnings
 from types import SimpleNamespace
 
 import cross
+import cv2
+import numpy as np
 import pytest
 import tiny
+from mmengine.config import Config
 from mmengine.dataset import DefaultSampler, pseudo_collate
+from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS, MODELS
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmseg_u2pl.datasets import SemiDataset, SemiSampler
-from mmseg_u2pl.engine import ClassWeightsHook
-from mmseg_u2pl.engine.checks import check_training
+from mmseg_u2pl.engine import ClassWeightsHook, ProtocolHook
+from mmseg_u2pl.engine.checks import check_labels, check_training, scored_datasets
+
+TEST_PIPELINE = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 
 
-def runner(root, batch_size=4, ratio=(1, 1), dataset=None, sampler=None, **model):
+def scored(root, **changes):
+    """A data set config of the validation images."""
+    prefix = dict(img_path='images/val', seg_map_path='masks/val')
+    changes = dict(data_prefix=prefix, ann_file='', pipeline=TEST_PIPELINE, **changes)
+    return tiny.labeled_config(root, **changes)
+
+
+def runner(
+    root, batch_size=4, ratio=(1, 1), dataset=None, sampler=None, val=None, test=None, **model
+):
     """What ``check_training`` looks at."""
     dataset = tiny.semi_dataset(root) if dataset is None else dataset
     sampler = SemiSampler(dataset, ratio=ratio) if sampler is None else sampler(dataset)
     loader = DataLoader(dataset, batch_size, sampler=sampler, collate_fn=pseudo_collate)
-    built = MODELS.build(tiny.u2pl_config(**model))
-    return SimpleNamespace(model=built, train_dataloader=loader, hooks=[])
+    built = MODELS.build(model.pop('model', None) or tiny.u2pl_config(**model))
+    loaders = {
+        f'{name}_dataloader': dict(dataset=config)
+        for name, config in (('val', val), ('test', test))
+        if config
+    }
+    return SimpleNamespace(
+        model=built,
+        train_dataloader=loader,
+        hooks=[],
+        cfg=Config(copy.deepcopy(loaders)),
+        **{f'_{name}': value for name, value in loaders.items()},
+    )
 
 
-def test_good_data_passes(own_root):
+def baseline(root, **changes):
+    """A runner of a supervised baseline: a plain segmentor on the labeled part alone."""
+    dataset = SemiDataset(tiny.labeled_config(root))
+    model = dict(tiny.networks(), type='EncoderDecoder')
+    return runner(root, **{**dict(dataset=dataset, ratio=(1, 0), model=model), **changes})
+
+
+@pytest.mark.parametrize('build', [runner, baseline])
+def test_good_data_passes(own_root, build):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
+        check_training(build(own_root, val=scored(own_root), test=scored(own_root)))
+
+
+# ---------------------------------------------------------------------------------- files
+@pytest.mark.parametrize('build', [runner, baseline])
+@pytest.mark.parametrize('part', ['train', 'val', 'test'])
+def test_files_of_all_data_sets_are_checked(own_root, build, part):
+    name = 'l1' if part == 'train' else 'v1'
+    split = 'train' if part == 'train' else 'val'
+    path = own_root / 'images' / split / f'{name}.png'
+    path.write_text('not an image')
+    parts = {} if part == 'train' else {part: scored(own_root)}
+    where = f'{part}_dataloader.dataset'
+    tiny.assert_raises(ValueError, lambda: check_training(build(own_root, **parts)), where, path)
+    (own_root / 'masks' / split / f'{name}.png').unlink()
+    tiny.assert_raises(FileNotFoundError, lambda: check_training(build(own_root, **parts)), where)
+
+
+def test_a_test_set_is_built_once_and_that_of_the_validation_not_at_all(own_root):
+    one = runner(own_root, val=scored(own_root), test=scored(own_root))
+    found = scored_datasets(one)
+    assert list(found) == ['val']
+    assert len(found['val']) == 3
+    other = runner(own_root, test=scored(own_root))
+    dataset = scored_datasets(other)['test']
+    assert scored_datasets(other)['test'] is dataset
+    assert other._test_dataloader['dataset'] is dataset  # the test loop takes it
+    tiny.assert_raises(
+        FileNotFoundError,
+        lambda: scored_datasets(runner(own_root, test=scored(own_root, data_root='no'))),
+        'test_dataloader.dataset.data_root',
+    )
+
+
+def test_each_header_and_each_labeled_mask_is_read_once_by_checks_and_hooks(own_root, monkeypatch):
+    headers, masks = [], []
+    really_open, load = Image.open, LoadAnnotations._load_seg_map
+
+    def counted(self, results):
+        masks.append(results['seg_map_path'])
+        load(self, results)
+
+    def opened(file):
+        headers.extend([file] if isinstance(file, str) else [])  # not what a loading step decodes
+        return really_open(file)
+
+    monkeypatch.setattr(Image, 'open', opened)
+    monkeypatch.setattr(LoadAnnotations, '_load_seg_map', counted)
+    one = runner(own_root, val=scored(own_root), test=scored(own_root))
+    one.logger = SimpleNamespace(info=lambda _: None)
+    one.message_hub = SimpleNamespace(update_info=lambda *_: None)
+    one.iter = 0
+    check_training(one)
+    ProtocolHook().before_train(one)
+    ClassWeightsHook().before_train(one)
+    assert len(set(headers)) == len(headers) == 4 + 4 + 6 + 3 + 3
+    assert len(set(masks)) == len(masks) == 4
+
+
+# --------------------------------------------------------------------------------- labels
+@pytest.mark.parametrize('build', [runner, baseline])
+@pytest.mark.parametrize('value', [3, 100, 254])
+def test_a_label_beyond_the_classes_is_named_with_its_file(own_root, build, value):
+    tiny.set_label(own_root, value)
+    tiny.assert_raises(
+        ValueError,
+        lambda: check_training(build(own_root)),
+        own_root / 'masks' / 'train' / 'l2.png',
+        f'the label {value}',
+        'classes 0 ... 2',
+        'decode_head.num_classes',
+    )
+
+
+def test_a_binary_mask_of_0_and_255_is_not_taken_for_foreground_and_ignore(own_root):
+    # 255 alone beside 0 in every mask: two classes, the second of which has no pixel
+    for path in (own_root / 'masks' / 'train').iterdir():
+        mask = np.zeros((40, 48), np.uint8)
+        mask[10:20] = 255
+        cv2.imwrite(str(path), mask)
+    classes = ('no', 'yes')
+    labels = tiny.semi_dataset(own_root).labels
+    tiny.assert_raises(
+        ValueError,
+        lambda: check_labels(labels, 2, classes),
+        own_root / 'masks' / 'train' / 'l0.png',
+        '255',
+        '0/255 mask needs 255 → 1',
+    )
+    # the remedy that the message gives
+    step = dict(type='LoadMask', values={0: 0, 255: 1})
+    pipeline = [dict(type='LoadImageFromFile'), step]
+    labels = tiny.semi_dataset(own_root, labeled=dict(pipeline=pipeline)).labels
+    check_labels(labels, 2, classes)
+    assert labels.counts[:2].tolist() == [4 * 30 * 48, 4 * 10 * 48]
+
+
+def test_labels_count_after_the_data_sets_mapping(own_root):
+    # reduce_zero_label: 0 → 255, 1 ... 3 → 0 ... 2
+    tiny.set_label(own_root, 3)
+    labels = tiny.semi_dataset(own_root, labeled=dict(reduce_zero_label=True)).labels
+    check_labels(labels, 3, 'abc')
+    tiny.assert_raises(ValueError, lambda: check_labels(labels, 2, 'ab'), 'the label 2')
+
+
+def test_a_class_without_labeled_pixels_is_warned_of(own_root):
+    for path in (own_root / 'masks' / 'train').iterdir():
+        labels = np.array(cv2.imread(str(path), 0))
+        labels[labels == 1] = 0
+        cv2.imwrite(str(path), labels)
+    with pytest.warns(UserWarning, match='no labeled pixel of green: 1 of 3 classes'):
         check_training(runner(own_root))
 
 
@@ -35,16 +182,62 @@ def test_several_labeled_data_sets_as_one_are_checked_like_one(own_root):
     (own_root / 'second.txt').write_text('l2\nl3')
     parts = [tiny.labeled_config(own_root, ann_file=f'{name}.txt') for name in ('first', 'second')]
     both = dict(type='ConcatDataset', datasets=parts)
-    dataset = SemiDataset(both, tiny.unlabeled_config(own_root))
+    unlabeled = tiny.unlabeled_config(own_root)
+    dataset = SemiDataset(both, unlabeled)
     assert dataset.lengths == (4, 6)
     check_training(runner(own_root, dataset=dataset))
     tiny.set_label(own_root, 9, 'l3')
+    dataset = SemiDataset(both, unlabeled)
     tiny.assert_raises(
         ValueError, lambda: check_training(runner(own_root, dataset=dataset)), 'l3.png', 9
     )
 
 
 # ------------------------------------------------------------------- data, model, sampler
+def test_the_models_check_is_called(own_root):
+    one = runner(own_root)
+    calls = []
+    one.model.check = calls.append
+    check_training(one)
+    assert calls == [one]
+
+
+def test_a_wrong_number_of_classes_of_an_auxiliary_head_is_named(own_root):
+    for build, kind in ((runner, tiny.u2pl_config(aux=True)), (baseline, tiny.networks(aux=True))):
+        config = {'type': 'EncoderDecoder', **kind}
+        config['auxiliary_head']['num_classes'] = 19
+        tiny.assert_raises(
+            ValueError,
+            lambda build=build, config=config: check_training(build(own_root, model=config)),
+            'auxiliary_head.num_classes=19',
+            'num_classes=3',
+        )
+
+
+def test_an_auxiliary_head_of_another_task_is_not_checked(own_root):
+    config = {'type': 'EncoderDecoder', **tiny.networks(aux=True)}
+    config['auxiliary_head'].update(num_classes=2, out_channels=1)
+    config['auxiliary_head']['loss_decode'] = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    check_training(baseline(own_root, model=config))
+
+
+def test_a_method_needs_unlabeled_images_and_a_plain_segmentor_takes_none(own_root):
+    dataset = SemiDataset(tiny.labeled_config(own_root))
+    tiny.assert_raises(
+        ValueError,
+        lambda: check_training(runner(own_root, dataset=dataset, ratio=(1, 0))),
+        'U2PL needs unlabeled images',
+        'ratio=(1, 1)',
+    )
+    dataset = tiny.semi_dataset(own_root)
+    tiny.assert_raises(
+        ValueError,
+        lambda: check_training(baseline(own_root, dataset=dataset, ratio=(1, 1))),
+        'EncoderDecoder takes no unlabeled images, but a batch has 2',
+        'unlabeled=None and ratio=(1, 0)',
+    )
+
+
 def test_unlabeled_images_that_make_no_pairs_are_named(own_root):
     wrong = runner(own_root, batch_size=4, ratio=(1, 3))  # 1 labeled, 3 unlabeled
     wrong.model = cross.build()
@@ -94,22 +287,9 @@ def test_a_batch_that_breaks_the_ratio_is_named(own_root, size, ratio):
         ValueError,
         lambda: check_training(runner(own_root, size, ratio)),
         f'train_dataloader.batch_size={size}',
-        f'multiple of {sum(ratio)}',
+        f'not a multiple of {sum(ratio)}',
         f'sampler.ratio {ratio}',
     )
-
-
-@pytest.mark.parametrize('mix', ['cutmix', 'classmix'])
-def test_one_unlabeled_image_makes_mixing_a_no_op_and_warns(own_root, mix):
-    with pytest.warns(UserWarning, match=f"mix='{mix}'.*batch has only one.*batch_size"):
-        check_training(runner(own_root, 2, mix=mix))
-
-
-@pytest.mark.parametrize(('size', 'ratio', 'mix'), [(2, (1, 1), 'cutout'), (3, (1, 2), 'cutmix')])
-def test_no_warning_where_mixing_works(own_root, size, ratio, mix):
-    with warnings.catch_warnings():
-        warnings.simplefilter('error', UserWarning)
-        check_training(runner(own_root, size, ratio, mix=mix))
 
 
 def test_another_data_set_or_sampler_is_refused_with_the_remedy(own_root):
@@ -126,15 +306,3 @@ def test_another_data_set_or_sampler_is_refused_with_the_remedy(own_root):
         'DefaultSampler',
         "dict(type='SemiSampler', ratio=(1, 1))",
     )
-
-
-def test_class_balance_needs_the_hook_that_counts(own_root):
-    balanced = runner(own_root, type='U2PLBalanced', contrastive=None)
-    tiny.assert_raises(
-        ValueError,
-        lambda: check_training(balanced),
-        'U2PLBalanced',
-        "dict(type='ClassWeightsHook')",
-    )
-    balanced.hooks = [ClassWeightsHook()]
-    check_training(balanced)

@@ -11,7 +11,6 @@ from mmseg.registry import MODELS
 from own_folder import mask, save
 from tiny import assert_raises
 
-from mmseg_u2pl.prepare.index_masks import Masks
 from mmseg_u2pl.own_data import (
     METHODS,
     NETWORKS,
@@ -27,6 +26,7 @@ from mmseg_u2pl.own_data import (
 )
 from mmseg_u2pl.own_data.choices import default_palette
 from mmseg_u2pl.own_data.recipes import BASES
+from mmseg_u2pl.prepare.index_masks import Masks
 
 
 # ---------------------------------------------------------------- lists

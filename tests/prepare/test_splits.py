@@ -18,6 +18,7 @@ from mmseg_u2pl.prepare.splits import (
     resolve_size,
 )
 
+
 def hold_out(stems, size, *arguments, **how):
     return nested(stems, [size], *arguments, **how, hold_out=True)[0]
 
