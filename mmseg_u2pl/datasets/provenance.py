@@ -62,7 +62,7 @@ class Images(NamedTuple):
         """Hash of the lines, as of a list without suffixes; sorted if no list orders them."""
         digest = hashlib.sha256()
         for line in self.lines() if self.ann_file else sorted(self.lines()):
-            digest.update(list_text([line]))
+            digest.update(f'{line}\n'.encode())
         return digest.hexdigest()
 
 
