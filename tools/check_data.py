@@ -7,16 +7,17 @@ also finds files that were cut off in a copy. Exit code 1 if there are problems.
 from __future__ import annotations
 
 import argparse
-import os
 import warnings
+from collections import Counter
 
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mmseg_u2pl.cli import load_scoped_config
+from mmseg_u2pl.cli import add_config_arguments, load_scoped_config
 from mmseg_u2pl.prepare.data_check import DataSetReport, check_data
+
+SHOWN = 3  # image sizes, the most frequent
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,10 +26,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override settings: key=value'
-    )
-    parser.add_argument('--split', help='name of the split, where the config has several')
+    add_config_arguments(parser)
     return parser.parse_args()
 
 
@@ -38,21 +36,28 @@ def summary_table(reports: list[DataSetReport]) -> Table:
     table.add_column('', no_wrap=True)
     for report in reports:
         table.add_column(report.name, justify='right')
-    table.add_row('images', *(str(r.num_images) for r in reports), style='bold')
+    table.add_row('images', *(str(sum(r.sizes.values())) for r in reports), style='bold')
     table.add_row('masks', *(str(r.num_masks) for r in reports))
-    table.add_row('sizes', *(r.sizes for r in reports))
+    for size in sum((r.sizes for r in reports), start=Counter()).most_common(SHOWN):
+        (width, height), _ = size
+        table.add_row(f'{width}x{height}', *(str(r.sizes[width, height]) for r in reports))
     table.add_row('problems', *(str(len(r.problems)) for r in reports))
-    for name in dict.fromkeys(name for r in reports for name in r.class_shares):
-        cells = (f'{100 * r.class_shares[name]:.2f}' if r.class_shares else '' for r in reports)
-        table.add_row(escape(name), *cells)
+    masked = [r for r in reports if r.num_masks]
+    for name in dict.fromkeys(name for r in masked for name in r.classes):
+        table.add_row(escape(name), *(_share(r, name) for r in reports))
     return table
+
+
+def _share(report: DataSetReport, name: str) -> str:
+    if name not in report.classes or not report.num_masks:
+        return ''
+    share = report.counts[report.classes.index(name)] / max(1, report.counts.sum())
+    return f'{100 * share:.2f}'
 
 
 def main() -> None:
     """A user's mistake ends in one line."""
     args = parse_args()
-    if args.split:
-        os.environ['SPLIT'] = args.split  # the config asks for it when it is parsed
     warnings.filterwarnings('ignore')
     console = Console()
     try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations
 from mmengine.dist import all_gather_object, get_dist_info
 
-from .checks import color_mask, leaves, loading_step, raise_problems
+from .checks import color_mask, infos, leaves, loading_step, raise_problems
 from .threads import in_threads
 
 
@@ -23,10 +22,6 @@ class Labels(NamedTuple):
 
     counts: np.ndarray
     examples: dict[int, str]
-
-    def __add__(self, other: Labels) -> Labels:  # type: ignore[override]
-        """Both together; examples of the first come first."""
-        return Labels(self.counts + other.counts, {**other.examples, **self.examples})
 
 
 def count_labels(dataset: Any, where: str) -> Labels:
@@ -43,8 +38,41 @@ def count_labels(dataset: Any, where: str) -> Labels:
     Raises:
         ValueError: The pipeline loads no masks, or masks cannot be loaded: names files and reasons.
     """
-    parts = [_count(leaf, place) for place, leaf in leaves(dataset, where)]
-    return reduce(Labels.__add__, parts)
+    items = []
+    for place, leaf in leaves(dataset, where):
+        load = loading_step(leaf, LoadAnnotations)
+        items += [(info, load) for info in infos(leaf)]
+        if load is None or any('seg_map_path' not in info for info, _ in items[-1:]):
+            raise ValueError(
+                f'{place}: the labeled pipeline has no LoadAnnotations step, or data_prefix no '
+                'seg_map_path: without masks nothing is labeled'
+            )
+
+    def count(index: int) -> np.ndarray | str:
+        try:
+            return np.bincount(read_labels(*items[index]).ravel(), minlength=256)
+        except ValueError as error:
+            return str(error)
+
+    rank, world_size = get_dist_info()
+    mine = range(rank, len(items), world_size)
+    counts = np.zeros(256, dtype=np.int64)
+    first: dict[int, int] = {}  # index of a label's first mask
+    problems: list[tuple[int, str]] = []
+    for index, found in zip(mine, in_threads(count, mine, 'masks'), strict=True):
+        if isinstance(found, str):
+            problems.append((index, found))
+            continue
+        counts += found
+        for label in np.flatnonzero(found).tolist():
+            first.setdefault(label, index)
+    parts = all_gather_object((counts, first, problems))
+    raise_problems(where, [text for _, text in sorted(p for part in parts for p in part[2])])
+    examples = {
+        label: items[min(part[1].get(label, len(items)) for part in parts)][0]['seg_map_path']
+        for label in sorted({label for part in parts for label in part[1]})
+    }
+    return Labels(sum(part[0] for part in parts), examples)
 
 
 def read_labels(info: dict, load: Any) -> np.ndarray:
@@ -68,38 +96,3 @@ def read_labels(info: dict, load: Any) -> np.ndarray:
     if labels.max() > 255:
         raise ValueError(f'mask {path!r} holds the label {labels.max()}: labels are 0 ... 255')
     return labels
-
-
-def _count(dataset: Any, where: str) -> Labels:
-    load = loading_step(dataset, LoadAnnotations)
-    if load is None or not len(dataset) or 'seg_map_path' not in dataset.get_data_info(0):
-        raise ValueError(
-            f'{where}: the labeled pipeline has no LoadAnnotations step, or data_prefix no '
-            'seg_map_path: without masks nothing is labeled'
-        )
-
-    def count(index: int) -> np.ndarray | str:
-        try:
-            return np.bincount(read_labels(dataset.get_data_info(index), load).ravel())
-        except ValueError as error:
-            return str(error)
-
-    rank, world_size = get_dist_info()
-    indices = range(rank, len(dataset), world_size)
-    total = np.zeros(256, dtype=np.int64)
-    first: dict[int, int] = {}
-    problems: list[tuple[int, str]] = []
-    for index, result in zip(indices, in_threads(count, indices, 'masks'), strict=True):
-        if isinstance(result, str):
-            problems.append((index, result))
-            continue
-        total[: len(result)] += result
-        for label in np.flatnonzero(result).tolist():
-            first.setdefault(label, index)
-    gathered = all_gather_object((total, first, problems))
-    found = sorted(problem for _, _, part in gathered for problem in part)
-    raise_problems(where, [text for _, text in found])
-    for _, other, _ in gathered:
-        first.update((label, min(i, first.get(label, i))) for label, i in other.items())
-    examples = {label: dataset.get_data_info(i)['seg_map_path'] for label, i in first.items()}
-    return Labels(sum(part for part, _, _ in gathered), dict(sorted(examples.items())))

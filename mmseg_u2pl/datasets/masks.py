@@ -13,7 +13,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
-from .headers import READ_ERRORS
+from .headers import READ_ERRORS, require_size
 
 Color = tuple[int, int, int]
 INDEX_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16L', 'I;16B')
@@ -71,14 +71,11 @@ class LoadMask(LoadAnnotations):
             return
         path = results['seg_map_path']
         labels = self.decode(fileio.get(path, backend_args=self.backend_args), path)
-        image_shape = results.get('ori_shape')
-        if image_shape is not None and tuple(image_shape) != labels.shape:
-            raise ValueError(
-                f'mask {path!r} is {_size(labels.shape)} pixels, but its image '
-                f'{results.get("img_path")!r} {_size(image_shape)}: they must be the same size'
-            )
+        if 'ori_shape' in results:
+            height, width = results['ori_shape']
+            require_size(path, labels.shape[::-1], results.get('img_path', ''), (width, height))
         if results.get('reduce_zero_label') or results.get('label_map'):
-            labels = _host_map(results)[labels]
+            labels = _mmseg_map(results)[labels]
         results['gt_seg_map'] = labels
         results['seg_fields'].append('gt_seg_map')
 
@@ -126,19 +123,10 @@ class LoadMask(LoadAnnotations):
                 'LoadMask without colors if its values are class numbers, or with values'
             )
         table = _color_table(self.colors, self.num_colors, self.ignore_index)
-        if image.mode == 'P':  # look up its palette, at most 256 colors, not each pixel
-            palette = np.array(image.getpalette('RGB'), dtype=np.uint8).reshape(-1, 3)
-            indices = np.asarray(image)
-            codes: np.ndarray = np.zeros(256, dtype=np.uint32)
-            codes[: len(palette)] = _codes(palette)
-            labels = table[codes][indices]
-            if labels.min() < 0:
-                self._check(labels, codes[indices], path)
-        else:
-            packed = np.asarray(image.convert('RGB').convert('RGBX')).view('<u4')[..., 0]
-            codes = packed & 0xFFFFFF  # ten times as fast as _codes
-            labels = table[codes]
-            self._check(labels, codes, path)
+        packed = np.asarray(image.convert('RGB').convert('RGBX')).view('<u4')[..., 0]
+        codes = packed & 0xFFFFFF  # ten times as fast as _codes
+        labels = table[codes]
+        self._check(labels, codes, path)
         return labels.astype(np.uint8)
 
     def _check(self, labels: np.ndarray, codes: np.ndarray, path: str) -> None:
@@ -169,17 +157,11 @@ class LoadMask(LoadAnnotations):
         )
 
     def __repr__(self) -> str:
-        colors = None if self.colors is None else self.colors[: self.num_colors]
-        ignored = () if self.colors is None else self.colors[self.num_colors :]
-        return (
-            f'{type(self).__name__}(values={self.values}, colors={colors}, '
-            f'ignore_colors={ignored}, ignore_index={self.ignore_index}, '
-            f'backend_args={self.backend_args})'
-        )
-
-
-def _size(shape: Sequence[int]) -> str:
-    return f'{shape[1]}x{shape[0]}'
+        what = '' if self.values is None else f'values={self.values}'
+        if self.colors is not None:
+            split = self.num_colors
+            what = f'colors={self.colors[:split]}, ignore_colors={self.colors[split:]}'
+        return f'{type(self).__name__}({what})'
 
 
 def _parse_values(values: Mapping | Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
@@ -251,7 +233,7 @@ def _color(code: int) -> Color:
     return code & 255, code >> 8 & 255, code >> 16
 
 
-def _host_map(results: Mapping[str, Any]) -> np.ndarray:
+def _mmseg_map(results: Mapping[str, Any]) -> np.ndarray:
     """What mmseg's data set asks for, uint8 (256,): ``reduce_zero_label``, then ``label_map``."""
     table = np.arange(256)
     if results.get('reduce_zero_label'):

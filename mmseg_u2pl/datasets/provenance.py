@@ -211,7 +211,7 @@ def check_disjoint(streams: Mapping[str, Sequence[Images]]) -> None:
         first = next(path for path in files[one] if path in both)
         places = [_place(first, streams[name]) for name in (one, other)]
         remedy = (
-            'leave the labeled ones out of unlabeled.ann_file, or by unlabeled.without'
+            'leave the labeled ones out of unlabeled.ann_file, or give unlabeled.without the masks'
             if {one, other}.isdisjoint(SCORED)
             else 'scores on images that were trained on, even without their masks, do not hold '
             'for others; take them out of one of the two'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,7 @@ from mmengine.dataset import force_full_init
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from .files import (
-    LineError,
-    image_names,
-    images_by_stem,
-    listed_images,
-    no_image_in,
-    raise_first,
-    stem_of,
-)
+from .files import image_names, images_by_stem, listed_images, no_image_in, stem_of
 
 
 @DATASETS.register_module()
@@ -38,8 +29,8 @@ class UnlabeledDataset(BaseSegDataset):
             without suffix.
         img_suffix: Suffix of list lines that have none. None: whichever the file in the folder
             has; giving it saves a walk over a large folder.
-        without: Images to leave out: a list like ``ann_file``, or a folder of masks, whose names
-            alone are looked at. So ``without='masks'`` is every image that has no mask.
+        without: A folder of masks, of which only the names are read: ``without='masks'`` is every
+            image that has no mask.
         **kwargs: As in mmseg's ``BaseSegDataset``.
 
     Raises:
@@ -91,8 +82,7 @@ class UnlabeledDataset(BaseSegDataset):
         )
 
     def _leave_out(self, names: list[str], without: str) -> list[str]:
-        path = Path(self.data_root or '', without)
-        stems = set(images_by_stem(path)) if path.is_dir() else self._listed_stems(path)
+        stems = images_by_stem(os.path.join(self.data_root or '', without))
         left = [name for name in names if stem_of(name) not in stems]
         if not left:
             raise ValueError(
@@ -107,18 +97,6 @@ class UnlabeledDataset(BaseSegDataset):
                 stacklevel=2,
             )
         return left
-
-    def _listed_stems(self, path: Path) -> set[str]:
-        folder = self.data_prefix['img_path']
-        listed = listed_images(path, folder, self.img_suffix)
-        if self.img_suffix is not None:  # a typing error would train on an image to be left out
-            errors = [
-                LineError(line, f'no image {name!r} in {str(folder)!r}', missing=True)
-                for name, line in listed.items()
-                if not os.path.isfile(os.path.join(folder, name))
-            ]
-            raise_first(path, errors)
-        return {stem_of(name) for name in listed}
 
 
 @TRANSFORMS.register_module()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
@@ -17,33 +19,27 @@ from ..datasets.labels import read_labels
 from ..datasets.threads import in_threads
 
 IGNORE = 255
-SHOWN = 3  # sizes
 
 
-class DataSetReport(NamedTuple):
+@dataclass
+class DataSetReport:
     """What was found in a data set.
 
-    Attributes:
+    Args:
         name: ``'labeled'``, ``'unlabeled'``, ``'val'`` or ``'test'``.
-        num_images: Images.
+        classes: Names of the C classes.
+        sizes: Number of decoded images by (width, height).
         num_masks: Masks that could be decoded.
-        sizes: Width x height, the most frequent first.
-        class_shares: Of the labeled pixels by class, sum 1; empty without masks.
+        counts: Pixels of each class in them, int64 (C,).
         problems: One text a problem, which names the file.
     """
 
     name: str
-    num_images: int
-    num_masks: int
-    sizes: str
-    class_shares: dict[str, float]
-    problems: list[str]
-
-
-class _Decoded(NamedTuple):
-    size: tuple[int, int] | None
-    counts: np.ndarray | None  # (256,)
-    problems: list[str]
+    classes: list[str]
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    num_masks: int = 0
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
+    problems: list[str] = field(default_factory=list)
 
 
 def check_data(cfg: Config) -> list[DataSetReport]:
@@ -68,44 +64,28 @@ def check_data(cfg: Config) -> list[DataSetReport]:
         raise ValueError('the config has no train_dataloader, val_dataloader or test_dataloader')
     for name, config in configs.items():
         check_dataset_config(config, name)
-    num_classes = _num_classes(cfg)
-    return [_report(name, DATASETS.build(config), num_classes) for name, config in configs.items()]
+    return [_report(name, DATASETS.build(config)) for name, config in configs.items()]
 
 
-def _num_classes(cfg: Config) -> int | None:
-    head = (cfg.get('model') or {}).get('decode_head') or {}
-    return (head[-1] if isinstance(head, list) else head).get('num_classes')
-
-
-def _report(name: str, dataset: Any, num_classes: int | None) -> DataSetReport:
-    classes = dataset.metainfo.get('classes') or ()
-    sizes: Counter[tuple[int, int]] = Counter()
-    counts = np.zeros(256, dtype=np.int64)
-    problems: list[str] = []
-    masks = 0
-    limit = num_classes or len(classes) or IGNORE
+def _report(name: str, dataset: Any) -> DataSetReport:
+    report = DataSetReport(name, [str(c) for c in dataset.metainfo.get('classes') or range(IGNORE)])
+    num_classes = len(report.classes)
     for _, leaf in leaves(dataset):
-
-        def decode(index: int, leaf: Any = leaf) -> _Decoded:
-            return _decode(leaf, index, limit)
-
-        for decoded in in_threads(decode, range(len(leaf)), name):
-            problems += decoded.problems
-            if decoded.size:
-                sizes[decoded.size] += 1
-            if decoded.counts is not None:
-                masks += 1
-                counts += decoded.counts
-    counts = counts[:limit]
-    names = [str(c) for c in (classes or range(limit))]
-    shares = dict(zip(names, (counts / max(1, counts.sum())).tolist(), strict=False))
-    return DataSetReport(
-        name, sum(sizes.values()), masks, _sizes(sizes), shares if masks else {}, problems
-    )
+        decode = partial(_decode, leaf, num_classes)
+        for size, counts, problems in in_threads(decode, range(len(leaf)), name):
+            report.sizes.update([size] if size else [])
+            report.problems += problems
+            if counts is not None:
+                report.num_masks += 1
+                report.counts += counts
+    report.counts = report.counts[:num_classes]
+    return report
 
 
-def _decode(dataset: Any, index: int, num_classes: int) -> _Decoded:
-    """An image and its mask, as the pipeline's loading steps load them."""
+def _decode(
+    dataset: Any, num_classes: int, index: int
+) -> tuple[tuple[int, int] | None, np.ndarray | None, list[str]]:
+    """Size of an image and label counts (256,) of its mask, by the pipeline's loading steps."""
     info = dataset.get_data_info(index)
     image, problems, size, counts = info['img_path'], [], None, None
     load_image = loading_step(dataset, LoadImageFromFile)
@@ -124,15 +104,14 @@ def _decode(dataset: Any, index: int, num_classes: int) -> _Decoded:
             if size is not None:
                 require_size(mask, labels.shape[::-1], image, size)
             counts = np.bincount(labels.ravel(), minlength=256)
-            outside = np.flatnonzero(counts[num_classes:IGNORE])
-            if outside.size:
+            for label in np.flatnonzero(counts[num_classes:IGNORE])[:1] + num_classes:
                 problems.append(
-                    f'{mask!r}: the label {num_classes + outside[0]}, but the classes are '
-                    f'0 ... {num_classes - 1}, and {IGNORE} means ignore'
+                    f'{mask!r}: the label {label}, but the classes are 0 ... {num_classes - 1}, '
+                    f'and {IGNORE} means ignore'
                 )
     except ValueError as error:
         problems.append(str(error))
-    return _Decoded(size, counts, problems)
+    return size, counts, problems
 
 
 def _decode_whole(path: str) -> None:
@@ -143,8 +122,3 @@ def _decode_whole(path: str) -> None:
             image.load()
     except (Image.UnidentifiedImageError, Image.DecompressionBombError):
         return  # the loading step may know more formats and larger images
-
-
-def _sizes(sizes: Counter[tuple[int, int]]) -> str:
-    shown = [f'{w}x{h}' for (w, h), _ in sizes.most_common(SHOWN)]
-    return ', '.join(shown) + (f' and {len(sizes) - SHOWN} more' if len(sizes) > SHOWN else '')

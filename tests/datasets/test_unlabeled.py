@@ -147,25 +147,6 @@ def test_every_image_without_a_mask(folder, tmp_path):
     assert found(folder, without=str(tmp_path)) == expected
 
 
-@pytest.mark.parametrize('img_suffix', [None, '.png'])
-def test_a_list_of_images_to_leave_out(folder, img_suffix):
-    (folder / 'without.txt').write_text('b\nx/c.jpeg\n')
-    (folder / 'all.txt').write_text('x/y/d.tif\nx/c.jpeg\nb\na.JPG\n')
-    settings = dict(without='without.txt', img_suffix=img_suffix)
-    assert found(folder, ann_file='all.txt', **settings) == ['x/y/d.tif', 'a.JPG']
-    assert 'x/c.jpeg' not in found(folder, **settings)
-    (folder / 'without.txt').write_text('b\nx/nowhere\n')
-    tiny.assert_raises(
-        FileNotFoundError,
-        lambda: found(folder, **settings),
-        folder / 'without.txt',
-        'line 2: no image',
-        'x/nowhere',
-    )
-    for name in ('without.txt', 'all.txt'):
-        (folder / name).unlink()
-
-
 def test_leaving_out_all_images_or_none_is_told(folder, tmp_path):
     tiny.assert_raises(ValueError, lambda: found(folder, without=str(folder)), 'all 7')
     (tmp_path / 'a_mask.png').touch()

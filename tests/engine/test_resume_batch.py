@@ -109,7 +109,7 @@ def optimizers(scale, end):
         model,
         dict(
             type='OptimWrapper',
-            constructor='AdversarialOptimWrapperConstructor',
+            constructor='SemiOptimWrapperConstructor',
             optimizer=dict(type='SGD', lr=0.1 * scale, momentum=0.9),
             discriminator_optimizer=dict(type='Adam', lr=0.01 * scale),
         ),
