@@ -82,8 +82,9 @@ def scored_datasets(runner: Runner) -> dict[str, Any]:
                 continue
             if isinstance(config, dict):
                 check_dataset_config(config, f'{name}_dataloader.dataset')
-                loader['dataset'] = DATASETS.build(config)
-            found[name] = loader['dataset']
+                config = DATASETS.build(config)
+                setattr(runner, f'_{name}_dataloader', {**loader, 'dataset': config})
+            found[name] = config
     return found
 
 

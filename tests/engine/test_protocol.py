@@ -131,9 +131,17 @@ def test_log_checkpoint_and_metrics_say_what_was_trained_on(trained, tmp_path):
 
 
 def test_one_runner_may_train_and_test(own_root, tmp_path):
-    both = runner(own_root, tmp_path, **NO_VAL, **{'default_hooks.checkpoint.save_best': None})
+    (own_root / 'test.txt').write_text('v0\nv1\n')
+    changes = {
+        'default_hooks.checkpoint.save_best': None,
+        'test_dataloader.dataset.ann_file': 'test.txt',
+    }
+    both = runner(own_root, tmp_path, **NO_VAL, **changes)
     both.train()
+    assert f'| test      |      2 | {own_root}/test.txt' in log_of(tmp_path)
     both.test()
+    assert len(both.test_dataloader.dataset) == 2
+    assert read_test_metrics(tmp_path)['scored_on']['list_name'] == 'test'
     assert both.message_hub.get_info('protocol')['name'] == name_of(own_root / 'labeled.txt')
     assert read_test_metrics(tmp_path)['protocol'] == both.message_hub.get_info('protocol')
 
