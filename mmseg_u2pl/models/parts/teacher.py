@@ -56,6 +56,7 @@ class Teacher(nn.Module):
             if getattr(student, name, None) is not None:
                 setattr(self, name, copy.deepcopy(getattr(student, name)))
         self.requires_grad_(False)
+        self.eval()
         self.register_buffer('updates', torch.zeros((), dtype=torch.long))
 
     def restart(self) -> None:
