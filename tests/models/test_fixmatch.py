@@ -102,16 +102,26 @@ def test_the_student_labels_in_eval_mode_and_is_as_before_afterwards():
 def test_labels_of_the_student_do_not_depend_on_dropout_or_the_batch():
     model = tiny.ready('FixMatch', dropout=0.5).train()
     images = torch.randn(3, 3, *tiny.CROP)
-    together = model.label_logits(images)
-    assert torch.equal(together, model.label_logits(images))
-    torch.testing.assert_close(together[:1], model.label_logits(images[:1]))
+    together, _ = model.label_pass(images)
+    assert torch.equal(together, model.label_pass(images)[0])
+    torch.testing.assert_close(together[:1], model.label_pass(images[:1])[0])
     assert not together.requires_grad
+
+
+def test_under_autocast_labeling_takes_no_gradient_from_the_student():
+    """Casts of weights without a gradient must not be used again in the student's forward."""
+    model = tiny.semi('FixMatch')
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = model.loss(*tiny.batch())
+    tiny.total(losses).backward()
+    missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert missing == []
 
 
 def test_an_error_while_labeling_restores_the_modes():
     model = tiny.semi('FixMatch')
     with pytest.raises(RuntimeError):
-        model.label_logits(torch.randn(1, 1, 8, 8))  # one channel
+        model.label_pass(torch.randn(1, 1, 8, 8))  # one channel
     assert model.training
     assert all(module.training for module in model.modules())
 
@@ -199,7 +209,7 @@ def test_the_shares_are_tracked_in_every_step_and_in_the_warm_up():
     assert not model.alignment.predicted_share.any()
     model.before_iter(1, 10)
     start = model.alignment.label_share
-    logits = model.label_logits(inputs['unsup'])
+    logits, _ = model.label_pass(inputs['unsup'])
     model.loss(inputs, samples)
     assert model.alignment.label_count.tolist() == (2 * count).tolist()
     seen = torch.bincount(logits.argmax(1)[:, :-1].flatten(), minlength=3)  # a row is padding
@@ -214,9 +224,11 @@ def test_pseudo_labels_follow_the_labeled_shares():
     model.alignment.predicted_share.copy_(torch.tensor([0.9, 0.05, 0.05]))
     # .5 · .7/.9 = .39 for class 0, .4 · .2/.05 = 1.6 for class 1, .1 · .1/.05 = .2 for class 2
     logits = torch.tensor([0.5, 0.4, 0.1]).log().view(1, 3, 1, 1).expand(1, 3, 8, 8)
-    valid = torch.ones(1, 32, 32, dtype=torch.bool)
-    valid[:, 0] = False
-    label = model.label(logits, valid)
+    model.alignment.momentum = 1.0  # what it is shown here does not count
+    inputs, samples = tiny.batch(0, 1)
+    samples['unsup'][0].gt_sem_seg.data[:, 0] = 255
+    samples['sup'] = [tiny.sample(torch.full((32, 32), 255))]
+    label = model.label(logits, model.stream_batch(inputs, samples))
     assert (label[:, 1:] == 1).all()
     assert (label[:, 0] == 255).all()
 

@@ -6,6 +6,7 @@ import pytest
 import reference
 import tiny
 import torch
+from mmseg.registry import MODELS
 
 from mmseg_u2pl.functional import to_gray
 
@@ -41,7 +42,7 @@ def test_the_unsupervised_loss_is_the_reference(pad_rows):
 
 
 @pytest.mark.parametrize(
-    ('iteration', 'done'), [(10, 0.0), (15, 0.25), (20, 0.5), (30, 1.0), (99, 1.0)]
+    ('iteration', 'done'), [(10, 0.05), (14, 0.25), (19, 0.5), (29, 1.0), (99, 1.0)]
 )
 def test_the_ramp_counts_from_the_end_of_the_warm_up(iteration, done):
     model = tiny.ready('MeanTeacher', warmup_iters=10, rampup_iters=20, mse_weight=1.0)
@@ -104,10 +105,29 @@ def test_pseudo_labels_are_the_teachers_and_every_pixel_teaches():
 
 
 def test_without_a_ramp_the_weight_is_full_from_the_first_step():
-    model = tiny.semi('MeanTeacher', warmup_iters=2, mse_weight=3.0)
+    model = tiny.ready('MeanTeacher', warmup_iters=2, mse_weight=3.0)
+    values = []
     for iteration in (2, 3, 50):
         model.before_iter(iteration, 100)
-        assert model._weight() == 3.0
+        values.append(model.loss(*tiny.batch())['unsup.loss_mse'].item())
+    assert values == [pytest.approx(values[0])] * 3
+
+
+@pytest.mark.parametrize('kind', ['MeanTeacher', 'FixMatch'])
+def test_statistics_of_the_teacher_follow_the_student(kind):
+    """Weights without their BatchNorm statistics predict nothing."""
+    model = tiny.semi(kind, teacher=dict(momentum=0.5))
+    student, teacher = model.backbone.bn1, model.teacher.backbone.bn1
+    expected = student.running_var.clone()
+    for step in range(3):
+        model.before_iter(step, 3)
+        model.after_step(model.loss(*tiny.batch(seed=step)))
+        expected = (expected + student.running_var) / 2
+    torch.testing.assert_close(teacher.running_var, expected)
+    assert (expected < 0.95).any()
+    assert teacher.num_batches_tracked == student.num_batches_tracked == 3
+    config = tiny.semi_config(kind, teacher=dict(norm='batch'))
+    tiny.assert_raises(ValueError, lambda: MODELS.build(config), kind, "norm='ema'")
 
 
 def test_settings_outside_their_range_are_named():

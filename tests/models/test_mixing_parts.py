@@ -31,7 +31,7 @@ def test_boxes_of_half_the_image_by_default():
     assert len(high.unique()) > 3  # each image has a box of its size
 
 
-@pytest.mark.parametrize('kind', [dict(type='CutMix'), dict(type='ClassMix', num_classes=3)])
+@pytest.mark.parametrize('kind', [dict(type='CutMix'), dict(type='ClassMix')])
 def test_a_step_is_mixed_as_a_whole(kind):
     mix = MODELS.build(dict(kind, prob=0.3))
     steps = [mix(labels(3, (4, 4))) for _ in range(2000)]
@@ -60,18 +60,18 @@ def test_never_and_always(prob, all_or_none):
     masks = CutMix(prob, area=(0.1, 0.4))(labels(50))
     assert (masks.flatten(1).any(1) == all_or_none).all()
     assert (CutMix(prob)(labels()) is not None) == all_or_none
-    assert (ClassMix(3, prob)(labels()) is not None) == all_or_none
+    assert (ClassMix(prob)(labels()) is not None) == all_or_none
 
 
 def test_classmix_pastes_half_of_the_next_images_classes():
     label = torch.tensor([[[0, 0, 1, 255]], [[2, 2, 2, 255]]])
-    masks = ClassMix(3, prob=1.0)(label)
+    masks = ClassMix(prob=1.0)(label)
     assert masks[0].tolist() == [[True, True, True, False]]  # one of one class, no padding
     assert masks[1].tolist() in ([[True, True, False, False]], [[False, False, True, False]])
 
 
 def test_a_batch_of_one_unlabeled_image_warns():
-    for mix in (CutMix(), ClassMix(3)):
+    for mix in (CutMix(), ClassMix()):
         with pytest.warns(UserWarning, match=f'{type(mix).__name__} .*only one: nothing'):
             mix.check(1)
     with warnings.catch_warnings():

@@ -9,7 +9,6 @@ from mmseg.registry import MODELS
 from torch.nn import functional as F
 
 from mmseg_u2pl.models.losses.adversarial import judge, one_hot
-from mmseg_u2pl.models.segmentors import rrn as module
 
 NETWORKS = ('backbone', 'decode_head', 'network2')
 L_NAMES = ('sup.', 'cps.', 'rrn.')
@@ -333,52 +332,3 @@ def test_names_in_the_log():
     }  # fmt: skip
     assert all(losses[name].dim() == 0 for name in watched)
     assert not any(losses[name].requires_grad for name in watched)
-
-
-# ------------------------------------------------------------------ nothing is accepted
-def outputs(accepted):
-    """What a step logs: shares accepted by the network's discriminator and by the other's."""
-    if accepted is None:  # the warm-up
-        return {}
-    names = ('semi/accepted_own', 'semi/accepted_crossed')
-    return {name: torch.tensor(s) for name, s in zip(names, accepted, strict=True)}
-
-
-NONE, SOME, CROSSED = (0.0, 0.0), (0.5, 0.0), (0.0, 0.1)
-
-
-@pytest.mark.parametrize(
-    ('shares', 'warned'),
-    [
-        ([NONE] * 2, 0),
-        ([NONE] * 3, 1),
-        ([NONE] * 12, 4),  # every interval
-        ([NONE, SOME, NONE], 0),
-        ([NONE, CROSSED, NONE], 0),
-        ([SOME] * 3 + [NONE] * 3, 1),
-        ([None] * 9 + [NONE] * 2, 0),  # the warm-up accepts nothing, and does not count
-    ],
-)
-def test_it_warns_when_nothing_is_accepted_for_long(shares, warned, monkeypatch):
-    said: list[str] = []
-    monkeypatch.setattr(module, 'print_log', lambda text, **_: said.append(text))
-    model = cross.build('RRN')
-    model._watch.steps = 3
-    for iteration, accepted in enumerate(shares):
-        model.before_iter(iteration, 20)
-        model.after_step(outputs(accepted))
-    assert len(said) == warned
-    for text in said:
-        assert 'RRN has fallen back to CPS: for 3 iterations' in text
-        assert 'γ = 0.6' in text
-
-
-def test_the_warning_waits_for_self_training(monkeypatch):
-    said: list[str] = []
-    monkeypatch.setattr(module, 'print_log', lambda text, **_: said.append(text))
-    model = cross.build('RRN', selftrain_warmup_iters=4)
-    model._watch.steps = 3
-    for iteration in range(7):
-        model.before_iter(iteration, 20)
-        model.after_step(outputs(NONE))
-        assert len(said) == (iteration == 6)

@@ -29,7 +29,7 @@ class Teacher(nn.Module):
         momentum: The largest m (U²PL: 0.99).
         norm: Where its BatchNorm statistics come from. ``'ema'``: the student's, averaged like
             the weights. ``'batch'``: its passes over training batches, which are also normalized by
-            the batch at hand (the official code of U²PL).
+            the batch at hand (the official code of U²PL; other methods make no such passes).
 
     Raises:
         ValueError: ``momentum`` outside [0, 1) or an unknown ``norm``.
@@ -41,7 +41,7 @@ class Teacher(nn.Module):
     decode_head: nn.Module
 
     def __init__(
-        self, student: nn.Module, momentum: float = 0.99, norm: Literal['ema', 'batch'] = 'batch'
+        self, student: nn.Module, momentum: float = 0.99, norm: Literal['ema', 'batch'] = 'ema'
     ) -> None:
         super().__init__()
         if not 0 <= momentum < 1:

@@ -46,7 +46,8 @@ class SemiNetworks(EncoderDecoder):
     Raises:
         TypeError: A cascade of heads, a head that returns more than logits, or a head without
             ``conv_seg`` where the contrastive loss needs its input.
-        ValueError: A head with one output channel or an unknown predictor.
+        ValueError: A head with one output channel, an unknown predictor, or a teacher whose
+            BatchNorm statistics would never move.
     """
 
     predictors: tuple[str, ...] = ('student',)
@@ -54,6 +55,8 @@ class SemiNetworks(EncoderDecoder):
     contrastive: Any
     """An ``UnreliableContrastiveLoss`` or None."""
     teacher: Teacher | None
+    teacher_sees_batches: bool = False
+    """Whether the teacher gathers BatchNorm statistics itself, as its ``norm='batch'`` needs."""
 
     def __init__(
         self,
@@ -87,6 +90,12 @@ class SemiNetworks(EncoderDecoder):
         self.teacher = None
         if teacher is not None:
             self.teacher = self.build_part(teacher, 'Teacher', student=self)
+            if self.teacher.norm == 'batch' and not self.teacher_sees_batches:
+                raise ValueError(
+                    "teacher.norm='batch' needs passes of the teacher in training mode, which "
+                    f'{type(self).__name__} does not make: its statistics would never move. Use '
+                    "norm='ema'"
+                )
             self.predictors = ('teacher', *self.predictors)
         predictor = predictor or self.predictors[0]
         if predictor not in self.predictors:

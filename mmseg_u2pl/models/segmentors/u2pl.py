@@ -29,6 +29,8 @@ class U2PL(PseudoLabelSegmentor):
         **parts: As in :class:`PseudoLabelSegmentor`.
     """
 
+    teacher_sees_batches = True
+
     def __init__(
         self,
         *,
