@@ -19,17 +19,12 @@ import processes
 import pytest
 import torch
 from hypothesis import settings
-from mmengine.registry import init_default_scope
 
 import mmseg_u2pl  # noqa: F401 - registers everything
 
-torch.set_num_threads(1)
-cv2.setNumThreads(0)
+processes.start()
 settings.register_profile('suite', max_examples=20, deadline=None, derandomize=True)
 settings.load_profile('suite')
-
-# as a config's default_scope does; mmengine builds data preprocessors from its own registry
-init_default_scope('mmseg')
 
 NAMES = dict(
     labeled=[f'l{i}' for i in range(4)],

@@ -10,16 +10,17 @@ from mmseg.registry import MODELS
 
 
 def config(kind='CrossPseudo', num_classes=3, aux=False, dropout=0.1, **method):
-    """A tiny model; ``method`` overrides its own settings."""
-    own = dict(discriminator=dict(grid=2)) if kind == 'RRN' else {}
-    return {'type': kind, **tiny.networks(num_classes, aux, dropout), **own, **method}
+    """A tiny model; ``method`` overrides its settings."""
+    discriminator = dict(discriminator=dict(grid=2)) if kind == 'RRN' else {}
+    networks = tiny.networks(num_classes, aux, dropout)
+    return {'type': kind, **networks, **discriminator, **method}
 
 
 def build(kind='CrossPseudo', seed=0, progress=(0, 10), **settings):
     """A built model in training mode, whose networks are sure of many pixels."""
     torch.manual_seed(seed)
     model = MODELS.build(config(kind, **settings))
-    model.set_progress(*progress)
+    model.before_iter(*progress)
     for network in model.networks:
         torch.nn.init.normal_(network.decode_head.conv_seg.weight)
     return model.train()
@@ -46,12 +47,9 @@ def runner(root, work_dir, kind='RRN', max_iters=6, **changes):
         'model': {'_delete_': True, **config(kind, data_preprocessor=preprocessor)},
         'train_dataloader.batch_size': 6,
         'train_dataloader.sampler.ratio': (1, 2),
-        'custom_hooks': [dict(type='SemiProgressHook')],
         'default_hooks.checkpoint.save_best': 'mean/mIoU',
+        'optim_wrapper.constructor': 'SemiOptimWrapperConstructor',
     }
-    if kind == 'RRN':
-        settings['custom_hooks'] = [dict(type='SemiProgressHook'), dict(type='SelectionHook')]
-        settings['optim_wrapper.constructor'] = 'AdversarialOptimWrapperConstructor'
     return runs.runner(root, work_dir, max_iters, **{**settings, **changes})
 
 
@@ -94,13 +92,12 @@ def slow_share(hit, valid, grid):
 def slow_rrn(model, made):
     """Everything that RRN adds to CPS, from the formulas, in plain numpy; evaluation mode."""
     prob = [logits.softmax(1).detach() for logits in made.logits_m]
-    images, images_l = (
-        (batch / 255).clamp(0, 1) for batch in (made.mixed, made.images_l)
-    )  # fmt: skip
+    labels = made.batch.labels
+    images, images_l = made.mixed / 255, made.batch.images_l / 255
     real = torch.zeros(2, 3, *tiny.CROP)
-    for b, y, x in np.ndindex(made.labels.shape):
-        if made.labels[b, y, x] != 255:
-            real[b, made.labels[b, y, x], y, x] = 1
+    for b, y, x in np.ndindex(labels.shape):
+        if labels[b, y, x] != 255:
+            real[b, labels[b, y, x], y, x] = 1
 
     def judged(j, maps, own_images):
         with torch.no_grad():
@@ -132,11 +129,11 @@ def slow_rrn(model, made):
         for name in terms:
             student = k if model.target == 'self' else 1 - k
             label = prob[k].argmax(1).numpy() if model.target == 'self' else made.pseudo[k].numpy()
-            label = np.where(made.pads.numpy(), 255, label)
+            label = np.where(made.valid.numpy(), label, 255)
             terms[name] += slow_cross_entropy(
                 made.logits_m[student].detach().numpy(), label, chosen.get(name, both)
             )
     result.update({f'rrn.loss_{name}': model.selection_weight * v for name, v in terms.items()})
-    selected = dict(zip(('own', 'crossed', 'both'), np.mean(shares, 0), strict=True))
-    result.update({f'semi/selected_{name}': share for name, share in selected.items()})
+    accepted = dict(zip(('own', 'crossed', 'both'), np.mean(shares, 0), strict=True))
+    result.update({f'semi/accepted_{name}': share for name, share in accepted.items()})
     return {**result, 'semi/d_real': np.mean(real_scores), 'semi/d_fake': np.mean(fake_scores)}

@@ -42,7 +42,7 @@ def reliable_places(target, entropies, percent):
     return [p for p in pixels(target) if target[p] != IGNORE and entropies[p] < gamma]
 
 
-def consistency_loss(logits, target, reverse_weight=0.0):
+def reliable_loss(logits, target, reverse_weight=0.0):
     places = [place for place in pixels(target) if target[place] != IGNORE]
     if not places:
         return 0.0, 0.0
@@ -61,7 +61,7 @@ def unsupervised_loss(logits, target, entropies, percent):
     kept = np.full_like(target, IGNORE)
     for place in reliable_places(target, entropies, percent):
         kept[place] = target[place]
-    return consistency_loss(logits, kept)[0]
+    return reliable_loss(logits, kept)[0]
 
 
 def ranks(prob):

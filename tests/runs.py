@@ -32,7 +32,7 @@ def settings(root, max_iters):
         size=tiny.CROP, pad_val=0, seg_pad_val=255,
     )  # fmt: skip
     return dict(
-        model=tiny.u2pl_config(data_preprocessor=preprocessor, warmup_iters=1, mix_prob=1.0),
+        model=tiny.u2pl_config(data_preprocessor=preprocessor, warmup_iters=1, mix=tiny.always()),
         train_dataloader=dict(
             batch_size=4,
             sampler=dict(type='SemiSampler', ratio=(1, 1)),
@@ -52,19 +52,19 @@ def settings(root, max_iters):
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=3),
         default_hooks=dict(
             checkpoint=dict(
-                type='CheckpointHook', by_epoch=False, interval=3, save_best='teacher/mIoU'
-            ),
+                type='CheckpointHook', by_epoch=False, interval=3, max_keep_ckpts=-1,
+                save_best='teacher/mIoU',
+            ),  # fmt: skip
             logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
         ),
     )
 
 
 def config(root, work_dir, max_iters=6, **changes):
-    """A tiny U²PL run; ``changes`` are merged in, dotted keys too (``{'a.b': 1}``)."""
+    """A tiny run of U²PL; ``changes`` are merged in, dotted keys too (``{'a.b': 1}``)."""
     work_dir.mkdir(parents=True, exist_ok=True)
     path = work_dir / 'tiny.py'
-    bases = [str(BASE / 'default_runtime.py'), str(BASE / 'methods' / 'u2pl.py')]
-    path.write_text(f'_base_ = {bases}\n')
+    path.write_text(f'_base_ = {str(BASE / "default_runtime.py")!r}\n')
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(settings(root, max_iters))
     name = uuid.uuid4().hex  # mmengine keeps loggers and visualizers by name

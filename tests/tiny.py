@@ -47,28 +47,98 @@ def networks(num_classes=3, aux=False, dropout=0.1):
     return config
 
 
-def u2pl_config(num_classes=3, aux=False, dropout=0.1, **method):
-    """A tiny U²PL; ``method`` overrides its own settings."""
-    contrastive = dict(bank_size=64, num_anchors=32, num_negatives=8, keys_per_step=32)
-    settings = dict(
-        type='U2PL',
-        representation_head=dict(channels=8, out_channels=8, dropout_ratio=dropout),
-        contrastive=contrastive,
-        **networks(num_classes, aux, dropout),
-    )
-    if isinstance(method.get('contrastive'), dict):
-        method['contrastive'] = {**contrastive, **method['contrastive']}
-    return {**settings, **method}
+SMALL_BANK = dict(bank_size=64, num_anchors=32, num_negatives=8, keys_per_step=32)
+METHODS: dict[str, dict] = {
+    'U2PL': dict(contrastive={}),
+    'FixMatch': dict(
+        selection=dict(type='ConfidenceThreshold', threshold=0.5),
+        mix=dict(type='CutMix', prob=1.0),
+    ),
+    'MeanTeacher': {},
+}
+"""What a tiny model of each method is built with."""
+BALANCED: dict[str, dict | float] = dict(
+    teacher=dict(momentum=0.95, norm='ema'),
+    view=dict(type='PhotometricView', hue=0.0),
+    selection=dict(type='EntropyPercentile', anneal=False, per_class=True),
+    alignment=dict(type='ClassAlignment'),
+    unsup_weight=1.5,
+)
+"""FixMatch for few labels and classes of very different size."""
 
 
-def u2pl(seed=0, progress=(0, 10), teacher=True, **config):
-    """A built, initialised U²PL in training mode, its teacher already a copy."""
+def semi_config(kind, num_classes=3, aux=False, dropout=0.1, **method):
+    """A tiny method of one network; ``method`` overrides its settings."""
+    settings = {**METHODS[kind], **method}
+    if settings.get('contrastive') is not None:
+        settings['contrastive'] = {**SMALL_BANK, **settings['contrastive']}
+        branch = dict(channels=8, out_channels=8, dropout_ratio=dropout)
+        settings = dict(representation_head=branch, **settings)
+    return dict(type=kind, **{**networks(num_classes, aux, dropout), **settings})
+
+
+def u2pl_config(**settings):
+    """A tiny U²PL."""
+    return semi_config('U2PL', **settings)
+
+
+def semi(kind, seed=0, progress=(0, 10), **config):
+    """A built model in training mode; after the warm-up its teacher is a copy of the student."""
     torch.manual_seed(seed)
-    model = MODELS.build(u2pl_config(**config))
-    model.set_progress(*progress)
-    if teacher:
-        model.teacher.copy_from(model)
+    model = MODELS.build(semi_config(kind, **config))
+    model.before_iter(*progress)
     return model.train()
+
+
+def u2pl(**settings):
+    """A built U²PL in training mode, its teacher already a copy."""
+    return semi('U2PL', **settings)
+
+
+def always(kind='CutMix'):
+    """A mix of every step."""
+    return dict(type=kind, prob=1.0)
+
+
+def sure_of_all_classes(*heads, features):
+    """Bring the logits of decode heads to mean 0 and variance 1: predictions of every class."""
+    with torch.no_grad():
+        for head in heads:
+            logits = head(features)
+            scale = 1 / logits.std((0, 2, 3))
+            head.conv_seg.weight.mul_(scale.view(-1, 1, 1, 1))
+            head.conv_seg.bias.sub_(logits.mean((0, 2, 3))).mul_(scale)
+
+
+def ready(kind='U2PL', change=0.2, **config):
+    """Teacher and student differ; eval mode, so that images do not influence each other.
+
+    α of U²PL is 20 · (1 − ¼) = 15.
+    """
+    model = semi(kind, progress=(3, 12), **config).eval()
+    images = torch.randn(8, 3, *CROP)
+    with torch.no_grad():
+        sure_of_all_classes(model.decode_head, features=model.extract_feat(images))
+        if model.teacher is not None:
+            model.teacher.start(model)
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point() and name.startswith(('backbone', 'decode', 'repr')):
+                tensor.mul_(1 + change * torch.rand_like(tensor))
+    return model
+
+
+def predict(model, name, images):
+    """Logits at image size of one predictor."""
+    before, model.predictor = model.predictor, name
+    metas = [dict(img_shape=CROP, pad_shape=CROP)] * len(images)
+    logits = model.encode_decode(images, metas).detach()
+    model.predictor = before
+    return logits
+
+
+def labels_of(samples):
+    """The label maps (B, H, W) of data samples."""
+    return torch.cat([sample.gt_sem_seg.data for sample in samples])
 
 
 def sample(label):
@@ -79,7 +149,7 @@ def sample(label):
 
 
 def batch(labeled=2, unlabeled=2, num_classes=3, size=CROP, seed=1, pad_rows=0):
-    """Inputs and data samples of both streams; ``pad_rows`` rows at the bottom are pads."""
+    """Inputs and data samples of both streams; ``pad_rows`` rows at the bottom are padding."""
     generator = torch.Generator().manual_seed(seed)
     inputs, samples = {}, {}
     for stream, count in (('sup', labeled), ('unsup', unlabeled)):

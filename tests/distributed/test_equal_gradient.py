@@ -1,7 +1,7 @@
 """What several processes compute is what one would, as far as the formulas allow.
 
 Means over pixels are the same where each process has as many valid ones. The thresholds of
-entropy, the class centers and the draws of the contrastive loss are each process's own; of these
+entropy, the class centers and the draws of the contrastive loss differ by process; of these
 losses, the gradient is the mean over processes.
 """
 
@@ -17,11 +17,11 @@ from mmengine.model import MMDistributedDataParallel
 from processes import of_all_ranks
 from torch.nn.modules.batchnorm import _BatchNorm
 
-PARTS = dict(aux=True, dropout=0.0, contrastive=None, mix=None, teacher_norm='ema')
+PARTS = dict(aux=True, dropout=0.0, contrastive=None, mix=None, teacher=dict(norm='ema'))
 
 
-def right_half(pseudo, entropy):
-    """In the place of each process's own threshold: everywhere as many pixels are unreliable."""
+def right_half(entropy, pseudo, progress):
+    """In the place of each process's threshold: everywhere as many pixels are unreliable."""
     unreliable = pseudo != 255
     unreliable[..., : pseudo.shape[-1] // 2] = False
     return unreliable, entropy.mean()
@@ -30,7 +30,7 @@ def right_half(pseudo, entropy):
 def build(warmup_iters):
     """A network whose BatchNorm layers are frozen, since they see one process's images."""
     model = tiny.u2pl(warmup_iters=warmup_iters, **PARTS)
-    model.unreliable = right_half
+    model.selection.forward = right_half
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.eval()
@@ -79,12 +79,19 @@ def test_means_are_those_of_one_process_with_all_images(warmup_iters, world_size
             np.testing.assert_allclose(own[name], gradient, rtol=1e-3, atol=1e-6, err_msg=name)
 
 
+SETTINGS = {
+    'U2PL': dict(mix=tiny.always()),
+    'FixMatch': {**tiny.BALANCED, 'contrastive': {}},
+    'MeanTeacher': dict(view=dict(type='PhotometricView')),
+}
+
+
 def average_gradients(rank, kind):
     """The gradient of a distributed step against those that the processes have alone."""
     if kind in ('CrossPseudo', 'RRN'):
         model, samples_u = cross.build(kind), 4
     else:
-        model, samples_u = tiny.u2pl(type=kind, contrastive={}, mix_prob=1.0), 2
+        model, samples_u = tiny.semi(kind, **SETTINGS[kind]), 2
     alone = copy.deepcopy(model)
     wrapped = MMDistributedDataParallel(model, broadcast_buffers=False)
     gradients = []
@@ -102,6 +109,6 @@ def average_gradients(rank, kind):
     assert any(not torch.equal(own[0], own[1]) for own in gradients)
 
 
-@pytest.mark.parametrize('kind', ['U2PL', 'U2PLBalanced', 'CrossPseudo', 'RRN'])
+@pytest.mark.parametrize('kind', [*SETTINGS, 'CrossPseudo', 'RRN'])
 def test_the_gradient_is_the_mean_over_processes(kind, together):
     together(3, average_gradients, kind)

@@ -8,7 +8,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from processes import assert_same, of_all_ranks
 
-from mmseg_u2pl.models import MemoryBank
+from mmseg_u2pl.models import ClassAlignment, MemoryBank
 
 two_and_three = pytest.mark.parametrize('world_size', [2, 3])
 
@@ -37,24 +37,25 @@ def test_keys_of_all_processes_reach_all_banks(world_size, together):
 
 
 def train_apart(rank, settings):
-    """Four steps over the end of the warm-up; rank 1's unlabeled crops are pads in one of them."""
-    model = tiny.u2pl(teacher=False, warmup_iters=2, **settings)
+    """Four steps over the end of the warm-up; rank 1's unlabeled crops are padding in the last."""
+    settings = dict(settings)
+    model = tiny.semi(settings.pop('kind'), warmup_iters=2, **settings)
     wrapped = MMDistributedDataParallel(model, broadcast_buffers=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for step in range(4):
-        model.set_progress(step, 4)
-        if step == 2:
-            model.teacher.copy_from(model)
+        model.before_iter(step, 4)
         inputs, samples = tiny.batch(seed=10 * step + rank)
         if step == 3 and rank == 1:
             pad(samples['unsup'])
         optimizer.zero_grad()
-        tiny.total(wrapped(inputs, samples, mode='loss')).backward()
+        losses = wrapped(inputs, samples, mode='loss')
+        tiny.total(losses).backward()
         optimizer.step()
-        if step >= 2:
-            model.teacher.update(model, step - 1)
+        model.after_step(losses)
     state = model.state_dict()
-    assert_same({k: v for k, v in state.items() if 'running' not in k})  # own BatchNorm
+    # BatchNorm's statistics are those of the images of a process
+    assert_same({k: v for k, v in state.items() if 'running' not in k})
+    assert model.teacher.updates == 3
     if model.contrastive is not None:
         assert model.contrastive.bank.count.sum() > 0
         assert model.contrastive.prototype_updates.sum() > 0
@@ -69,11 +70,12 @@ def pad(samples):
 @pytest.mark.parametrize(
     'settings',
     [
-        dict(contrastive=dict(momentum_prototypes=True)),
-        dict(contrastive=None),
-        dict(type='U2PLBalanced', contrastive=None),
+        dict(kind='U2PL', contrastive=dict(momentum_prototypes=True)),
+        dict(kind='U2PL', contrastive=None),
+        dict(kind='FixMatch', **tiny.BALANCED),
+        dict(kind='MeanTeacher'),
     ],
-    ids=['all parts', 'no contrastive term', 'balanced'],
+    ids=['all parts', 'no contrastive loss', 'FixMatch, balanced', 'Mean Teacher'],
 )
 def test_nothing_drifts_apart_over_the_end_of_the_warm_up(settings, world_size, together):
     together(world_size, train_apart, settings)
@@ -93,7 +95,7 @@ def train_unevenly(rank, world_size):
                 labels[labels == 2] = 0
         model.zero_grad()
         tiny.total(wrapped(inputs, samples, mode='loss')).backward()
-        counts = model.class_counts
+        counts = model.class_statistics()
         assert (counts['anchors_labeled'][2] > 0) == last
         assert (counts['anchors_unlabeled'].sum() > 0) == last
         assert (counts['negatives_unlabeled'].sum() > 0) == last
@@ -111,23 +113,23 @@ def test_a_class_and_unlabeled_pixels_on_one_rank_only(world_size, together):
 
 
 def train_crossed(rank, kind, settings):
-    """Six steps over the ends of both warm-ups; rank 1's unlabeled crops are pads in the last."""
+    """Six steps over the ends of both warm-ups; rank 1's unlabeled crops are padding in the last."""
     model = cross.build(kind, warmup_iters=1, aux=True, **settings)
     optimizers = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9))
     if kind == 'RRN':
-        optimizers['constructor'] = 'AdversarialOptimWrapperConstructor'
+        optimizers['constructor'] = 'SemiOptimWrapperConstructor'
     wrapped = MMDistributedDataParallel(model, broadcast_buffers=False)
     wrapper = build_optim_wrapper(wrapped, optimizers)
     start = {name: value.clone() for name, value in model.named_parameters()}
     for step in range(6):
-        model.set_progress(step, 6)
+        model.before_iter(step, 6)
         inputs, samples = tiny.batch(2, 4, seed=10 * step + rank)
         if step == 5 and rank == 1:
             pad(samples['unsup'])
         losses = wrapped(inputs, samples, mode='loss')
         if kind == 'RRN' and step > 0:
-            selected = of_all_ranks(losses['semi/selected_own'])
-            assert all((share > 0) == (settings['threshold'] < 1) for share in selected)
+            accepted = of_all_ranks(losses['semi/accepted_own'])
+            assert all((share > 0) == (settings['threshold'] < 1) for share in accepted)
         wrapper.update_params(tiny.total(losses))
     parameters = dict(model.named_parameters())
     assert_same(parameters)
@@ -143,7 +145,7 @@ def train_crossed(rank, kind, settings):
         (3, 'RRN', dict(threshold=0.0, selftrain_warmup_iters=3)),
         (2, 'RRN', dict(threshold=2.0, selftrain_warmup_iters=3)),
     ],
-    ids=['CPS', 'RRN', 'RRN, three processes', 'RRN that selects nothing'],
+    ids=['CPS', 'RRN', 'RRN, three processes', 'RRN that accepts nothing'],
 )
 def test_four_parts_stay_equal(world_size, kind, settings, together):
     together(world_size, train_crossed, kind, settings)
@@ -151,15 +153,17 @@ def test_four_parts_stay_equal(world_size, kind, settings, together):
 
 def track_apart(rank, world_size):
     """Shares of the pixels of all processes, of which the later ranks have more."""
-    model = tiny.u2pl(type='U2PLBalanced')
-    start = torch.tensor([0.5, 0.25, 0.25])
-    model.set_class_share(start)
+    part = ClassAlignment(3)
     label = torch.full((1, 4, 4), 255)
     label[:, : 1 + rank] = rank  # 4 pixels of class 0, 8 of class 1, 12 of class 2
-    model._track(label)
+    part.observe_labels(label)
     pixels = torch.tensor([4.0, 8.0, 12.0 if world_size == 3 else 0.0])
+    assert part.label_count.tolist() == pixels.tolist()
+    start = part.label_share
+    part.observe_predictions(label, label != 255)
     expected = 0.98 * start + 0.02 * pixels / pixels.sum()
-    torch.testing.assert_close(model.predicted_share, expected)
+    torch.testing.assert_close(part.predicted_share, expected)
+    assert_same(dict(part.named_buffers()))
 
 
 @two_and_three

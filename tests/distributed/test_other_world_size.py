@@ -1,4 +1,4 @@
-"""A run that is resumed on another number of processes goes on with the next sample."""
+"""A run that is resumed on another number of processes continues with the next sample."""
 
 from itertools import chain
 from typing import NamedTuple
@@ -91,7 +91,7 @@ def images(seen, iterations):
     return [sorted(chain(*steps[i : i + iterations])) for i in range(0, len(steps), iterations)]
 
 
-def test_two_processes_go_on_as_one(data_root, tmp_path, together):
+def test_two_processes_continue_as_one(data_root, tmp_path, together):
     whole = train(config(data_root, tmp_path / 'two', 8, 6), 2, together)
     assert whole[0].start == 0
 
@@ -109,7 +109,7 @@ def test_two_processes_go_on_as_one(data_root, tmp_path, together):
     assert whole[0].rates == pytest.approx([LR * (1 - t / 5) ** POWER for t in range(6)])
 
 
-def test_one_process_goes_on_as_three(data_root, tmp_path, together):
+def test_one_process_continues_as_three(data_root, tmp_path, together):
     whole = train(config(data_root, tmp_path / 'one', 4, 12), 1, together)
 
     cfg = config(data_root, tmp_path / 'three', 4, 12)
@@ -123,7 +123,7 @@ def test_one_process_goes_on_as_three(data_root, tmp_path, together):
     assert resumed[0].rates == pytest.approx(expected)
 
 
-def test_another_number_without_a_word_is_refused(data_root, tmp_path, together):
+def test_another_number_is_refused_without_auto_scale(data_root, tmp_path, together):
     train(config(data_root, tmp_path / 'one', 4, 2), 1, together)
     cfg = config(data_root, tmp_path / 'two', 4, 2)
     cfg.merge_from_dict(dict(load_from=str(tmp_path / 'one/iter_1.pth'), resume=True))

@@ -189,7 +189,7 @@ class Watch(Hook):
         self.student.append(model.decode_head.conv_seg.weight.detach().clone())
 
 
-def test_with_gradient_accumulation_the_teacher_steps_with_the_optimiser(data_root, tmp_path):
+def test_with_gradient_accumulation_the_teacher_steps_with_the_optimizer(data_root, tmp_path):
     runner = runs.runner(
         data_root,
         tmp_path,

@@ -4,12 +4,15 @@ import logging
 from io import StringIO
 from types import SimpleNamespace
 
+import cross
 import pytest
 import tiny
 import torch
 from rich.console import Console
+from torch import nn
 
-from mmseg_u2pl.engine import ClassCountsHook, ProgressBarHook, SemiProgressHook, TeacherHook
+from mmseg_u2pl.engine import ProgressBarHook, SemiTrainingHook, semi_hook
+from mmseg_u2pl.models import SemiSegmentor
 
 
 class Scalars(dict):
@@ -41,21 +44,23 @@ def runner_of(model, iteration=0, **settings):
 # ----------------------------------------------------------------------------- progress
 def test_progress_reaches_the_model_before_each_iteration():
     model = tiny.u2pl(warmup_iters=4)
-    hook = SemiProgressHook()
+    hook = SemiTrainingHook()
     for iteration, progress in ((0, -0.5), (4, 0.0), (6, 0.25), (12, 1.0)):
         hook.before_train_iter(runner_of(model, iteration), iteration)
         assert model.progress == progress
 
 
-def randomness(iteration, **settings):
+def randomness(iteration, model=None, **settings):
     """What torch draws in an iteration, whatever happened before."""
     torch.manual_seed(torch.seed() % 2**32)
-    SemiProgressHook().before_train_iter(runner_of(tiny.u2pl(), iteration, **settings), iteration)
+    runner = runner_of(model or nn.Identity(), iteration, **settings)
+    SemiTrainingHook().before_train_iter(runner, iteration)
     return torch.rand(4)
 
 
-def test_an_iterations_randomness_is_its_own():
+def test_the_random_numbers_of_an_iteration_depend_on_nothing_before_it():
     assert torch.equal(randomness(5), randomness(5))
+    assert torch.equal(randomness(5), randomness(5, tiny.u2pl()))  # the baseline's are the same
     drawn = [
         randomness(5),
         randomness(6),
@@ -69,7 +74,15 @@ def test_an_iterations_randomness_is_its_own():
 def test_a_mistake_is_found_before_training():
     loader = SimpleNamespace(dataset=[1, 2])
     with pytest.raises(TypeError, match=r'train_dataloader\.dataset is a list'):
-        SemiProgressHook().before_train(runner_of(tiny.u2pl(), train_dataloader=loader))
+        SemiTrainingHook().before_train(runner_of(tiny.u2pl(), train_dataloader=loader))
+
+
+@pytest.mark.parametrize(('iteration', 'kept'), [(0, False), (3, True)], ids=['new', 'resumed'])
+def test_state_of_a_run_is_kept_by_a_resumed_one_alone(iteration, kept, monkeypatch):
+    monkeypatch.setattr(semi_hook, 'check_training', lambda runner: None)
+    model = tiny.u2pl()
+    SemiTrainingHook().before_train(runner_of(model, iteration))
+    assert model.teacher.started is kept
 
 
 # ------------------------------------------------------------------------------ teacher
@@ -79,9 +92,8 @@ def weights(network):
 
 def drive(model, iterations, should_update=lambda _: True, start=0):
     """Run the hook through iterations that each add 1 to the student's biases."""
-    hook = TeacherHook()
+    hook = SemiTrainingHook()
     runner = runner_of(model)
-    hook.before_train(runner)
     history = []
     for iteration in range(start, start + iterations):
         runner.iter = iteration
@@ -91,64 +103,100 @@ def drive(model, iterations, should_update=lambda _: True, start=0):
         if updates:
             with torch.no_grad():
                 model.decode_head.conv_seg.bias.add_(1)
-        hook.after_train_iter(runner, iteration)
+        hook.after_train_iter(runner, iteration, outputs={})
         history.append(weights(model.teacher))
     return history, runner.message_hub.get('train/semi/ema_momentum', [])
 
 
+def waiting(**settings):
+    """A model whose teacher has not started."""
+    model = tiny.u2pl(contrastive=None, **settings)
+    model.teacher.restart()
+    return model
+
+
 def test_the_teacher_starts_at_the_end_of_the_warm_up_and_then_averages():
-    model = tiny.u2pl(teacher=False, warmup_iters=2)
+    model = waiting(warmup_iters=2)
     start, untouched = weights(model), weights(model.teacher)
     history, momenta = drive(model, 5)
     assert torch.equal(history[0], untouched)
     assert torch.equal(history[1], untouched)
     # copied at start + 2; then ½ 2 + ½ 3 = 2.5; ⅔ 2.5 + ⅓ 4 = 3; ¾ 3 + ¼ 5 = 3.5
-    for own, expected in zip(history[2:], (2.5, 3.0, 3.5), strict=True):
-        torch.testing.assert_close(own, start + expected)
+    for bias, expected in zip(history[2:], (2.5, 3.0, 3.5), strict=True):
+        torch.testing.assert_close(bias, start + expected)
     assert momenta == pytest.approx([1 / 2, 2 / 3, 3 / 4])
 
 
 def test_without_warm_up_the_first_iteration_copies():
-    model = tiny.u2pl(teacher=False)
+    model = waiting()
     start = weights(model)
     history, _ = drive(model, 1)
     torch.testing.assert_close(history[0], start + 0.5)
     assert model.teacher.updates == 2
 
 
-def test_after_a_resume_it_goes_on_where_it_stood():
-    whole, resumed = (tiny.u2pl(teacher=False) for _ in range(2))
+def test_after_a_resume_it_continues_where_it_was():
+    whole, resumed = waiting(), waiting()
     expected, _ = drive(whole, 6)
     drive(resumed, 3)
+    resumed.load_state_dict(resumed.state_dict())
     history, momenta = drive(resumed, 3, start=3)  # a new hook
     assert all(map(torch.equal, history, expected[3:]))
     assert momenta == pytest.approx([4 / 5, 5 / 6, 6 / 7])
 
 
-def test_it_waits_for_the_optimiser():
-    model = tiny.u2pl(teacher=False)
+def test_it_waits_for_the_optimizer():
+    model = waiting()
     start = weights(model)
     history, momenta = drive(model, 4, should_update=lambda iteration: iteration % 2 == 1)
-    for own, expected in zip(history, (0, 0.5, 0.5, 1.0), strict=True):  # ⅔ ½ + ⅓ 2 = 1
-        torch.testing.assert_close(own, start + expected)
+    for bias, expected in zip(history, (0, 0.5, 0.5, 1.0), strict=True):  # ⅔ ½ + ⅓ 2 = 1
+        torch.testing.assert_close(bias, start + expected)
     assert momenta == pytest.approx([1 / 2, 2 / 3])
 
 
+def test_before_a_validation_of_the_warm_up_it_is_a_copy():
+    model = tiny.u2pl(warmup_iters=5)
+    with torch.no_grad():
+        model.decode_head.conv_seg.bias.add_(3)
+    SemiTrainingHook().before_val(runner_of(model))
+    assert torch.equal(weights(model.teacher), weights(model))
+    assert not model.teacher.started
+
+
+def test_a_plain_segmentor_gets_no_more_than_a_seed():
+    plain = nn.Linear(1, 1)
+    hook, runner = SemiTrainingHook(), runner_of(plain)
+    hook.before_train_iter(runner, 0)
+    hook.after_train_iter(runner, 0, outputs={})
+    hook.before_val(runner)
+    assert runner.message_hub == {}
+
+
 # ------------------------------------------------------------------------- class counts
+class Counting(SemiSegmentor):
+    """Says what it is told to."""
+
+    def __init__(self):
+        nn.Module.__init__(self)
+        self.teacher, self.statistics = None, {}
+
+    def class_statistics(self):
+        return self.statistics
+
+
 def test_counts_are_averaged_over_the_interval_and_logged(caplog):
-    model = SimpleNamespace(class_counts={})
+    model = Counting()
     dataset = SimpleNamespace(metainfo=tiny.META)
     runner = runner_of(model, train_dataloader=SimpleNamespace(dataset=dataset))
-    hook = ClassCountsHook(interval=3)
-    hook.every_n_train_iters = lambda runner, n: (runner.iter + 1) % n == 0
+    hook = SemiTrainingHook(class_interval=3)
     counts = [None, (10, 0, 6), (20, 0, 1), (7, 7, 7)]
     with caplog.at_level(logging.INFO, 'test'):
         for iteration, anchors in enumerate(counts):
             runner.iter = iteration
-            model.class_counts = (
+            model.statistics = (
                 {} if anchors is None else dict(anchors_labeled=torch.tensor(anchors))
             )
-            hook.after_train_iter(runner, iteration)
+            hook.after_train_iter(runner, iteration, outputs={})
     # the first iteration is warm-up: the mean of two; the fourth belongs to the next interval
     assert runner.visualizer == {
         'semi/anchors_labeled/red': 15.0,
@@ -160,6 +208,41 @@ def test_counts_are_averaged_over_the_interval_and_logged(caplog):
     rows = [line.split() for line in record.message.splitlines() if 'green' in line]
     assert rows == [['|', 'green', '|', '0', '|']]
     assert 'anchors labeled' in record.message
+
+
+# ------------------------------------------------------------------ what should not be zero
+NONE, SOME, ABSENT = 0.0, 0.5, None
+
+
+@pytest.mark.parametrize(
+    ('values', 'warned'),
+    [
+        ([NONE] * 2, 0),
+        ([NONE] * 3, 1),
+        ([NONE] * 12, 4),  # once an interval
+        ([NONE, SOME, NONE], 0),
+        ([SOME] * 3 + [NONE] * 3, 1),
+        ([ABSENT] * 9 + [NONE] * 2, 0),  # the warm-up does not count
+    ],
+)
+@pytest.mark.parametrize(
+    ('kind', 'name', 'meaning'),
+    [
+        ('RRN', 'semi/accepted_own', 'fallen back to CPS'),
+        ('FixMatch', 'semi/reliable_share', 'no pseudo-label is believed'),
+    ],
+)
+def test_a_number_that_stays_zero_is_reported(kind, name, meaning, values, warned, caplog):
+    model = cross.build(kind) if kind == 'RRN' else tiny.semi(kind)
+    hook, runner = SemiTrainingHook(zero_interval=3), runner_of(model)
+    with caplog.at_level(logging.WARNING, 'test'):
+        for iteration, value in enumerate(values):
+            outputs = {} if value is None else {name: torch.tensor(value)}
+            hook.after_train_iter(runner, iteration, outputs=outputs)
+    assert len(caplog.records) == warned
+    for record in caplog.records:
+        assert record.message.startswith(f'{name} was 0 for 3 iterations')
+        assert meaning in record.message
 
 
 # ------------------------------------------------------------------------- progress bar

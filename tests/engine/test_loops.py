@@ -3,14 +3,18 @@
 from collections import Counter
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import runs
+import tiny
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.datasets import BaseSegDataset
 
 from mmseg_u2pl.engine import PredictorsTestLoop, PredictorsValLoop
+from mmseg_u2pl.engine.model import segmentor
 
 
 class Outputs(Hook):
@@ -38,7 +42,7 @@ def prepared(root, folder, **changes):
     runner = runs.runner(root, folder, **changes)
     torch.manual_seed(0)
     model = runner.model
-    model.teacher.copy_from(model)
+    model.teacher.start(model)
     images = torch.randn(4, 3, 40, 48)
     with torch.no_grad():
         for network in (model, model.teacher):
@@ -109,19 +113,161 @@ def test_every_image_is_loaded_once(runner, monkeypatch):
     assert loaded == {0: 1, 1: 1, 2: 1}
 
 
-def test_before_the_teacher_exists_both_scores_are_the_students(data_root, tmp_path):
+def test_before_the_teacher_starts_it_is_scored_as_a_copy_of_the_student(data_root, tmp_path):
     runner = prepared(data_root, tmp_path)
-    runner.model.teacher.updates.zero_()
+    runner.model.teacher.restart()
     metrics = runner.val()
     student = {k.split('/')[1]: v for k, v in metrics.items() if k.startswith('student')}
     assert student == {k.split('/')[1]: v for k, v in metrics.items() if k.startswith('teacher')}
+
+
+def test_a_plain_segmentor_is_scored_as_by_mmseg(data_root, tmp_path):
+    """The loops are in the runtime base, so the supervised baseline has them as well."""
+    scores = []
+    for name in ('PredictorsValLoop', 'ValLoop'):
+        changes = {
+            'model': dict(_delete_=True, type='EncoderDecoder', **tiny.networks()),
+            'model.data_preprocessor': runs.settings(data_root, 6)['model']['data_preprocessor'],
+            'val_cfg': dict(_delete_=True, type=name),
+            'default_hooks.checkpoint.save_best': None,
+        }
+        torch.manual_seed(0)
+        scores.append(runs.runner(data_root, tmp_path / name, **changes).val())
+    assert scores[0] == scores[1]
+    assert {'mIoU', 'IoU.red'} <= set(scores[0])
+
+
+# ------------------------------------------------------------------------ masks on disk
+def masks(folder):
+    """The masks in a folder, by name."""
+    return {
+        path.name: cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        for path in sorted(Path(folder).glob('*.png'))
+    }
+
+
+def labels_by(runner, name):
+    """What a predictor takes the validation images for, by the name of the mask."""
+    model = runner.model.eval()
+    found = {}
+    for batch in runner.test_loop.dataloader:
+        model.predictor = name
+        with torch.no_grad():
+            (sample,) = model.test_step(batch)
+        path = Path(sample.img_path).with_suffix('.png').name
+        found[path] = sample.pred_sem_seg.data[0].numpy()
+    return found
+
+
+@pytest.mark.parametrize('chosen', ['teacher', 'student'])
+@pytest.mark.parametrize(
+    'settings',
+    [dict(keep_results=True), dict(format_only=True)],
+    ids=['scored and written', 'written alone'],
+)
+def test_masks_on_disk_are_those_of_the_models_predictor(chosen, settings, data_root, tmp_path):
+    """``test_evaluator.output_dir``, as mmseg's ``tools/test.py --out`` sets it."""
+    folder = tmp_path / 'masks'
+    evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'], output_dir=str(folder), **settings)
+    evaluator['format_only'] = settings.get('format_only', False)
+    runner = prepared(
+        data_root,
+        tmp_path,
+        **{'test_evaluator': dict(_delete_=True, **evaluator), 'model.predictor': chosen},
+    )
+    metrics = runner.test()
+    written = masks(folder)
+    by = {name: labels_by(runner, name) for name in ('teacher', 'student')}
+    assert set(written) == set(by[chosen]) == {'v0.png', 'v1.png', 'v2.png'}
+    other = {'teacher': 'student', 'student': 'teacher'}[chosen]
+    for name, mask in written.items():
+        assert np.array_equal(mask, by[chosen][name])
+        assert not np.array_equal(mask, by[other][name])
+    if settings.get('format_only'):
+        assert metrics == {}
+    else:  # every predictor is scored all the same
+        assert metrics.items() <= runner.val().items()
+        assert {'teacher/mIoU', 'student/mIoU'} <= set(metrics)
+
+
+def test_mmsegs_own_loop_writes_those_of_the_models_predictor_too(data_root, tmp_path):
+    evaluator = dict(
+        _delete_=True, type='IoUMetric', iou_metrics=['mIoU'], output_dir=str(tmp_path / 'masks')
+    )
+    changes = {'test_evaluator': evaluator, 'test_cfg': dict(_delete_=True, type='TestLoop')}
+    runner = prepared(data_root, tmp_path, **changes)
+    runner.test()
+    expected = labels_by(runner, 'teacher')
+    for name, mask in masks(tmp_path / 'masks').items():
+        assert np.array_equal(mask, expected[name])
+
+
+# ---------------------------------------------------------------- test-time augmentation
+FLIPS = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]
+
+
+def flipped_mean(runner, name, image):
+    """Labels of the mean of the softmax of an image and its mirror image."""
+    model = segmentor(runner)
+    before, model.predictor = model.predictor, name
+    data = dict(inputs=[torch.tensor(image).permute(2, 0, 1)])
+    inputs = model.data_preprocessor(data)['inputs']
+    size = image.shape[:2]
+    metas = [dict(ori_shape=size, img_shape=size, pad_shape=size)]
+    with torch.no_grad():
+        one, two = (model.inference(own, metas) for own in (inputs, inputs.flip(3)))
+    model.predictor = before
+    return (one.softmax(1) + two.flip(3).softmax(1))[0].argmax(0).numpy()
+
+
+@pytest.mark.parametrize('chosen', ['teacher', 'student'])
+def test_tta_scores_every_predictor_and_writes_the_masks_of_one(chosen, data_root, tmp_path):
+    """As mmseg's ``tools/test.py --tta --out``: the model is inside a ``SegTTAModel``."""
+    plain = prepared(data_root, tmp_path / 'plain')
+    weights = tmp_path / 'weights.pth'
+    torch.save(dict(state_dict=plain.model.state_dict(), meta={}), weights)
+    cfg = runs.config(data_root, tmp_path / 'tta', load_from=str(weights))
+    cfg.model.predictor = chosen
+    cfg.model = dict(type='SegTTAModel', module=cfg.model)
+    cfg.test_dataloader.dataset.pipeline = FLIPS
+    cfg.test_evaluator = dict(
+        type='IoUMetric', iou_metrics=['mIoU'], output_dir=str(tmp_path / 'masks')
+    )
+    runner = Runner.from_cfg(cfg)
+    metrics = runner.test()
+    assert {'teacher/mIoU', 'student/mIoU'} <= set(metrics)
+    assert metrics['teacher/mIoU'] != metrics['student/mIoU']
+    written = masks(tmp_path / 'masks')
+    assert set(written) == {'v0.png', 'v1.png', 'v2.png'}
+    agreed = {}
+    for name in ('teacher', 'student'):
+        agreed[name] = np.mean([
+            (mask == flipped_mean(runner, name, image_of(data_root, path))).mean()
+            for path, mask in written.items()
+        ])  # fmt: skip
+    assert agreed.pop(chosen) == 1
+    assert max(agreed.values()) < 0.9
+
+
+def image_of(root, name):
+    return cv2.imread(str(root / 'images' / 'val' / name))
 
 
 def test_an_error_leaves_the_chosen_predictor_in_place(runner, monkeypatch):
     def fail(*_):
         raise RuntimeError('out of memory')
 
-    monkeypatch.setattr(runner.model, 'val_step', fail)
+    monkeypatch.setattr(runner.model, 'test_step', fail)
     runner.model.predictor = 'student'
     with pytest.raises(RuntimeError, match='out of memory'):
         runner.val()

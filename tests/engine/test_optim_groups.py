@@ -7,14 +7,12 @@ import cross
 import pytest
 import tiny
 import torch
-from mmengine.optim import PolyLR, build_optim_wrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, PolyLR, build_optim_wrapper
 from mmengine.registry import DefaultScope
+from mmseg.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
-from mmseg_u2pl.engine import SelectionHook
-from mmseg_u2pl.engine.optim import adversarial
-
-CONSTRUCTOR = 'AdversarialOptimWrapperConstructor'
+CONSTRUCTOR = 'SemiOptimWrapperConstructor'
 SGD = dict(type='SGD', lr=0.1, momentum=0.9)
 ADAM = dict(type='Adam', lr=0.01, betas=(0.9, 0.99))
 
@@ -50,7 +48,7 @@ def wrap(model, discriminator_optimizer=ADAM, optimizer=SGD, **settings):
 
 def test_a_base_config_from_a_package_leaves_its_scope():
     wrapper = wrap(Pair(), _scope_='mmseg_u2pl', optimizer={**SGD, '_scope_': 'mmseg_u2pl'})
-    assert set(wrapper.optimizer.parts) == {'segmentors', 'discriminators'}
+    assert set(wrapper.optimizer.parts) == {'networks', 'discriminators'}
 
 
 def test_each_parameter_has_one_optimizer():
@@ -84,6 +82,49 @@ def test_rates_by_name_are_those_of_both_networks():
         if name.startswith('discriminators'):
             expected = 0.01
         assert rates[id(parameter)] == pytest.approx(expected), name
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module(force=True)
+class BackboneRules(DefaultOptimWrapperConstructor):
+    """Rules as those of layer decay: by what a name begins with."""
+
+    def add_params(self, params, module, **_):
+        for name, parameter in module.named_parameters():
+            rate = 0.01 if name.startswith('backbone.') else 0.1
+            params.append(dict(params=[parameter], lr=rate * self.paramwise_cfg['scale']))
+
+
+@pytest.mark.parametrize('kind', ['CrossPseudo', 'RRN', 'U2PL'])
+def test_rules_by_the_beginning_of_a_name_reach_every_network(kind):
+    model = tiny.u2pl() if kind == 'U2PL' else cross.build(kind)
+    wrapper = wrap(model, rules='BackboneRules', paramwise_cfg=dict(scale=2.0))
+    rates = {
+        id(parameter): group['lr']
+        for group in wrapper.optimizer.param_groups
+        for parameter in group['params']
+    }
+    names = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert len(rates) >= len(names)
+    for name, parameter in names.items():
+        expected = 0.02 if name.removeprefix('network2.').startswith('backbone.') else 0.2
+        if name.startswith('discriminators'):
+            expected = 0.01
+        assert rates[id(parameter)] == pytest.approx(expected), name
+
+
+@pytest.mark.parametrize('paramwise', [None, dict(norm_decay_mult=0.0)])
+def test_one_network_has_the_groups_that_mmengine_gives_it(paramwise):
+    model = MODELS.build(dict(type='EncoderDecoder', **tiny.networks()))
+    sgd = dict(SGD, weight_decay=1e-4)
+    config = dict(type='OptimWrapper', optimizer=sgd, paramwise_cfg=paramwise)
+    ours = build_optim_wrapper(model, dict(config, constructor=CONSTRUCTOR))
+    theirs = build_optim_wrapper(model, config)
+    assert type(ours) is type(theirs)
+    for one, other in zip(ours.param_groups, theirs.param_groups, strict=True):
+        assert {k: v for k, v in one.items() if k != 'params'} == {
+            k: v for k, v in other.items() if k != 'params'
+        }
+        assert [id(p) for p in one['params']] == [id(p) for p in other['params']]
 
 
 def test_one_backward_steps_both_by_hand():
@@ -144,7 +185,7 @@ def test_state_goes_back_into_both():
     scheduler = PolyLR(again, power=1.0, end=3, by_epoch=False)
     again.update_params(other.loss())
     scheduler.step()
-    assert again.optimizer.parts['segmentors'].param_groups[0]['lr'] == pytest.approx(0.05)
+    assert again.optimizer.parts['networks'].param_groups[0]['lr'] == pytest.approx(0.05)
 
 
 def test_the_state_of_another_method_is_refused():
@@ -154,7 +195,7 @@ def test_the_state_of_another_method_is_refused():
         ValueError,
         lambda: wrap(model).load_state_dict(plain.state_dict()),
         "['param_groups', 'state']",
-        "['discriminators', 'segmentors']",
+        "['discriminators', 'networks']",
         'load_from',
     )
 
@@ -220,69 +261,18 @@ def test_bfloat16_has_no_scaler_and_float32_weights(constructor):
 # ------------------------------------------------------------------------------------ mistakes
 def test_mistakes_are_named():
     tiny.assert_raises(
-        ValueError, lambda: wrap(nn.Linear(1, 1)), 'Linear has no discriminators', CONSTRUCTOR
-    )
-    tiny.assert_raises(
         ValueError,
         lambda: wrap(Pair(), type='ApexOptimWrapper'),
         "optim_wrapper.type='ApexOptimWrapper'",
         'OptimWrapper or AmpOptimWrapper or BFloat16OptimWrapper',
     )
+
+
+def test_one_optimizer_for_networks_and_discriminators_is_refused():
+    model = cross.build('RRN')
+    model.check(SimpleNamespace(optim_wrapper=wrap(model)))
+    plain = build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=SGD))
     tiny.assert_raises(
-        ValueError, lambda: SelectionHook(interval=0), 'interval must be at least 1, got 0'
-    )
-
-
-# ------------------------------------------------------------------------------- selection hook
-def run_hook(hook, shares, start=0):
-    """Feed (own, crossed) a step; the warnings. Self-training begins at ``start``."""
-    warnings: list[str] = []
-    logger = SimpleNamespace(warning=warnings.append)
-    model = SimpleNamespace(threshold=0.6)
-    for iteration, share in enumerate(shares):
-        model.selftrains = iteration >= start
-        outputs = {}
-        if share is not None:
-            names = ('semi/selected_own', 'semi/selected_crossed')
-            outputs = {n: torch.tensor(s) for n, s in zip(names, share, strict=True)}
-        runner = SimpleNamespace(model=model, iter=iteration, logger=logger)
-        hook.after_train_iter(runner, iteration, outputs=outputs)
-    return warnings
-
-
-NONE, SOME, CROSSED = (0.0, 0.0), (0.5, 0.0), (0.0, 0.1)
-
-
-@pytest.mark.parametrize(
-    ('shares', 'warned'),
-    [
-        ([NONE] * 2, 0),
-        ([NONE] * 3, 1),
-        ([NONE] * 12, 1),  # once
-        ([NONE, SOME, NONE], 0),
-        ([NONE, CROSSED, NONE], 0),
-        ([SOME] * 3 + [NONE] * 3, 1),
-        ([None] * 9 + [NONE] * 2, 0),  # the warm-up selects nothing, and does not count
-    ],
-)
-def test_the_hook_warns_once_when_nothing_is_selected(shares, warned):
-    warnings = run_hook(SelectionHook(interval=3), shares)
-    assert len(warnings) == warned
-    for warning in warnings:
-        assert 'RRN has fallen back to CPS: for 3 iterations' in warning
-        assert 'γ = 0.6' in warning
-
-
-def test_the_hook_waits_for_self_training():
-    assert run_hook(SelectionHook(interval=3), [NONE] * 6, start=4) == []
-    assert len(run_hook(SelectionHook(interval=3), [NONE] * 7, start=4)) == 1
-
-
-def test_the_hook_refuses_one_optimizer_for_all():
-    model = Pair()
-    runner = SimpleNamespace(model=model, optim_wrapper=wrap(model))
-    SelectionHook().before_train(runner)
-    runner.optim_wrapper = build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=SGD))
-    tiny.assert_raises(
-        ValueError, lambda: SelectionHook().before_train(runner), CONSTRUCTOR, adversarial.PART
-    )
+        ValueError, lambda: model.check(SimpleNamespace(optim_wrapper=plain)),
+        'RRN.discriminators', CONSTRUCTOR,
+    )  # fmt: skip

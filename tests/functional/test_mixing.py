@@ -6,7 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmseg_u2pl.functional import apply_mix, box_masks, class_mix_masks, cutmix_boxes
+from mmseg_u2pl.functional import (
+    apply_mix,
+    box_masks,
+    class_mix_masks,
+    cutmix_boxes,
+    random_boxes,
+)
 
 
 def generator(seed=0):
@@ -57,6 +63,45 @@ def test_the_generator_decides():
 def test_too_small_an_image(height, width):
     with pytest.raises(ValueError, match=f'{height}×{width}'):
         cutmix_boxes(1, height, width)
+
+
+# ------------------------------------------------------------------- boxes of varied area
+@given(
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+    area=st.sampled_from([(0.02, 0.4), (0.3, 0.3), (1.0, 1.0)]),
+    aspect=st.sampled_from([(0.3, 1 / 0.3), (1.0, 1.0), (50.0, 60.0)]),
+)
+def test_a_varied_box_lies_inside_and_has_a_pixel(height, width, area, aspect):
+    y1, x1, y2, x2 = random_boxes(30, height, width, area, aspect, generator()).T
+    assert ((y1 >= 0) & (x1 >= 0) & (y2 <= height) & (x2 <= width)).all()
+    assert ((y2 > y1) & (x2 > x1)).all()
+
+
+def test_area_and_aspect_of_varied_boxes():
+    boxes = random_boxes(4000, 400, 400, (0.02, 0.4), (0.5, 2.0), generator())
+    high, wide = (boxes[:, 2] - boxes[:, 0]).double(), (boxes[:, 3] - boxes[:, 1]).double()
+    share, aspect = high * wide / 400**2, high / wide
+    for values, low, top in ((share, 0.02, 0.4), (aspect, 0.5, 2.0)):
+        assert values.min() == pytest.approx(low, rel=0.05)  # rounded to whole pixels
+        assert values.max() == pytest.approx(top, rel=0.05)
+        # uniform: four standard errors of the mean
+        error = 4 * (top - low) / 12**0.5 / 4000**0.5
+        assert values.mean().item() == pytest.approx((low + top) / 2, abs=error + 0.01)
+
+
+def test_varied_boxes_of_the_whole_image_and_beyond():
+    assert random_boxes(1, 8, 6, (1.0, 1.0), (8 / 6, 8 / 6)).tolist() == [[0, 0, 8, 6]]
+    # 4 · 4 pixels twice as high as wide: 5.7 → 4 rows, 2.8 → 3 columns
+    (box,) = random_boxes(1, 4, 4, (1.0, 1.0), (2.0, 2.0)).tolist()
+    assert (box[0], box[2], box[3] - box[1]) == (0, 4, 3)
+
+
+def test_varied_boxes_reach_every_place():
+    boxes = random_boxes(500, 6, 6, (0.1, 0.2), (1.0, 1.0), generator())
+    masks = box_masks(boxes, 6, 6)
+    assert masks.any(0).all()
+    assert set(boxes[:, 0].tolist()) >= {0, 3}
 
 
 def test_box_masks_by_hand():

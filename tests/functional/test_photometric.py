@@ -1,11 +1,13 @@
-"""Photometric views: values by hand, ranges, and nothing but colors changes."""
+"""Photometric changes: values by hand, and by other libraries."""
+
+import colorsys
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from mmseg_u2pl.functional import color_jitter, gaussian_blur, photometric_view
+from mmseg_u2pl.functional import color_jitter, gaussian_blur, shift_hue, to_gray
 from mmseg_u2pl.functional.photometric import BLUR_RADIUS
 
 
@@ -65,54 +67,63 @@ def test_every_image_has_its_own_blur(images):
         torch.testing.assert_close(together[index : index + 1], alone)
 
 
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-def test_the_view_stays_an_image(images, dtype):
-    torch.manual_seed(0)
-    images = images.to(dtype)
-    before = images.clone()
-    for _ in range(10):
-        view = photometric_view(images)
-        assert view.shape == images.shape
-        assert view.dtype == dtype
-        assert view.min() >= 0
-        assert view.max() <= 1
-    assert torch.equal(images, before)
+# ------------------------------------------------------------------------------------ hue
+def pixel(*values):
+    """One pixel as an image (1, 3, 1, 1)."""
+    return torch.tensor(values).view(1, 3, 1, 1)
 
 
-def test_edges_stay_where_they_are():
-    # left half dark, right half bright: whatever the view, the left stays the darker one
-    images = torch.full((8, 3, 32, 32), 0.2)
-    images[..., 16:] = 0.8
-    torch.manual_seed(0)
-    for _ in range(10):
-        view = photometric_view(images)
-        assert (view[..., :11].mean((1, 2, 3)) < view[..., 21:].mean((1, 2, 3))).all()
+@pytest.mark.parametrize(
+    ('color', 'shift', 'expected'),
+    [
+        ((1.0, 0.0, 0.0), 1 / 3, (0.0, 1.0, 0.0)),  # red to green
+        ((1.0, 0.0, 0.0), -1 / 3, (0.0, 0.0, 1.0)),
+        ((1.0, 0.0, 0.0), 0.5, (0.0, 1.0, 1.0)),
+        ((0.8, 0.2, 0.2), 1 / 6, (0.8, 0.8, 0.2)),  # brightest and darkest stay
+        ((0.4, 0.4, 0.4), 0.3, (0.4, 0.4, 0.4)),  # gray has no hue
+        ((0.0, 0.0, 0.0), 0.3, (0.0, 0.0, 0.0)),
+    ],
+)
+def test_hue_by_hand(color, shift, expected):
+    turned = shift_hue(pixel(*color), factors(shift))
+    torch.testing.assert_close(turned, pixel(*expected), rtol=0, atol=1e-6)
 
 
-def test_views_differ_by_image_and_by_draw(images):
-    same = images[:1].expand(3, -1, -1, -1)
-    torch.manual_seed(1)
-    first, second = photometric_view(same), photometric_view(same)
-    assert not torch.allclose(first, second)
-    assert not torch.allclose(first[0], first[1])
+@pytest.mark.parametrize('shift', [-0.5, -0.25, 0.0, 0.1, 0.49, 1.0])
+def test_hue_agrees_with_colorsys(images, shift):
+    images[0, :, 0, 0] = torch.tensor([0.7, 0.7, 0.1])  # two brightest channels
+    images[0, :, 0, 1] = torch.tensor([0.3, 0.9, 0.9])
+    turned = shift_hue(images, factors(shift, shift, shift))
+    for image, other in zip(images, turned, strict=True):
+        colors = zip(image.flatten(1).T.tolist(), other.flatten(1).T.tolist(), strict=True)
+        for color, got in colors:
+            hue, saturation, value = colorsys.rgb_to_hsv(*color)
+            expected = colorsys.hsv_to_rgb((hue + shift) % 1, saturation, value)
+            assert got == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_fifth_is_gray_and_a_twelfth_is_left_alone():
-    torch.manual_seed(0)
-    images = torch.rand(1, 3, 12, 12).expand(2000, -1, -1, -1)
-    view = photometric_view(images)
-    gray = (view - view.mean(1, keepdim=True)).abs().amax((1, 2, 3)) < 1e-5
-    assert 0.17 < gray.float().mean() < 0.23
-    unchanged = (view == images).flatten(1).all(1)  # .2 · .8 · .5 of them
-    assert 0.06 < unchanged.float().mean() < 0.1
+def test_every_image_has_its_own_hue(images):
+    turned = shift_hue(images, factors(0.0, 0.2, 0.4))
+    torch.testing.assert_close(turned[0], images[0])
+    torch.testing.assert_close(turned[1:2], shift_hue(images[1:2], factors(0.2)))
 
 
-def test_autocast_rounds_no_picture(images):
-    """A view has the same values with and without mixed precision."""
-    torch.manual_seed(0)
-    expected = photometric_view(images)
-    torch.manual_seed(0)
-    with torch.autocast('cpu', torch.bfloat16):
-        view = photometric_view(images)
-    assert view.dtype == torch.float32
-    assert torch.equal(view, expected)
+def test_gray_by_hand():
+    assert to_gray(pixel(1.0, 0.0, 0.0)).item() == pytest.approx(0.299)
+    assert to_gray(pixel(0.0, 1.0, 0.0)).item() == pytest.approx(0.587)
+    assert to_gray(pixel(0.5, 0.5, 0.5)).item() == pytest.approx(0.5)
+
+
+def test_autocast_rounds_no_image(images):
+    """Changes have the same values with and without mixed precision."""
+    calls = (
+        lambda: gaussian_blur(images, factors(0.3, 1.0, 2.0)),
+        lambda: shift_hue(images, factors(0.1, 0.2, 0.3)),
+        lambda: jitter(images, 0.7, 0.8, 0.9),
+    )
+    for call in calls:
+        expected = call()
+        with torch.autocast('cpu', torch.bfloat16):
+            changed = call()
+        assert changed.dtype == torch.float32
+        assert torch.equal(changed, expected)

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from mmseg_u2pl.functional import (
     class_percentile_thresholds,
-    consistency_loss,
     entropy_map,
     entropy_of_logits,
     hard_labels,
+    nearest,
     parts,
     percentile_threshold,
+    pseudo_label_loss,
+    reliable_loss,
     unsupervised_loss,
 )
 
@@ -53,6 +55,13 @@ def test_labels_are_the_arg_max_of_enlarged_logits(seed, classes, align_corners)
         labels = hard_labels(logits, size, align_corners)
     enlarged = F.interpolate(logits, size, mode='bilinear', align_corners=align_corners)
     torch.testing.assert_close(labels, enlarged.argmax(1), rtol=0, atol=0)
+
+
+def test_nearest_sampling_is_torchs():
+    maps = torch.randint(0, 255, (2, 33, 47))
+    for size in ((9, 12), (33, 47), (16, 24), (40, 50)):
+        expected = F.interpolate(maps[None].float(), size, mode='nearest')[0].long()
+        assert torch.equal(nearest(maps, torch.Size(size)), expected)
 
 
 # ------------------------------------------------------------------------------ entropy
@@ -208,7 +217,7 @@ def test_nothing_kept_is_exactly_zero(reason):
 def test_inputs_are_not_modified():
     logits, target, entropy = LOGITS.clone(), TARGET.clone(), ENTROPY.clone()
     unsupervised_loss(logits, target, entropy, 50)
-    consistency_loss(logits, target, reverse_weight=0.1)
+    reliable_loss(logits, target, reverse_weight=0.1)
     assert torch.equal(logits, LOGITS)
     assert torch.equal(target, TARGET)
     assert torch.equal(entropy, ENTROPY)
@@ -223,18 +232,25 @@ def test_unsupervised_loss_is_the_reference(seed, batch, classes, percent):
 
 
 @given(seed=SEEDS, batch=st.integers(1, 3), classes=st.integers(1, 5))
-def test_consistency_loss_is_the_reference(seed, batch, classes):
+def test_reliable_loss_is_the_reference(seed, batch, classes):
     logits, target, _ = case(seed, batch, classes)
     for reverse in (0.0, 0.1):
-        expected = reference.consistency_loss(logits.numpy(), target.numpy(), reverse)
-        got = consistency_loss(logits, target, reverse_weight=reverse)
+        expected = reference.reliable_loss(logits.numpy(), target.numpy(), reverse)
+        got = reliable_loss(logits, target, reverse_weight=reverse)
         np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_pseudo_label_loss_is_a_sum_and_a_number():
+    # CE of class 0 is ln 2 and ln(4/3), of class 1 ln 2; the fourth pixel is not kept
+    loss, count = pseudo_label_loss(LOGITS, TARGET)
+    torch.testing.assert_close(loss, torch.tensor(2 * LN2 + math.log(4 / 3)))
+    assert count == 3
 
 
 def test_reverse_cross_entropy_by_hand():
     # pixel 0 alone: p = ½ ½; −½ ln 1e-4 = 4.605 times weight 0.1, all times λ_u = 4
     target = torch.tensor([[[0, 255, 255, 255]]])
-    loss, weight = consistency_loss(LOGITS, target, reverse_weight=0.1)
+    loss, weight = reliable_loss(LOGITS, target, reverse_weight=0.1)
     torch.testing.assert_close(loss, torch.tensor(4 * (LN2 + 0.1 * 0.5 * 4 * math.log(10))))
     assert weight == 4
 
@@ -250,7 +266,7 @@ def test_half_precision_gives_a_float32_loss_near_the_exact_one(dtype):
 def test_large_half_precision_logits_do_not_overflow():
     logits = torch.full((1, 2, 300, 300), 6e4, dtype=torch.float16)
     target = torch.zeros(1, 300, 300, dtype=torch.long)
-    loss, _ = consistency_loss(logits, target)
+    loss, _ = reliable_loss(logits, target)
     torch.testing.assert_close(loss, torch.tensor(LN2))
 
 
@@ -259,7 +275,7 @@ def test_gradients(reverse):
     logits, target, entropy = case(3, 2, 3, 2, 2)
     logits.requires_grad_()
     torch.autograd.gradcheck(
-        lambda x: consistency_loss(x, target, reverse_weight=reverse)[0], (logits,)
+        lambda x: reliable_loss(x, target, reverse_weight=reverse)[0], (logits,)
     )
     torch.autograd.gradcheck(lambda x: unsupervised_loss(x, target, entropy, 60), (logits,))
 
@@ -272,8 +288,8 @@ def test_small_logits_are_enlarged_band_by_band(corners, reverse, monkeypatch):
     _, target, _ = case(0, 2, 3, height=13, width=9)
     small = torch.randn(2, 3, 4, 3, dtype=torch.float64, requires_grad=True)
     large = F.interpolate(small, (13, 9), mode='bilinear', align_corners=corners)
-    expected, expected_weight = consistency_loss(large, target, reverse_weight=reverse)
-    loss, weight = consistency_loss(small, target, 255, reverse, corners)
+    expected, expected_weight = reliable_loss(large, target, reverse_weight=reverse)
+    loss, weight = reliable_loss(small, target, 255, reverse, corners)
     torch.testing.assert_close(loss, expected)
     assert weight == expected_weight
     gradients = [torch.autograd.grad(3 * own, small)[0] for own in (loss, expected)]
@@ -282,7 +298,7 @@ def test_small_logits_are_enlarged_band_by_band(corners, reverse, monkeypatch):
 
 def test_small_logits_without_a_kept_label():
     small = torch.randn(1, 2, 3, 3, requires_grad=True)
-    loss, weight = consistency_loss(small, torch.full((1, 12, 12), 255))
+    loss, weight = reliable_loss(small, torch.full((1, 12, 12), 255))
     loss.backward()
     assert loss.item() == weight.item() == 0
     torch.testing.assert_close(small.grad, torch.zeros_like(small), rtol=0, atol=0)

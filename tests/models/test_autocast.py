@@ -6,6 +6,12 @@ import tiny
 import torch
 
 DTYPES = [torch.bfloat16, torch.float16]
+KINDS = ['U2PL', 'FixMatch', 'FixMatch, balanced', 'MeanTeacher', 'CrossPseudo', 'RRN']
+SETTINGS = {
+    'U2PL': dict(mix=tiny.always()),
+    'FixMatch, balanced': tiny.BALANCED,
+    'MeanTeacher': dict(mse_weight=1.0),
+}
 
 
 def step(kind, dtype=None):
@@ -21,16 +27,13 @@ def step(kind, dtype=None):
 
 def middle(kind):
     """The model in the middle of training, and a batch for it."""
-    if kind in ('U2PL', 'U2PLBalanced'):
-        model = tiny.u2pl(type=kind, progress=(5, 10), mix_prob=1.0)
-        if kind == 'U2PLBalanced':
-            model.set_class_share(torch.tensor([0.7, 0.2, 0.1]))
-        return model, tiny.batch()
-    return cross.build(kind, progress=(5, 10)), tiny.batch(2, 4)
+    if kind in ('CrossPseudo', 'RRN'):
+        return cross.build(kind, progress=(5, 10)), tiny.batch(2, 4)
+    return tiny.semi(kind.split(',')[0], progress=(5, 10), **SETTINGS.get(kind, {})), tiny.batch()
 
 
 @pytest.mark.parametrize('dtype', DTYPES, ids=str)
-@pytest.mark.parametrize('kind', ['U2PL', 'U2PLBalanced', 'CrossPseudo', 'RRN'])
+@pytest.mark.parametrize('kind', KINDS)
 def test_a_step_is_that_of_float32_within_rounding(kind, dtype):
     expected, expected_norm = step(kind)
     losses, norm = step(kind, dtype)

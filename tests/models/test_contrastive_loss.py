@@ -9,12 +9,15 @@ import pytest
 import reference
 import tiny
 import torch
+from torch.nn import functional as F
 
 from mmseg_u2pl.functional import parts
 from mmseg_u2pl.models import UnreliableContrastiveLoss
 from mmseg_u2pl.models.losses import contrastive_loss
 
-SMALL: dict[str, Any] = dict(num_anchors=4, num_negatives=2, bank_size=16, channels=2, low_rank=1)
+SMALL: dict[str, Any] = dict(
+    num_anchors=4, num_negatives=2, bank_size=16, channels=2, low_rank=1, loss_weight=1.0
+)
 
 
 def arguments(labeled, unlabeled=()):
@@ -23,20 +26,26 @@ def arguments(labeled, unlabeled=()):
     Every image is one pixel; a label is a class or 255, ``'?'`` is an unreliable pixel.
     """
     pixels = [*labeled, *unlabeled]
-    prob, label, rep, teacher_rep = (
-        [pixel[i] for pixel in pixels] for i in range(4)
-    )  # fmt: skip
-    unreliable = [pixel[1] == '?' for pixel in unlabeled]
-    label = [255 if own == '?' else own for own in label]
-    maps = [torch.tensor(part, dtype=torch.float)[:, :, None, None] for part in (rep, teacher_rep)]
-    return (
-        maps[0].requires_grad_(),
-        maps[1],
-        torch.tensor(prob)[:, :, None, None],
-        torch.tensor(label)[:, None, None],
-        torch.tensor(unreliable, dtype=torch.bool).view(-1, 1, 1),
-        len(labeled),
+    rep, teacher_rep = (
+        torch.tensor([pixel[i] for pixel in pixels], dtype=torch.float)[:, :, None, None]
+        for i in (2, 3)
     )
+    prob = torch.tensor([pixel[0] for pixel in pixels])
+    unreliable = [pixel[1] == '?' for pixel in unlabeled]
+    label = [1 if pixel[1] == '?' else pixel[1] for pixel in pixels]
+    return (
+        rep.requires_grad_(),
+        teacher_rep,
+        prob.log()[:, :, None, None],
+        torch.tensor(label[: len(labeled)], dtype=torch.long).view(-1, 1, 1),
+        torch.tensor(label[len(labeled) :], dtype=torch.long).view(-1, 1, 1),
+        torch.tensor(unreliable, dtype=torch.bool).view(-1, 1, 1),
+    )
+
+
+def run(module, *pixels):
+    """The loss of pixels, and what it left in ``counts``."""
+    return module(*arguments(*pixels)), module.counts
 
 
 def nce(*cosines, negatives=2):
@@ -58,12 +67,16 @@ TIED_01 = (0.45, 0.46, 0.09)
 def test_one_anchor_and_one_negative_by_hand():
     # class 0: its anchor is the sure pixel; its negative the pixel whose ŷ = 1 has rank(0) = 1.
     # classes 1 and 2 have no anchor. Positive: the teacher's EAST against the student's NORTH
-    loss, counts = UnreliableContrastiveLoss(3, **SMALL)(
-        *arguments([(SURE_0, 0, NORTH, EAST)], [(TIED_01, '?', WEST, WEST)])
+    loss, counts = run(
+        UnreliableContrastiveLoss(3, **SMALL),
+        [(SURE_0, 0, NORTH, EAST)],
+        [(TIED_01, '?', WEST, WEST)],
     )
     assert loss.item() == near(nce(0, 0))  # cos(N, E) = cos(N, W) = 0: ln 3
-    loss, counts = UnreliableContrastiveLoss(3, **SMALL)(
-        *arguments([(SURE_0, 0, EAST, EAST)], [(TIED_01, '?', WEST, WEST)])
+    loss, counts = run(
+        UnreliableContrastiveLoss(3, **SMALL),
+        [(SURE_0, 0, EAST, EAST)],
+        [(TIED_01, '?', WEST, WEST)],
     )
     assert loss.item() == near(nce(1, -1))
     assert {name: count.tolist() for name, count in counts.items()} == dict(
@@ -77,10 +90,10 @@ def test_one_anchor_and_one_negative_by_hand():
 
 def test_the_positive_is_the_teachers_mean_and_the_query_the_students():
     # two anchors of class 0, labeled and unlabeled; teacher mean ½(EAST + NORTH) = (½, 1)
-    loss, counts = UnreliableContrastiveLoss(3, **SMALL)(
-        *arguments(
-            [(SURE_0, 0, WEST, EAST)], [(SURE_0, 0, WEST, NORTH), (TIED_01, '?', NORTH, EAST)]
-        )
+    loss, counts = run(
+        UnreliableContrastiveLoss(3, **SMALL),
+        [(SURE_0, 0, WEST, EAST)],
+        [(SURE_0, 0, WEST, NORTH), (TIED_01, '?', NORTH, EAST)],
     )
     assert loss.item() == near(nce(-0.5 / math.sqrt(1.25), -1))
     assert counts['anchors_labeled'].tolist() == [1, 0, 0]
@@ -89,8 +102,8 @@ def test_the_positive_is_the_teachers_mean_and_the_query_the_students():
 
 def test_a_labeled_pixel_is_a_negative_of_the_class_it_is_taken_for():
     # y = 1 but the teacher says 0: a negative of class 0, an anchor of none (p(1) = .1)
-    loss, counts = UnreliableContrastiveLoss(3, **SMALL)(
-        *arguments([(SURE_0, 0, EAST, EAST), (SURE_0, 1, NORTH, WEST)])
+    loss, counts = run(
+        UnreliableContrastiveLoss(3, **SMALL), [(SURE_0, 0, EAST, EAST), (SURE_0, 1, NORTH, WEST)]
     )
     assert loss.item() == near(nce(1, -1))
     assert counts['negatives_labeled'].tolist() == [1, 0, 0]
@@ -98,11 +111,10 @@ def test_a_labeled_pixel_is_a_negative_of_the_class_it_is_taken_for():
 
 def test_the_mean_runs_over_the_classes_that_take_part():
     # class 0 as above; the pixel (.46, .45, .09) has rank(1) = 1: the only negative of class 1
-    loss, _ = UnreliableContrastiveLoss(3, **SMALL)(
-        *arguments(
-            [(SURE_0, 0, EAST, EAST), (SURE_1, 1, NORTH, NORTH)],
-            [(TIED_01, '?', WEST, WEST), ((0.46, 0.45, 0.09), '?', WEST, EAST)],
-        )
+    loss, _ = run(
+        UnreliableContrastiveLoss(3, **SMALL),
+        [(SURE_0, 0, EAST, EAST), (SURE_1, 1, NORTH, NORTH)],
+        [(TIED_01, '?', WEST, WEST), ((0.46, 0.45, 0.09), '?', WEST, EAST)],
     )
     assert loss.item() == near((nce(1, -1) + nce(1, 0)) / 2)
 
@@ -117,7 +129,7 @@ def test_the_mean_runs_over_the_classes_that_take_part():
 )
 def test_no_class_takes_part_gives_zero_with_a_graph(pixels):
     inputs = arguments(*pixels)
-    loss, _ = UnreliableContrastiveLoss(3, **SMALL)(*inputs)
+    loss = UnreliableContrastiveLoss(3, **SMALL)(*inputs)
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(inputs[0].grad, torch.zeros_like(inputs[0]))
@@ -125,9 +137,9 @@ def test_no_class_takes_part_gives_zero_with_a_graph(pixels):
 
 def test_keys_are_pushed_before_negatives_are_drawn_and_stay():
     module = UnreliableContrastiveLoss(3, **SMALL)
-    first, _ = module(*arguments([(SURE_0, 0, EAST, EAST)], [(TIED_01, '?', WEST, WEST)]))
+    first, _ = run(module, [(SURE_0, 0, EAST, EAST)], [(TIED_01, '?', WEST, WEST)])
     assert first.item() == near(nce(1, -1))  # this step's keys are there
-    second, counts = module(*arguments([(SURE_0, 0, EAST, EAST)]))
+    second, counts = run(module, [(SURE_0, 0, EAST, EAST)])
     assert second.item() == near(nce(1, -1))  # and in the next step, without new ones
     assert counts['bank'].tolist() == [1, 0, 1]
 
@@ -135,7 +147,7 @@ def test_keys_are_pushed_before_negatives_are_drawn_and_stay():
 def test_at_most_k_keys_of_a_class_enter_the_bank_in_a_step():
     module = UnreliableContrastiveLoss(3, **SMALL, keys_per_step=3)
     for step in range(1, 3):
-        _, counts = module(*arguments([], [(TIED_01, '?', EAST, WEST)] * 8))
+        _, counts = run(module, [], [(TIED_01, '?', EAST, WEST)] * 8)
         assert counts['negatives_unlabeled'].tolist() == [8, 0, 8]
         assert counts['bank'].tolist() == [3 * step, 0, 3 * step]
 
@@ -143,7 +155,7 @@ def test_at_most_k_keys_of_a_class_enter_the_bank_in_a_step():
 def test_teacher_representations_get_no_gradient_and_the_anchors_do():
     pixels = [(SURE_0, 0, NORTH, EAST), (SURE_0, 255, NORTH, EAST)]
     inputs = arguments(pixels, [(TIED_01, '?', WEST, WEST)])
-    UnreliableContrastiveLoss(3, **SMALL)(*inputs)[0].backward()
+    UnreliableContrastiveLoss(3, **SMALL)(*inputs).backward()
     # ∂/∂z at NORTH points along x alone: towards the positive, away from the negative
     grad = inputs[0].grad[:, :, 0, 0]
     assert grad[0, 0] < -0.1
@@ -158,19 +170,28 @@ def test_its_mean_is_the_references(seed):
     prob = rng.dirichlet([0.7] * 4, (4, 2, 3)).transpose(0, 3, 1, 2)
     label = rng.choice([0, 1, 2, 3, 255], (4, 2, 3))
     unreliable = rng.random((2, 2, 3)) < 0.5
+    pseudo = label[2:].copy()
+    unreliable &= pseudo != 255
     label[2:][unreliable] = 255
     rep, teacher_rep = rng.normal(size=(2, 4, 5, 2, 3))
     settings: dict[str, Any] = dict(delta_p=0.3, low_rank=1, high_rank=4, temperature=0.5)
-    features = [torch.tensor(part, dtype=torch.float) for part in (rep, teacher_rep, prob)]
+    features = [torch.tensor(part).float() for part in (rep, teacher_rep, np.log(prob))]
+    labels = [torch.tensor(part) for part in (label[:2], pseudo, unreliable)]
     module = UnreliableContrastiveLoss(
-        4, channels=5, num_anchors=200_000, num_negatives=1, bank_size=100, **settings
+        4,
+        channels=5,
+        num_anchors=200_000,
+        num_negatives=1,
+        bank_size=100,
+        loss_weight=1.0,
+        **settings,
     )
     torch.manual_seed(seed)
-    loss, counts = module(*features, torch.tensor(label), torch.tensor(unreliable), 2)
+    loss = module(*features, *labels)
     expected = reference.contrastive_expectation(
         rep, teacher_rep, prob, label, unreliable, 2, settings
     )
-    assert (counts['bank'] > 0).any()
+    assert (module.counts['bank'] > 0).any()
     # values lie in [ln(1 + e^-4), ln(1 + e^4)] = [0.02, 4.02]: a standard deviation below 2
     assert loss.item() == pytest.approx(expected, abs=3 * 2 / math.sqrt(200_000))
 
@@ -201,8 +222,8 @@ def test_a_low_rank_without_negatives_is_refused_with_a_remedy(settings, limit):
 
 def test_two_classes_have_negatives_of_both_kinds():
     pixels = [((0.9, 0.1), 0, EAST, EAST), ((0.8, 0.2), 1, NORTH, WEST)]
-    _, counts = UnreliableContrastiveLoss(2, **SMALL)(
-        *arguments(pixels, [((0.45, 0.55), '?', WEST, WEST)])
+    _, counts = run(
+        UnreliableContrastiveLoss(2, **SMALL), pixels, [((0.45, 0.55), '?', WEST, WEST)]
     )
     assert set(counts) == set(tiny.COUNTS)
     assert counts['negatives_labeled'].tolist() == [1, 0]
@@ -232,7 +253,7 @@ def test_momentum_prototypes_by_hand():
 def test_momentum_prototypes_are_the_positives():
     module = UnreliableContrastiveLoss(3, **SMALL, momentum_prototypes=True)
     module(*arguments([(SURE_0, 0, EAST, EAST)], [(TIED_01, '?', WEST, WEST)]))
-    loss, _ = module(*arguments([(SURE_0, 0, EAST, NORTH)]))
+    loss, _ = run(module, [(SURE_0, 0, EAST, NORTH)])
     # ½ EAST + ½ NORTH = (½, 1)
     assert loss.item() == near(nce(0.5 / math.sqrt(1.25), -1))
 
@@ -254,19 +275,62 @@ def test_part_by_part_is_all_at_once(monkeypatch):
     generator = torch.Generator().manual_seed(7)
     rep, teacher_rep = (torch.randn(4, 6, 5, 7, generator=generator) for _ in range(2))
     rep.requires_grad_()
-    prob = (2 * torch.randn(4, 5, 5, 7, generator=generator)).softmax(1)
+    logits = 2 * torch.randn(4, 5, 5, 7, generator=generator)
     label = torch.randint(0, 5, (4, 5, 7), generator=generator)
-    unreliable = torch.rand(4, 5, 7, generator=generator)[2:] < 0.4
-    label[2:][unreliable] = 255
+    unreliable = torch.rand(2, 5, 7, generator=generator) < 0.4
     results = []
     for elements in (2**20, 2 * 3 * 6, 1):  # one part, two queries of three keys, one query
         monkeypatch.setitem(parts.ELEMENTS, 'cpu', elements)
         settings = dict(SMALL, channels=6, num_anchors=9, num_negatives=3)
         module = UnreliableContrastiveLoss(5, **settings)
         torch.manual_seed(0)
-        loss, counts = module(rep, teacher_rep, prob, label, unreliable, 2)
-        assert (counts['bank'] > 0).all()
+        loss = module(rep, teacher_rep, logits, label[:2], label[2:], unreliable)
+        assert (module.counts['bank'] > 0).all()
         results.append((loss, *torch.autograd.grad(loss, rep), module.bank.features))
     for one in results[1:]:
         for got, expected in zip(one, results[0], strict=True):
             torch.testing.assert_close(got, expected)
+
+
+def test_maps_come_to_the_size_of_the_representations(monkeypatch):
+    """Labels and masks by nearest sampling, logits bilinearly: 8×8 and 2×2 to 4×4."""
+    given: dict = {}
+
+    def negatives(prob, label, unreliable, num_labeled):
+        given.update(prob=prob, label=label, unreliable=unreliable, num_labeled=num_labeled)
+        return torch.zeros_like(prob, dtype=torch.bool)
+
+    module = UnreliableContrastiveLoss(3, **SMALL)
+    monkeypatch.setattr(module, '_negatives', negatives)
+    rep, logits = torch.randn(2, 2, 4, 4), torch.randn(2, 3, 2, 2)
+    labels, pseudo = torch.randint(0, 3, (2, 1, 8, 8))
+    pseudo[:, 6:] = 255
+    unreliable = (torch.rand(1, 8, 8) < 0.5) & (pseudo != 255)
+    module(rep, rep, logits, labels, pseudo, unreliable)
+    enlarged = F.interpolate(logits, (4, 4), mode='bilinear', align_corners=False)
+    torch.testing.assert_close(given['prob'], enlarged.softmax(1))
+    assert torch.equal(given['label'][0], labels[0, ::2, ::2])
+    assert torch.equal(given['label'][1], pseudo.masked_fill(unreliable, 255)[0, ::2, ::2])
+    assert torch.equal(given['unreliable'], unreliable[:, ::2, ::2])
+    assert given['num_labeled'] == 1
+
+
+def test_the_weight_scales_the_loss_and_its_gradient():
+    pixels = [(SURE_0, 0, NORTH, EAST)], [(TIED_01, '?', WEST, WEST)]
+    losses = [
+        run(UnreliableContrastiveLoss(3, **{**SMALL, 'loss_weight': weight}), *pixels)[0].item()
+        for weight in (1.0, 0.25, 0.0)
+    ]
+    assert losses == [pytest.approx(value) for value in (losses[0], losses[0] / 4, 0)]
+
+
+def test_a_new_run_forgets_the_class_means_and_keys_of_another():
+    module = UnreliableContrastiveLoss(3, **SMALL, momentum_prototypes=True)
+    pixels = [(SURE_0, 0, EAST, EAST)], [(TIED_01, '?', WEST, WEST)]
+    run(module, *pixels)
+    for part in module.modules():
+        if hasattr(part, 'restart'):
+            part.restart()
+    assert module.bank.count.tolist() == [0, 0, 0]
+    run(module, [(SURE_0, 0, EAST, NORTH)])
+    torch.testing.assert_close(module.prototypes[0], torch.tensor(NORTH))  # not ½ EAST + ½ NORTH

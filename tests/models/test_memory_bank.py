@@ -135,7 +135,7 @@ def test_keys_keep_no_graph_and_a_checkpoint_holds_the_bank():
 
 
 def test_keys_of_several_processes_are_packed_in_rank_order(monkeypatch):
-    from mmseg_u2pl.models import memory_bank
+    from mmseg_u2pl.models.parts import memory_bank
 
     one, two = torch.eye(4)[None, :2], torch.eye(4)[None, 2:]
 

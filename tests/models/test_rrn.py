@@ -8,7 +8,7 @@ import torch
 from mmseg.registry import MODELS
 from torch.nn import functional as F
 
-from mmseg_u2pl.models.segmentors.rrn import one_hot
+from mmseg_u2pl.models.losses.adversarial import judge, one_hot
 
 NETWORKS = ('backbone', 'decode_head', 'network2')
 L_NAMES = ('sup.', 'cps.', 'rrn.')
@@ -74,8 +74,8 @@ def test_losses_are_the_reference(target, vote, pad_rows):
     model = rrn(target=target, vote=vote, threshold=0.5, selection_weight=2.0).eval()
     losses, made = step(model, pad_rows=pad_rows)
     expected = cross.slow_rrn(model, made)
-    assert 0 < expected['semi/selected_own'] < 1
-    assert 0 < expected['semi/selected_both'] < expected['semi/selected_crossed']
+    assert 0 < expected['semi/accepted_own'] < 1
+    assert 0 < expected['semi/accepted_both'] < expected['semi/accepted_crossed']
     assert {name for name in losses if name.startswith(('rrn.', 'disc.'))} == {
         name for name in expected if name.startswith(('rrn.', 'disc.'))
     }
@@ -92,7 +92,7 @@ def test_a_share_of_the_regions_is_accepted_whatever_their_scores(share, accepte
     for name, value in cross.slow_rrn(model, made).items():
         assert losses[name].item() == pytest.approx(value, rel=1e-4), name
     for name in ('own', 'crossed'):
-        assert losses[f'semi/selected_{name}'].item() == accepted  # of 2 · 2 regions of 2 images
+        assert losses[f'semi/accepted_{name}'].item() == accepted  # of 2 · 2 regions of 2 images
 
 
 def test_equal_scores_have_no_upper_half(monkeypatch):
@@ -100,7 +100,7 @@ def test_equal_scores_have_no_upper_half(monkeypatch):
     equal = torch.full((2, 1, 2, 2), 0.3)
     set_scores(model, monkeypatch, {(j, k): equal for j in (0, 1) for k in (0, 1)})
     losses, _ = step(model)
-    assert losses['semi/selected_own'].item() == losses['rrn.loss_local'].item() == 0
+    assert losses['semi/accepted_own'].item() == losses['rrn.loss_local'].item() == 0
 
 
 def test_a_region_counts_zero_one_or_two_votes(monkeypatch):
@@ -119,7 +119,7 @@ def test_a_region_counts_zero_one_or_two_votes(monkeypatch):
     torch.testing.assert_close(losses['rrn.loss_local'], local)
     torch.testing.assert_close(losses['rrn.loss_dynamic'], dynamic)
     for name, share in (('own', 0.5), ('crossed', 0.5), ('both', 0.25)):
-        assert losses[f'semi/selected_{name}'].item() == share
+        assert losses[f'semi/accepted_{name}'].item() == share
 
 
 def test_a_grid_of_one_region_selects_whole_images(monkeypatch):
@@ -136,7 +136,7 @@ def test_a_grid_of_one_region_selects_whole_images(monkeypatch):
 def test_a_threshold_of_one_selects_nothing(threshold):
     model = rrn(threshold=threshold)
     losses, _ = step(model)
-    for name in ('rrn.loss_local', 'rrn.loss_dynamic', 'semi/selected_own'):
+    for name in ('rrn.loss_local', 'rrn.loss_dynamic', 'semi/accepted_own'):
         assert losses[name].item() == 0
     assert cross.without_gradient(model, losses) == []
 
@@ -155,7 +155,7 @@ def test_without_its_weights_it_is_exactly_cps():
         grads.append(cross.gradients(own, losses))
     for name, value in all_losses[0].items():
         assert torch.equal(value, all_losses[1][name]), name
-    assert all_losses[1]['semi/selected_own'] > 0
+    assert all_losses[1]['semi/accepted_own'] > 0
     for name, grad in grads[0].items():
         assert torch.equal(grad, grads[1][name]), name
 
@@ -193,7 +193,7 @@ def test_each_discriminator_learns_from_its_own_network():
         assert reached == {str(k)}
 
 
-def test_feature_matching_is_the_discriminators_only_word_to_the_networks():
+def test_feature_matching_trains_the_networks():
     model = rrn(threshold=2.0)
     losses, _ = step(model)
     grads = cross.gradients(model, {'loss': losses['rrn.loss_matching']})
@@ -248,9 +248,9 @@ def test_the_warm_up_moves_no_discriminator():
 @pytest.mark.parametrize(('iteration', 'started'), [(0, False), (4, False), (5, True)])
 def test_self_training_starts_after_the_first_epoch(iteration, started):
     model = rrn(threshold=0.5, selftrain_warmup_iters=5)
-    model.set_progress(iteration, 10)
+    model.before_iter(iteration, 10)
     losses, _ = step(model)
-    assert losses['semi/selected_own'] > 0
+    assert losses['semi/accepted_own'] > 0
     for name in ('rrn.loss_local', 'rrn.loss_dynamic'):
         assert (losses[name] > 0) == started
     assert losses['rrn.loss_matching'] > 0
@@ -260,7 +260,7 @@ def test_self_training_starts_after_the_first_epoch(iteration, started):
 def test_its_warm_up_follows_that_on_labels_alone():
     model = rrn(threshold=0.5, warmup_iters=3, selftrain_warmup_iters=5)
     for iteration, started in ((3, False), (7, False), (8, True)):
-        model.set_progress(iteration, 10)
+        model.before_iter(iteration, 10)
         losses, _ = step(model)
         assert (losses['rrn.loss_local'] > 0) == started == model.selftrains
 
@@ -270,35 +270,33 @@ def test_a_correctness_discriminator_learns_shares_of_right_pixels():
     losses, made = step(model, pad_rows=20)  # the lower two regions: 4 of 16 rows, the rest pads
     for k, discriminator in enumerate(model.discriminators):
         logits = F.interpolate(made.logits_l[k].detach(), tiny.CROP, mode='bilinear')
-        right, valid = logits.argmax(1) == made.labels, made.labels != 255
+        right, valid = logits.argmax(1) == made.batch.labels, made.batch.labels != 255
         share, count = cross.slow_share(right.numpy(), valid.numpy(), (2, 2))
-        judged = discriminator(logits.softmax(1), made.images_l)[0].detach().sigmoid().numpy()
+        judged = discriminator(logits.softmax(1), made.batch.images_l)[0].detach().sigmoid().numpy()
         bce = -share * np.log(judged) - (1 - share) * np.log(1 - judged)
         expected = bce[count > 0].mean()
         assert losses[f'disc.loss_network{k + 1}'].item() == pytest.approx(expected, rel=1e-4)
     assert (count > 0).mean() == 0.5
 
 
-def test_scores_outside_of_a_step_are_those_of_a_step(monkeypatch):
-    model, kept = rrn(dropout=0.0), {}
-    select = model._selection_losses
-    monkeypatch.setattr(
-        model, '_selection_losses', lambda made, own: kept.update(own) or select(made, own)
-    )
-    _, made = step(model)
-    scores = model.scores([logits.softmax(1) for logits in made.logits_m], made.mixed)
-    assert set(scores) == set(kept) == {(0, 0), (0, 1), (1, 0), (1, 1)}
-    for pair, score in scores.items():
-        torch.testing.assert_close(score, kept[pair])
-    assert not torch.equal(scores[0, 0], scores[0, 1])
+def test_scores_do_not_depend_on_dropout():
+    model = rrn(dropout=0.0)
+    prob, images = torch.rand(2, 3, *tiny.CROP).softmax(1), torch.rand(2, 3, *tiny.CROP)
+    one, two = (judge(model.discriminators[0], prob, images)[0] for _ in range(2))
+    assert torch.equal(one, two)
 
 
-def test_scores_do_not_depend_on_chance_unless_asked():
-    for dropout, alike in ((False, True), (True, False)):
-        model = rrn(dropout=0.0, scoring_dropout=dropout)
-        prob, images = torch.rand(2, 3, *tiny.CROP).softmax(1), torch.rand(2, 3, *tiny.CROP)
-        one, two = (model._judge(0, prob, images)[0] for _ in range(2))
-        assert torch.equal(one, two) == alike
+def test_pseudo_labels_keep_what_the_discriminator_of_a_network_accepts():
+    model = rrn(threshold=0.5).eval()
+    images = torch.randn(2, 3, *tiny.CROP)
+    valid = torch.ones(2, *tiny.CROP, dtype=torch.bool)
+    valid[:, -5:] = False
+    found = model.pseudo_labels(images, valid)
+    for pseudo, discriminator in zip(found.values(), model.discriminators, strict=True):
+        with torch.no_grad():
+            scores = discriminator(pseudo.prob, images / 255)[0].sigmoid().numpy()
+        accepted = cross.slow_vote(scores, tiny.CROP, 0.5) > 0
+        np.testing.assert_array_equal(pseudo.keep, accepted & valid.numpy())
 
 
 def test_a_discriminator_sees_images_in_zero_to_one():
@@ -306,7 +304,7 @@ def test_a_discriminator_sees_images_in_zero_to_one():
     preprocessor = dict(type='SemiDataPreprocessor', mean=mean, std=std, size=tiny.CROP)
     model = rrn(data_preprocessor=preprocessor)
     images = (torch.tensor([0.0, 127.5, 255.0]) - 120) / 60
-    unit = model.unit_range(images.view(1, 1, 1, 3).expand(1, 3, 1, 3))
+    unit = model.data_preprocessor.unit_range(images.view(1, 1, 1, 3).expand(1, 3, 1, 3))
     torch.testing.assert_close(unit[0, 0, 0], torch.tensor([0.0, 0.5, 1.0]))
 
 
@@ -329,7 +327,7 @@ def test_names_in_the_log():
     assert watched == {
         f'semi/{name}'
         for name in (
-            'selected_own', 'selected_crossed', 'selected_both', 'd_real', 'd_fake', 'agreement'
+            'accepted_own', 'accepted_crossed', 'accepted_both', 'd_real', 'd_fake', 'agreement'
         )
     }  # fmt: skip
     assert all(losses[name].dim() == 0 for name in watched)

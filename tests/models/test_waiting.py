@@ -38,24 +38,36 @@ def test_waiting_is_found():
     assert len(syncs.found) == 2
 
 
+COIN = 'aten._local_scalar_dense.default'
+"""Of a mix of whole steps, tossed by the host itself."""
+
+
 @pytest.mark.parametrize(
-    'settings',
+    ('kind', 'settings', 'waits'),
     [
-        {},
-        dict(teacher_passes=1),
-        dict(mix='classmix'),
-        dict(contrastive=dict(momentum_prototypes=True)),
-        dict(type='U2PLBalanced', contrastive=None, teacher_passes=1),
+        ('U2PL', dict(mix=tiny.always()), [COIN]),
+        ('U2PL', dict(mix=tiny.always('ClassMix')), [COIN]),
+        ('U2PL', dict(mix=None, contrastive=dict(momentum_prototypes=True)), []),
+        ('FixMatch', dict(mix=dict(type='CutMix', prob=0.5, area=(0.02, 0.4))), []),
+        ('FixMatch', tiny.BALANCED, [COIN]),
+        ('FixMatch', dict(teacher=dict(norm='ema'), mix=None, contrastive={}), []),
+        ('MeanTeacher', dict(view=dict(type='PhotometricView')), []),
     ],
     ids=str,
 )
-def test_u2pl(settings, monkeypatch):
-    model = tiny.u2pl(**{'mix_prob': 1.0, **settings})
-    if settings.get('type') == 'U2PLBalanced':
-        model.set_class_share(torch.tensor([0.7, 0.2, 0.1]))
+def test_methods_of_one_network(kind, settings, waits, monkeypatch):
+    model = tiny.semi(kind, **settings)
     monkeypatch.setattr(torch.Tensor, 'is_cpu', False)  # what is done on a CPU alone may wait
-    coin = 'aten._local_scalar_dense.default'  # of mix_prob, thrown by the host itself
-    assert step(model, tiny.batch()) == [coin]
+    assert step(model, tiny.batch()) == waits
+
+
+@pytest.mark.parametrize('kind', ['U2PL', 'MeanTeacher'])
+def test_the_teachers_update(kind):
+    model = tiny.semi(kind)
+    with Syncs() as syncs:
+        model.before_iter(1, 10)
+        model.after_step({})
+    assert syncs.found == []
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class Teacher(nn.Module):
         momentum: The largest m (U²PL: 0.99).
         norm: Where its BatchNorm statistics come from. ``'ema'``: the student's, averaged like
             the weights. ``'batch'``: its passes over training batches, which are also normalized by
-            the batch at hand (the official code of U²PL).
+            the batch at hand (the official code of U²PL; other methods make no such passes).
 
     Raises:
         ValueError: ``momentum`` outside [0, 1) or an unknown ``norm``.
@@ -56,6 +56,7 @@ class Teacher(nn.Module):
             if getattr(student, name, None) is not None:
                 setattr(self, name, copy.deepcopy(getattr(student, name)))
         self.requires_grad_(False)
+        self.eval()
         self.register_buffer('updates', torch.zeros((), dtype=torch.long))
 
     def restart(self) -> None:

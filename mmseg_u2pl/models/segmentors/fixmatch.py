@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...functional import IGNORE, pseudo_label_loss
+from ..settings import not_negative
 from .batch import SemiBatch
 from .pseudo_labeling import PseudoLabelSegmentor, mixed
 
@@ -25,10 +26,14 @@ class FixMatch(PseudoLabelSegmentor):
     Args:
         unsup_weight: λ_u.
         **parts: As in :class:`PseudoLabelSegmentor`; ``contrastive`` adds U²PL's L_c.
+
+    Raises:
+        ValueError: A negative ``unsup_weight``.
     """
 
     def __init__(self, *, unsup_weight: float = 1.0, **parts: Any) -> None:
         super().__init__(**parts)
+        not_negative(unsup_weight=unsup_weight)
         self.unsup_weight = unsup_weight
 
     def semi_step(self, batch: SemiBatch) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...functional import IGNORE, nearest, upcast
+from ..settings import not_negative
 from .batch import PseudoLabels, SemiBatch, View
 from .semi import SemiSegmentor
 
@@ -25,6 +26,9 @@ class MeanTeacher(SemiSegmentor):
         mse_weight: The largest w.
         rampup_iters: Iterations after the warm-up in which w grows to it, by exp(−5·(1 − t)²).
         **semi: As in :class:`SemiSegmentor`.
+
+    Raises:
+        ValueError: A negative ``mse_weight`` or ``rampup_iters``.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class MeanTeacher(SemiSegmentor):
         **semi: Any,
     ) -> None:
         super().__init__(teacher=teacher, **semi)
+        not_negative(mse_weight=mse_weight, rampup_iters=rampup_iters)
         self.view = None if view is None else self.build_part(view)
         self.mse_weight = mse_weight
         self.rampup_iters = rampup_iters

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from mmengine.logging import print_log
+from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
@@ -35,14 +38,16 @@ class SemiNetworks(EncoderDecoder):
         predictor: Which network predicts; None means the first of :attr:`predictors`.
         data_preprocessor: As in mmseg; a ``SegDataPreProcessor`` becomes a
             ``SemiDataPreprocessor`` with the same settings, so any mmseg model config serves.
+            None: one that does not normalize.
         **encoder_decoder: As in mmseg's ``EncoderDecoder``: ``backbone``, ``neck``,
             ``decode_head``, ``auxiliary_head``, ``train_cfg``, ``test_cfg``, ``pretrained``,
             ``init_cfg``.
 
     Raises:
-        TypeError: A cascade of heads, or a head without ``conv_seg`` where the contrastive loss
-            needs its input.
-        ValueError: A head with one output channel or an unknown predictor.
+        TypeError: A cascade of heads, a head that returns more than logits, or a head without
+            ``conv_seg`` where the contrastive loss needs its input.
+        ValueError: A head with one output channel, an unknown predictor, or a teacher whose
+            BatchNorm statistics would never move.
     """
 
     predictors: tuple[str, ...] = ('student',)
@@ -52,6 +57,8 @@ class SemiNetworks(EncoderDecoder):
     contrastive: Any
     """An ``UnreliableContrastiveLoss`` or None."""
     teacher: Teacher | None
+    teacher_sees_batches: bool = False
+    """Whether the teacher gathers BatchNorm statistics itself, as its ``norm='batch'`` needs."""
 
     def __init__(
         self,
@@ -63,12 +70,12 @@ class SemiNetworks(EncoderDecoder):
         data_preprocessor: dict | None = None,
         **encoder_decoder: Any,
     ) -> None:
-        if isinstance(data_preprocessor, dict):
-            data_preprocessor = dict(data_preprocessor)
-            if data_preprocessor.get('type') == 'SegDataPreProcessor':
-                data_preprocessor['type'] = 'SemiDataPreprocessor'
-        check_head(encoder_decoder.get('decode_head'))
+        data_preprocessor = dict(data_preprocessor or dict(type='SegDataPreProcessor'))
+        if data_preprocessor.get('type') == 'SegDataPreProcessor':
+            data_preprocessor['type'] = 'SemiDataPreprocessor'
+        _refuse_cascade(encoder_decoder.get('decode_head'))
         super().__init__(data_preprocessor=data_preprocessor, **encoder_decoder)
+        _check_head(self.decode_head)
         if self.out_channels < 2:
             raise ValueError(
                 'decode_head.out_channels=1 (sigmoid) has no class ranks or entropies: use '
@@ -85,6 +92,12 @@ class SemiNetworks(EncoderDecoder):
         self.teacher = None
         if teacher is not None:
             self.teacher = self.build_part(teacher, 'Teacher', student=self)
+            if self.teacher.norm == 'batch' and not self.teacher_sees_batches:
+                raise ValueError(
+                    "teacher.norm='batch' needs passes of the teacher in training mode, which "
+                    f'{type(self).__name__} does not make: its statistics would never move. Use '
+                    "norm='ema'"
+                )
             self.predictors = ('teacher', *self.predictors)
             if self.teacher.norm == 'batch' and not self.teacher_sees_batches:
                 raise ValueError(
@@ -112,6 +125,11 @@ class SemiNetworks(EncoderDecoder):
         """Build branch g unless the decode head has one; returns its channels D."""
         if hasattr(self.decode_head, 'forward_with_representation'):
             return self.decode_head.rep_channels
+        if not hasattr(self.decode_head, 'conv_seg'):
+            raise TypeError(
+                f'{type(self.decode_head).__name__} has no conv_seg, whose input the representation '
+                'of the contrastive loss is made of: set contrastive=None, or choose another head'
+            )
         self.representation_head = self.build_part(
             settings, 'RepresentationHead',
             in_channels=self.decode_head.channels, norm_cfg=self.decode_head.norm_cfg,
@@ -219,16 +237,29 @@ class SemiNetworks(EncoderDecoder):
         return by_bands(function, logits, size, self.align_corners)
 
 
-def check_head(decode_head: Any) -> None:
-    """Refuse by name what no method can train.
-
-    Raises:
-        TypeError: A cascade of heads.
-    """
+def _refuse_cascade(decode_head: Any) -> None:
+    """Raise TypeError for a list of heads."""
     if isinstance(decode_head, list | tuple):
         names = ', '.join(head['type'] for head in decode_head)
         raise TypeError(
             f'decode_head is a cascade ({names}), each head taking the logits of the one before: '
             'semi-supervised methods need one decode head. Keep the last one that needs no logits, '
             "such as the FCNHead, or another head, such as dict(type='UPerHead', ...)"
+        )
+
+
+def _check_head(head: nn.Module) -> None:
+    """Raise TypeError for a head that needs another one's logits, or returns more than logits."""
+    name = type(head).__name__
+    if isinstance(head, BaseCascadeDecodeHead):
+        raise TypeError(
+            f'{name} takes the logits of a head before it: semi-supervised methods need one decode '
+            "head, such as dict(type='UPerHead', ...)"
+        )
+    of_loss = [*inspect.signature(head.loss_by_feat).parameters.values()][0]
+    several = any(kind in str(of_loss.annotation).lower() for kind in ('tuple[', 'list['))
+    if several or not isinstance(head, BaseDecodeHead):
+        raise TypeError(
+            f'{name} returns more than one map of logits: semi-supervised methods need a decode '
+            "head that returns one, such as dict(type='FCNHead', ...) or dict(type='UPerHead', ...)"
         )

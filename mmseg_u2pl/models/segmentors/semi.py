@@ -43,7 +43,17 @@ class SemiSegmentor(SemiNetworks):
 
     # ---------------------------------------------------------------- training, step by step
     def loss(self, inputs: dict[str, Tensor], data_samples: dict[str, list]) -> dict[str, Tensor]:
-        """One step; keys with ``loss`` are summed for backward."""
+        """One step; keys with ``loss`` are summed for backward.
+
+        Raises:
+            RuntimeError: No ``SemiTrainingHook`` says where training stands.
+        """
+        if self._iteration is None:
+            raise RuntimeError(
+                f'{type(self).__name__} does not train without SemiTrainingHook, which drives its '
+                "teacher: add semi_training=dict(type='SemiTrainingHook') to default_hooks, as "
+                'configs/_base_/default_runtime.py does'
+            )
         batch = self.stream_batch(inputs, data_samples)
         return self.warmup_step(batch) if self.in_warmup else self.semi_step(batch)
 
@@ -103,14 +113,8 @@ class SemiSegmentor(SemiNetworks):
 
     @property
     def iteration(self) -> int:
-        """Iterations done."""
-        if self._iteration is None:
-            raise RuntimeError(
-                f'{type(self).__name__} does not train without SemiTrainingHook, which drives its '
-                "teacher: add semi_training=dict(type='SemiTrainingHook') to default_hooks, as "
-                'configs/_base_/default_runtime.py does'
-            )
-        return self._iteration
+        """Iterations done; 0 outside of training."""
+        return self._iteration or 0  # raises nothing: torch.jit.trace reads every property
 
     @property
     def progress(self) -> float:

@@ -1,0 +1,194 @@
+"""Configs that used to go wrong silently: each works, or is refused with the remedy."""
+
+import uuid
+from argparse import Namespace
+
+import cross
+import numpy as np
+import pytest
+import runs
+import tiny
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import save_checkpoint
+from mmseg.registry import HOOKS, MODELS
+
+from mmseg_u2pl.cli import build_runner, load_config
+
+CALLED: list[int] = []
+
+
+@HOOKS.register_module(force=True)
+class NoteIteration(Hook):
+    """A hook of a user's."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        CALLED.append(runner.iter)
+
+
+def leaf(root, folder, text, **changes):
+    """The runner of a config of a few lines, as our tools build it."""
+    changes = {'default_hooks.checkpoint.save_best': None, **changes}
+    base = runs.config(root, folder, 3, **changes)
+    base.dump(folder / 'base.py')
+    path = folder / 'leaf.py'
+    path.write_text("_base_ = './base.py'\n" + text)
+    arguments = Namespace(
+        config=str(path), split=None, cfg_options=None, local_rank=0, launcher='none',
+        work_dir=str(folder),
+    )  # fmt: skip
+    cfg = load_config(arguments)
+    cfg.experiment_name = cfg.visualizer.name = uuid.uuid4().hex
+    return build_runner(cfg)
+
+
+# ------------------------------------------------------------------------------- hooks
+def test_a_leafs_lists_of_hooks_and_imports_remove_nothing(data_root, tmp_path):
+    """``custom_hooks`` and ``custom_imports`` are lists: those of a child replace the base's."""
+    CALLED.clear()
+    runner = leaf(
+        data_root, tmp_path,
+        "custom_hooks = [dict(type='NoteIteration')]\n"
+        "custom_imports = dict(imports=['json'], allow_failed_imports=False)\n",
+    )  # fmt: skip
+    runner.train()
+    assert CALLED == [0, 1, 2]
+    assert runner.model.teacher.updates == 3  # a warm-up of 1, a copy, two averages
+    weights = [
+        network.decode_head.conv_seg.weight for network in (runner.model, runner.model.teacher)
+    ]
+    assert not torch.equal(*weights)
+
+
+def test_without_its_hook_training_stops_at_the_first_step(data_root, tmp_path):
+    text = "default_hooks = dict(_delete_=True, logger=dict(type='LoggerHook'))\n"
+    runner = leaf(data_root, tmp_path, text)
+    with pytest.raises(RuntimeError, match=r'default_hooks, as configs/_base_/default_runtime'):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_rrn_without_its_optimizers_is_refused_before_training(data_root, tmp_path):
+    changes = {'optim_wrapper.constructor': 'DefaultOptimWrapperConstructor'}
+    runner = cross.runner(data_root, tmp_path, **changes)
+    before = runner.model.discriminators[0].classifier.weight.clone()
+    with pytest.raises(ValueError, match="constructor='SemiOptimWrapperConstructor'"):
+        runner.train()
+    assert torch.equal(runner.model.discriminators[0].classifier.weight, before)
+    assert runner.iter == 0
+
+
+# --------------------------------------------------------------------------- fine-tuning
+@pytest.fixture(scope='module')
+def first_run(data_root, tmp_path_factory):
+    """A finished run, whose teacher and bank are full of it; its checkpoint."""
+    folder = tmp_path_factory.mktemp('first')
+    changes = {'default_hooks.checkpoint.save_best': None, 'train_cfg.val_begin': 100}
+    runs.runner(data_root, folder, 3, **changes).train()
+    path = folder / 'iter_3.pth'
+    state = torch.load(path, weights_only=False)['state_dict']
+    assert state['teacher.updates'] == 3
+    assert state['contrastive.bank.count'].sum() > 0
+    return path
+
+
+class Start(Hook):
+    """The state before the first step, after every hook's ``before_train_iter``."""
+
+    priority = 'LOWEST'
+
+    def before_train(self, runner):
+        self.started = runner.model.teacher.started
+        self.state = {name: value.clone() for name, value in runner.model.state_dict().items()}
+
+
+def train_from(path, root, folder, max_iters, **changes):
+    start = Start()
+    changes = {
+        'default_hooks.checkpoint.save_best': None, 'train_cfg.val_begin': 100,
+        'load_from': str(path), **changes,
+    }  # fmt: skip
+    runner = runs.runner(root, folder, max_iters, **changes)
+    runner.register_hook(start)
+    runner.train()
+    return runner, start
+
+
+def test_fine_tuning_starts_teacher_bank_and_shares_again(first_run, data_root, tmp_path):
+    runner, start = train_from(first_run, data_root, tmp_path, 2)
+    assert not start.started
+    assert start.state['teacher.updates'] == 0
+    assert not start.state['contrastive.bank.count'].any()
+    saved = torch.load(first_run, weights_only=False)['state_dict']
+    assert torch.equal(start.state['backbone.conv1.weight'], saved['backbone.conv1.weight'])
+    assert runner.model.teacher.updates == 2  # a warm-up of 1, a copy, one average
+
+
+def test_a_resumed_run_keeps_them(first_run, data_root, tmp_path):
+    runner, start = train_from(first_run, data_root, tmp_path, 4, resume=True)
+    assert start.started
+    saved = torch.load(first_run, weights_only=False)['state_dict']
+    for name, value in saved.items():
+        assert torch.equal(start.state[name], value), name
+    assert runner.model.teacher.updates == 4
+
+
+def test_fine_tuning_to_another_number_of_classes(data_root, tmp_path):
+    """What does not fit is left out by mmengine; the teacher is the new student."""
+    torch.manual_seed(3)
+    model = tiny.u2pl(num_classes=5)
+    model.teacher.update(model)
+    path = tmp_path / 'five.pth'
+    save_checkpoint(dict(state_dict=model.state_dict(), meta={}), str(path))
+    runner, start = train_from(path, data_root, tmp_path / 'run', 2)
+    assert torch.equal(start.state['backbone.conv1.weight'], model.backbone.conv1.weight)
+    assert start.state['decode_head.conv_seg.weight'].shape[0] == 3
+    assert runner.model.teacher.updates == 2
+    teacher, student = runner.model.teacher, runner.model
+    gap = (teacher.decode_head.conv_seg.weight - student.decode_head.conv_seg.weight).abs().max()
+    assert gap < 0.1  # half a step apart, not another network
+
+
+def test_a_run_of_u2pl_starts_from_a_supervised_checkpoint(data_root, tmp_path):
+    torch.manual_seed(1)
+    plain = MODELS.build(dict(type='EncoderDecoder', **tiny.networks()))
+    path = tmp_path / 'supervised.pth'
+    save_checkpoint(dict(state_dict=plain.state_dict(), meta={}), str(path))
+    changes = {'default_hooks.checkpoint.save_best': None, 'load_from': str(path)}
+    runner = runs.runner(data_root, tmp_path / 'run', 1, **changes)
+    scores = runner.test()
+    for name in ('mIoU', 'IoU.red', 'IoU.green', 'IoU.blue'):
+        assert np.array_equal(scores[f'teacher/{name}'], scores[f'student/{name}'], equal_nan=True)
+    logs = ''.join(log.read_text() for log in (tmp_path / 'run').rglob('*.log'))
+    assert 'it is a copy of the student' in logs
+
+
+# --------------------------------------------------------------------------- every method
+@pytest.mark.parametrize(
+    ('kind', 'settings'),
+    [
+        ('FixMatch', dict(view=dict(type='PhotometricView'))),
+        ('FixMatch', tiny.BALANCED),
+        ('MeanTeacher', {}),
+    ],
+    ids=['FixMatch', 'FixMatch, balanced', 'Mean Teacher'],
+)
+def test_a_resumed_run_equals_the_uninterrupted_one(kind, settings, data_root, tmp_path):
+    preprocessor = runs.settings(data_root, 4)['model']['data_preprocessor']
+    model = tiny.semi_config(kind, data_preprocessor=preprocessor, warmup_iters=1, **settings)
+    states = []
+    for folder in ('whole', 'resumed'):
+        changes = {
+            'model': dict(_delete_=True, **model),
+            'default_hooks.checkpoint.save_best': None,
+            'default_hooks.checkpoint.interval': 2,
+            'train_cfg.val_begin': 100,
+        }
+        if folder == 'resumed':
+            changes |= dict(load_from=str(tmp_path / 'whole/iter_2.pth'), resume=True)
+            torch.manual_seed(12345)  # what came before must not matter
+        runner = runs.runner(data_root, tmp_path / folder, 4, **changes)
+        runner.train()
+        states.append(runner.model.state_dict())
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
