@@ -43,18 +43,6 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
-def add_hidden_mask_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of tools that compare checkpoints with ground truth of the unlabeled images."""
-    parser.add_argument('config', help='training config file')
-    parser.add_argument('checkpoints', nargs='+', metavar='checkpoint', help='of one run')
-    parser.add_argument(
-        '--masks',
-        required=True,
-        help="folder of the unlabeled images' masks, below their data_root; only read here",
-    )
-    add_config_arguments(parser)
-
-
 def load_scoped_config(args: argparse.Namespace) -> Config:
     """The config of a command line, with its registry scope as the default.
 

@@ -1,4 +1,4 @@
-"""Measure loading, a training step and the loss of U²PL: time by part, overhead, memory.
+"""Measure loading, a training step of any method and the losses of U²PL: time by part, memory.
 
 Medians over interleaved repetitions after warm-up, in one process; on a GPU if there is one.
 ``quick`` runs all three small, on generated scenes.
@@ -7,6 +7,7 @@ Medians over interleaved repetitions after warm-up, in one process; on a GPU if 
 from __future__ import annotations
 
 import argparse
+import operator
 import os
 import tempfile
 import warnings
@@ -24,25 +25,24 @@ from mmengine.device import get_device
 from mmengine.runner import Runner
 from rich.console import Console
 
-from mmseg_u2pl.benchmark.loading import (
-    mean_time,
+from mmseg_u2pl.analysis.benchmark.loading import (
     measure_stream,
-    projection,
     stream_table,
     streams,
 )
-from mmseg_u2pl.benchmark.loss import loss_table, measure_loss
-from mmseg_u2pl.benchmark.scenes import use_scenes
-from mmseg_u2pl.benchmark.step import StepBenchmark, prepare, step_table
+from mmseg_u2pl.analysis.benchmark.loss import COLUMNS, LossBenchmark, measure_loss
+from mmseg_u2pl.analysis.benchmark.measure import new_table
+from mmseg_u2pl.analysis.benchmark.scenes import use_scenes
+from mmseg_u2pl.analysis.benchmark.step import measure_step, prepare
 from mmseg_u2pl.cli import load_scoped_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-DEMO = str(CONFIGS / 'u2pl/u2pl_effnet-lite0_fpn_1xb4+4-1000_synthetic-12-96x128.py')
+DEMO = str(CONFIGS / 'u2pl/u2pl_effnet-lite0_synthetic-96x128.py')
 QUICK = (
     ('loading', DEMO, '--scenes', '96', '128',
      '--images', '16', '--repeats', '3'),
     ('step', DEMO, '--scenes', '96', '128',
-     '--warmup', '2', '--repeats', '6', '--block', '3',
+     '--warmup', '2', '--repeats', '4',
      '--cfg-options', 'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False'),
     ('loss', '--classes', '2', '21', '--size', '129', '--images', '2', '--bank-size', '1000'),
 )  # fmt: skip
@@ -54,27 +54,24 @@ def parse_args(words: tuple[str, ...] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest='command', required=True)
 
     def command(name: str, about: str, repeats: int, config: bool = True) -> Any:
-        own = commands.add_parser(name, help=about, description=about)
-        own.add_argument('--repeats', type=_positive(int), default=repeats, help='that count')
+        command = commands.add_parser(name, help=about, description=about)
+        command.add_argument('--repeats', type=_positive(int), default=repeats, help='that count')
         if config:
-            own.add_argument('config', help='training config file')
-            own.add_argument(
+            command.add_argument('config', help='training config file')
+            command.add_argument(
                 '--scenes', nargs=2, type=_positive(int), metavar=('HEIGHT', 'WIDTH'),
-                help='load generated scenes of this size in the place of the data',
+                help='load generated scenes of this size instead of the data',
             )  # fmt: skip
-            own.add_argument('--cfg-options', nargs='+', action=DictAction, help='key=value')
-        return own
+            command.add_argument('--cfg-options', nargs='+', action=DictAction, help='key=value')
+        return command
 
-    loading = command('loading', 'pipelines of the streams against decoding alone', repeats=5)
+    loading = command('loading', 'the pipelines of the streams', repeats=5)
     loading.add_argument('--images', type=_positive(int), default=32, help='of each stream')
     loading.add_argument('--workers', type=_positive(int), default=8, help='to project to')
-    need = loading.add_mutually_exclusive_group()
-    need.add_argument('--step-ms', type=_positive(float), help='time of a training step')
-    need.add_argument('--images-per-second', type=_positive(float), help='that training takes')
+    loading.add_argument('--step-ms', type=_positive(float), help='time of a training step')
     step = command('step', 'parts of a training step, overhead and memory', repeats=15)
     step.add_argument('--warmup', type=_positive(int), default=5, help='steps that do not count')
-    step.add_argument('--block', type=_positive(int), default=5, help='steps in a row')
-    loss = command('loss', 'losses, ours against the plain way', repeats=5, config=False)
+    loss = command('loss', 'losses against their reference', repeats=5, config=False)
     loss.add_argument('--classes', nargs='+', type=_positive(int), default=[2, 21, 150])
     loss.add_argument('--size', type=_positive(int), default=513, help='height and width, pixels')
     loss.add_argument('--stride', type=_positive(int), default=4, help='of representations')
@@ -84,10 +81,7 @@ def parse_args(words: tuple[str, ...] | None = None) -> argparse.Namespace:
     loss.add_argument('--channels', type=_positive(int), default=256, help='of representations')
     loss.add_argument('--bank-size', type=_positive(int), default=30_000, help='keys a class')
     commands.add_parser('quick', help='all three, small')
-    args = parser.parse_args(words)
-    if args.command == 'step' and args.repeats % args.block:
-        parser.error(f'--repeats {args.repeats} is no multiple of --block {args.block}')
-    return args
+    return parser.parse_args(words)
 
 
 def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
@@ -114,8 +108,8 @@ def main() -> None:
     everything = [parse_args(words) for words in QUICK] if args.command == 'quick' else [args]
     try:
         with tempfile.TemporaryDirectory() as folder:
-            for own in everything:
-                RUN[own.command](own, console, device, Path(folder))
+            for each in everything:
+                RUN[each.command](each, console, device, Path(folder))
     except (OSError, TypeError, ValueError) as error:
         raise SystemExit(' '.join(str(error).split())) from None
 
@@ -132,39 +126,44 @@ def loading(args: argparse.Namespace, console: Console, device: torch.device, fo
     """The command ``loading``."""
     cv2.setNumThreads(0)  # as in a worker
     cfg = load(args, folder)
-    timings = [
-        measure_stream(name, dataset, args.images, args.repeats)
-        for name, dataset in streams(cfg).items()
-    ]
-    for timing in timings:
-        console.print(stream_table(timing))
+    totals = []
+    for name, dataset in streams(cfg).items():
+        times = measure_stream(dataset, args.images, args.repeats)
+        totals.append(sum(times.values()))
+        console.print(stream_table(name, times))
     loader = cfg.train_dataloader
-    needed = args.images_per_second
+    shares = loader.get('sampler', {}).get('ratio', (1, 1))[: len(totals)]
+    mean = sum(map(operator.mul, shares, totals)) / sum(shares)  # milliseconds an image of a batch
+    text = (
+        f'{args.workers} workers, each on a core: at most {1e3 * args.workers / mean:.0f} images/s'
+    )
     if args.step_ms:
-        needed = 1e3 * loader.batch_size / args.step_ms
-    ratio = loader.get('sampler', {}).get('ratio', (1, 1))
-    console.print(projection(mean_time(timings, ratio), args.workers, needed))
+        text += f'; such a step takes {1e3 * loader.batch_size / args.step_ms:.0f}'
+    console.print(text)
 
 
 def step(args: argparse.Namespace, console: Console, device: torch.device, folder: Path) -> None:
     """The command ``step``."""
     cfg = load(args, folder)
-    prepare(cfg, str(folder / 'run'), args.warmup + args.repeats + 1)
-    result = StepBenchmark(Runner.from_cfg(cfg), args.warmup, args.block).run()
+    prepare(cfg, str(folder / 'run'), args.warmup + 2 * args.repeats + 1)
     console.print(Path(args.config).stem)
-    console.print(step_table(result, f'{result.images} images a step'))
+    console.print(measure_step(Runner.from_cfg(cfg), args.warmup))
 
 
 def loss(args: argparse.Namespace, console: Console, device: torch.device, folder: Path) -> None:
     """The command ``loss``."""
-    keys = ('size', 'stride', 'images', 'channels', 'bank_size', 'repeats')
+    keys = ('size', 'stride', 'images', 'channels', 'bank_size')
     settings = {key: getattr(args, key) for key in keys}
-    results = [measure_loss(own, **settings, device=device) for own in args.classes]
-    title = (
+    small = -(-args.size // args.stride)
+    table = new_table(
         f'L_u + L_c, {args.images} + {args.images} images, logits {args.size}², representations '
-        f'{args.channels} × {-(-args.size // args.stride)}², bank {args.bank_size}'
+        f'{args.channels} × {small}², bank {args.bank_size}; ms of forward and backward, medians',
+        *COLUMNS,
     )
-    console.print(loss_table(results, title))
+    for classes in args.classes:
+        bench = LossBenchmark(classes, **settings, device=device)
+        table.add_row(str(classes), *measure_loss(bench, args.repeats))
+    console.print(table)
 
 
 RUN = {'loading': loading, 'step': step, 'loss': loss}

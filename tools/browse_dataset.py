@@ -1,4 +1,7 @@
-"""See what the network gets in training: contact sheets of batches, augmented, padded and mixed."""
+"""See what a method gets in training: contact sheets of batches, augmented, padded and mixed.
+
+With a checkpoint the pseudo-labels are drawn as well.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner, set_random_seed
 from mmseg.registry import MODELS
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from mmseg_u2pl.cli import load_scoped_config
+from mmseg_u2pl.analysis.contact_sheet import describe, draw_contact_sheet, training_rows
+from mmseg_u2pl.analysis.pseudo_labels import load_method
+from mmseg_u2pl.cli import add_config_arguments, load_scoped_config
 from mmseg_u2pl.datasets.checks import check_dataset_config, check_files
-from mmseg_u2pl.visualization.contact_sheet import describe, draw_contact_sheet, training_rows
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,9 +30,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='training config file')
     parser.add_argument('--out', help='folder of the PNGs (default: work_dirs/CONFIG/browse)')
     parser.add_argument('--batches', type=int, default=2, help='how many, from the first on')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override settings: key=value'
-    )
+    parser.add_argument('--checkpoint', help='iter_*.pth, whose pseudo-labels are drawn')
+    add_config_arguments(parser)
     args = parser.parse_args()
     if args.batches < 1:
         parser.error(f'--batches must be at least 1, got {args.batches}')
@@ -59,37 +62,47 @@ def build_loader(cfg: Config, seed: int) -> DataLoader:
     return loader
 
 
-def build_model(cfg: Config) -> Any:
-    """The model with random weights: the network's input needs no others."""
+def build_model(cfg: Config, checkpoint: str | None) -> Any:
+    """The model in evaluation mode; without a checkpoint with random weights.
+
+    Raises:
+        ValueError: As in :func:`load_method`.
+    """
     if cfg.model.get('backbone', {}).get('pretrained') is True:
         cfg.model.backbone.pretrained = False  # some backbones download as they are built
-    return MODELS.build(cfg.model)
+    model = MODELS.build(cfg.model).eval()
+    if checkpoint:
+        load_method(model, checkpoint, cfg.train_cfg.max_iters)
+    return model
 
 
 def main() -> None:
-    """Write one sheet a batch."""
+    """Write one sheet a batch; a user's mistake ends in one line."""
     args = parse_args()
     warnings.filterwarnings('ignore')
     try:
-        cfg = load_scoped_config(args)
-        seed = cfg.get('randomness', {}).get('seed') or 0
-        loader, model = build_loader(cfg, seed), build_model(cfg)
+        browse(args, Console(highlight=False, soft_wrap=True))
     except (OSError, TypeError, ValueError) as error:
         raise SystemExit(' '.join(str(error).split())) from None
 
-    console = Console(highlight=False, soft_wrap=True)
+
+def browse(args: argparse.Namespace, console: Console) -> None:
+    """Load batches and draw them."""
+    cfg = load_scoped_config(args)
+    seed = cfg.get('randomness', {}).get('seed') or 0
+    loader, model = build_loader(cfg, seed), build_model(cfg, args.checkpoint)
     stem = Path(args.config).stem
     out = Path(args.out or Path('work_dirs') / stem / 'browse')
     dataset: Any = loader.dataset
     classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
     for number, batch in enumerate(islice(loader, args.batches), 1):
         torch.manual_seed(seed + number)  # of the mix; building the network drew numbers as well
-        rows = training_rows(model, batch)
+        rows = training_rows(model, batch, labels=bool(args.checkpoint))
         size = '×'.join(map(str, rows[0].images.shape[1:3]))
         title = f'{stem}\nbatch {number} · crop {size} px · seed {seed}'
         path = draw_contact_sheet(rows, classes, palette, out / f'batch_{number}.png', title)
         console.print(f'[bold]Batch {number}[/]  {path}')
-        for row in rows[1:3]:
+        for row in rows[1:]:
             console.print(describe(row, classes), markup=False)
 
 

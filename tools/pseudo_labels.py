@@ -1,4 +1,7 @@
-"""Compare a U²PL model's pseudo-labels with hidden masks, per class and over training."""
+"""Compare a method's pseudo-labels with the ground truth of the unlabeled images.
+
+Per class, by network and over training; for RRN, kept pixels are those of accepted regions.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,21 @@ from mmseg.registry import MODELS
 from rich.console import Console
 from rich.progress import track
 
-from mmseg_u2pl.cli import add_hidden_mask_arguments, load_scoped_config
-from mmseg_u2pl.pseudo_label_quality import (
+from mmseg_u2pl.analysis.pseudo_label_figure import (
+    checkpoint_table,
+    class_table,
+    draw_pseudo_labels,
+)
+from mmseg_u2pl.analysis.pseudo_labels import (
     Measurement,
-    bank_count,
     batches,
     evenly_spaced,
-    hidden_mask_dataset,
-    load_teacher,
+    load_method,
     measure,
+    unlabeled_per_batch,
+    unlabeled_with_truth,
 )
-from mmseg_u2pl.visualization import draw_pseudo_labels, pseudo_label_table
+from mmseg_u2pl.cli import add_config_arguments, load_scoped_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,46 +39,69 @@ def parse_args() -> argparse.Namespace:
         epilog='example: tools/pseudo_labels.py CONFIG work_dirs/run/iter_*.pth '
         '--masks ann_dir/train',
     )
-    add_hidden_mask_arguments(parser)
+    parser.add_argument('config', help='training config file')
+    parser.add_argument('checkpoints', nargs='+', metavar='checkpoint', help='of one run')
+    parser.add_argument(
+        '--masks',
+        required=True,
+        help="folder of the unlabeled images' ground truth, below their data_root",
+    )
     parser.add_argument('--out', help='folder of the results (default: beside the checkpoint)')
     parser.add_argument('--num', type=int, default=100, help='images to look at; 0: all')
+    add_config_arguments(parser)
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measure every checkpoint; write the numbers and the picture."""
+    """Measure every checkpoint; write numbers and pictures. A user's mistake ends in one line."""
     args = parse_args()
     warnings.filterwarnings('ignore')
-    cfg = load_scoped_config(args)
-    dataset = hidden_mask_dataset(cfg, args.masks)
-    indices = evenly_spaced(len(dataset), args.num)
-    # the percentile of a training step is over its unlabeled images, half of the batch
-    size = max(1, cfg.train_dataloader.batch_size // 2)
+    try:
+        compare(args, Console(soft_wrap=True))
+    except (OSError, ValueError) as error:
+        raise SystemExit(' '.join(str(error).split())) from None
 
-    console = Console()
+
+def compare(args: argparse.Namespace, console: Console) -> None:
+    """Measure, print and draw."""
+    cfg = load_scoped_config(args)
+    dataset = unlabeled_with_truth(cfg, args.masks)
+    indices = evenly_spaced(len(dataset), args.num)
     model = MODELS.build(cfg.model).to(get_device())
     measurements = []
     for path in map(Path, args.checkpoints):
-        iteration = load_teacher(model, path, cfg.train_cfg.max_iters)
-        groups = batches(dataset, track(indices, path.name, console=console), size)
-        quality = measure(model, groups)
-        measurements.append(Measurement(path.name, iteration, quality, bank_count(model)))
+        iteration = load_method(model, path, cfg.train_cfg.max_iters)
+        watched = track(indices, path.name, console=console)
+        found = measure(model, batches(dataset, watched, unlabeled_per_batch(cfg)))
+        measurements += [
+            Measurement(path.name, iteration, name, quality) for name, quality in found.items()
+        ]
     measurements.sort(key=lambda measurement: measurement.iteration)
 
     out = Path(args.out or Path(args.checkpoints[0]).parent / 'pseudo_labels')
     classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
-    iterations = ', '.join(str(measurement.iteration) for measurement in measurements)
-    title = f'{Path(args.config).stem}\niteration {iterations} · {len(indices)} unlabeled images'
-    picture = draw_pseudo_labels(measurements, classes, palette, out / 'pseudo_labels.png', title)
-    results = [
-        dict(checkpoint=m.name, iteration=m.iteration, bank=m.bank, **m.quality.as_dict(classes))
-        for m in measurements
-    ]
+    networks = dict.fromkeys(measurement.network for measurement in measurements)
+    for network in networks:
+        shown = [measurement for measurement in measurements if measurement.network == network]
+        iterations = ', '.join(str(measurement.iteration) for measurement in shown)
+        title = (
+            f'{Path(args.config).stem}, {network}\niteration {iterations} · {len(indices)} images'
+        )
+        picture = draw_pseudo_labels(shown, classes, palette, out / f'{network}.png', title)
+        console.print(class_table(shown[-1], classes))
+        console.print(f'Look at it:   {picture}')
+    console.print(checkpoint_table(measurements))
+    report = dict(
+        config=args.config,
+        masks=args.masks,
+        images=len(indices),
+        measurements=[
+            {**measurement._asdict(), 'quality': measurement.quality.as_dict(classes)}
+            for measurement in measurements
+        ],
+    )
     numbers = out / 'pseudo_labels.json'
-    report = dict(config=args.config, masks=args.masks, images=len(indices), checkpoints=results)
     numbers.write_text(json.dumps(report, indent=1, ensure_ascii=False) + '\n')
-    console.print(pseudo_label_table(measurements[-1], classes))
-    console.print(f'Look at it:   {picture}')
     console.print(f'All numbers:  {numbers}')
 
 

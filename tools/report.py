@@ -1,13 +1,14 @@
-"""Compare methods over seeds: a Markdown table of mean ± std from the test runs' metrics.
+"""Compare methods over seeds: a Markdown table of mean ± std from the metrics of test runs.
 
-Runs on lists of different families, or scored on different images, get no common table.
+Runs of different methods share a table: each is shown by its predictor. Runs on lists of different
+families, or scored on different images, do not.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from mmseg_u2pl.report import markdown_table
+from mmseg_u2pl.analysis.report import markdown_table
 
 
 def main() -> None:
@@ -26,7 +27,12 @@ def main() -> None:
         help='a method and the work dirs of its test runs, one a seed; repeat it',
     )
     parser.add_argument(
-        '--predictor', default='teacher', help='whose metrics, where there are more'
+        '--predictor',
+        nargs='+',
+        default=(),
+        metavar='NAME',
+        help='whose metrics, such as student network1: of each run the first that it has '
+        "(default: the run's model.predictor)",
     )
     parser.add_argument(
         '--gap',
@@ -42,7 +48,7 @@ def main() -> None:
     try:
         print(markdown_table(runs, args.predictor, args.gap))
     except (ValueError, OSError) as error:
-        raise SystemExit(f'error: {error}') from None
+        parser.exit(2, f'error: {" ".join(str(error).split())}\n')
 
 
 if __name__ == '__main__':

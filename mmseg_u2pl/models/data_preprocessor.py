@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 
 class Grid(NamedTuple):
@@ -105,6 +106,7 @@ class SemiDataPreprocessor(SegDataPreProcessor):
             inputs[name], data_samples[name] = part['inputs'], part['data_samples']
         return dict(inputs=inputs, data_samples=data_samples)
 
+    @record_function('semi/views')
     def strong_view(self, images: Tensor, view: nn.Module | None) -> Tensor:
         """Normalized images (B, 3, H, W) through a view part; None leaves them as they are."""
         if view is None:

@@ -11,8 +11,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmseg_u2pl.analysis.report import read_test_metrics
 from mmseg_u2pl.datasets.synthetic import write_dataset
-from mmseg_u2pl.report import read_test_metrics
 
 pytest.importorskip('efficientnet_lite_pytorch')
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmseg.apis import init_model
 from PIL import Image
 
-from mmseg_u2pl.report import markdown_table, read_test_metrics
+from mmseg_u2pl.analysis.report import markdown_table, read_test_metrics
 
 SETTINGS = {
     'default_hooks.protocol': dict(type='ProtocolHook'),
@@ -127,7 +127,7 @@ def test_log_checkpoint_and_metrics_say_what_was_trained_on(trained, tmp_path):
     assert metrics['protocol'] == trained.protocol
     assert metrics['scored_on']['name'].startswith('all of val (3 images) ')
     assert metrics['teacher/mIoU'] == scores['teacher/mIoU']
-    assert markdown_table({'U²PL': [tmp_path / 'test']}, 'teacher').endswith('|')
+    assert markdown_table({'U²PL': [tmp_path / 'test']}).endswith('predictor: U²PL teacher')
 
 
 def test_one_runner_may_train_and_test(own_root, tmp_path):
@@ -267,5 +267,5 @@ def test_older_weights_resume_and_are_tested(trained, old, tmp_path):
     metrics = read_test_metrics(tmp_path / 'test')
     assert 'protocol' not in metrics
     assert metrics['scored_on']['list_name'] == 'all of val'
-    note = markdown_table({'old': [tmp_path / 'test']}, 'teacher').splitlines()[-1]
+    note = markdown_table({'old': [tmp_path / 'test']}).splitlines()[-1]
     assert note == 'protocol unknown: old'

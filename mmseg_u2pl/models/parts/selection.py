@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from ...functional import (
     IGNORE,
@@ -62,6 +63,7 @@ class EntropyPercentile(Selection):
         """Entropy, nats."""
         return entropy_of_logits(logits)
 
+    @record_function('semi/selection')
     def forward(self, measure: Tensor, label: Tensor, progress: float) -> tuple[Tensor, Tensor]:
         """As in :class:`Selection`; per class, the threshold is the mean of those of the classes."""
         valid = label != IGNORE

@@ -11,6 +11,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.profiler import record_function
 
 NETWORKS = ('backbone', 'neck', 'decode_head', 'representation_head')
 """The parts of a segmentor that predict; auxiliary heads only train."""
@@ -111,6 +112,7 @@ class Teacher(nn.Module):
         self.updates.fill_(1)
         self.started, self.step = True, 1
 
+    @record_function('semi/EMA')
     @torch.no_grad()
     def update(self, student: nn.Module) -> float:
         """Average the student in after an optimizer step.

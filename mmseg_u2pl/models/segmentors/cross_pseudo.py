@@ -11,6 +11,7 @@ import torch
 from mmengine.logging import print_log
 from mmseg.registry import MODELS
 from torch import Tensor
+from torch.profiler import record_function
 
 from ...functional import (
     IGNORE,
@@ -148,9 +149,10 @@ class CrossPseudo(SemiSegmentor):
         )
 
         everywhere = torch.ones_like(valid)
-        for number, student, label in ((1, one, label_2), (2, two, label_1)):
-            cps = masked_cross_entropy(student, label, everywhere, IGNORE)
-            losses[f'cps.loss_network{number}'] = self.cps_weight * cps
+        with record_function('semi/unsupervised loss'):
+            for number, student, label in ((1, one, label_2), (2, two, label_1)):
+                cps = masked_cross_entropy(student, label, everywhere, IGNORE)
+                losses[f'cps.loss_network{number}'] = self.cps_weight * cps
         agreed = ((label_1 == label_2) & valid).sum()
         losses['semi/agreement'] = agreed / valid.sum().clamp(min=1)
         return losses, CrossStep(
@@ -165,13 +167,15 @@ class CrossPseudo(SemiSegmentor):
         """L_sup, and each network's logits (B, C, h, w) of images, the labeled ones first."""
         losses, logits = {}, []
         for number, network in enumerate(self.networks, start=1):
-            features = network.extract_feat(images)
-            logits.append(network.decode_head(features))
+            with record_function('semi/student'):
+                features = network.extract_feat(images)
+                logits.append(network.decode_head(features))
             part = network.supervised_losses(features, logits[-1][: len(samples_l)], samples_l)
             for name, value in part.items():
                 losses[name.replace('sup.', f'sup.network{number}.', 1)] = value
         return losses, (logits[0], logits[1])
 
+    @record_function('semi/teacher')
     @torch.no_grad()
     def _label(self, network: SemiNetworks, images: Tensor) -> Tensor:
         """The labels (B, H, W) that a network gives images (B, 3, H, W)."""

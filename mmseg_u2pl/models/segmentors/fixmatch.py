@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
+from torch.profiler import record_function
 
 from ...functional import IGNORE, pseudo_label_loss
 from ..settings import not_negative
@@ -56,13 +57,15 @@ class FixMatch(PseudoLabelSegmentor):
         num_valid = (pseudo != IGNORE).sum().clamp(min=1)
 
         # One forward of the student: BatchNorm sees labeled and unlabeled images.
-        features = self.extract_feat(torch.cat((images_l, strong)))
-        logits, rep = self.decode(self, features)
+        with record_function('semi/student'):
+            features = self.extract_feat(torch.cat((images_l, strong)))
+            logits, rep = self.decode(self, features)
         losses = self.supervised_losses(features, logits[:num_l], batch.samples_l)
-        loss, _ = pseudo_label_loss(
-            logits[num_l:], pseudo.masked_fill(unreliable, IGNORE), IGNORE,
-            align_corners=self.align_corners,
-        )  # fmt: skip
+        with record_function('semi/unsupervised loss'):
+            reliable = pseudo.masked_fill(unreliable, IGNORE)
+            loss, _ = pseudo_label_loss(
+                logits[num_l:], reliable, IGNORE, align_corners=self.align_corners
+            )
         losses['unsup.loss_ce'] = self.unsup_weight * loss / num_valid
         if label_rep is not None:
             p_logits, label_rep = (

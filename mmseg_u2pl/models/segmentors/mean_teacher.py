@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
+from torch.profiler import record_function
 
 from ...functional import IGNORE, nearest, upcast
 from ..settings import not_negative
@@ -52,8 +53,9 @@ class MeanTeacher(SemiSegmentor):
         target = self._teacher_prob(batch.images_u)
 
         strong = self.data_preprocessor.strong_view(batch.images_u, self.view)
-        features = self.extract_feat(torch.cat((batch.images_l, strong)))
-        logits, rep = self.decode(self, features)
+        with record_function('semi/student'):
+            features = self.extract_feat(torch.cat((batch.images_l, strong)))
+            logits, rep = self.decode(self, features)
         losses = self.supervised_losses(features, logits[:num_l], batch.samples_l)
 
         valid = nearest(batch.valid, target.shape[2:]).unsqueeze(1)
@@ -63,6 +65,7 @@ class MeanTeacher(SemiSegmentor):
         losses['unsup.loss_mse'] = self.mse_weight * math.exp(-5 * (1 - ramp) ** 2) * mse
         return losses | self.contrast(rep)
 
+    @record_function('semi/teacher')
     @torch.no_grad()
     def _teacher_prob(self, images: Tensor) -> Tensor:
         """The teacher's probabilities (B, C, h, w)."""

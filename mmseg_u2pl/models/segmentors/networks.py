@@ -15,6 +15,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.utils import add_prefix
 from torch import Tensor
+from torch.profiler import record_function
 
 from ...functional import by_bands
 from ..heads import logits_and_feature
@@ -199,6 +200,7 @@ class SemiNetworks(EncoderDecoder):
         network = self.network(self.predictor)
         return network.decode_head(network.extract_feat(inputs))
 
+    @record_function('semi/supervised loss')
     def supervised_losses(
         self, features: list[Tensor], logits: Tensor, data_samples: list
     ) -> dict[str, Tensor]:
@@ -218,6 +220,7 @@ class SemiNetworks(EncoderDecoder):
             losses.update(self._auxiliary_head_forward_train(labeled, data_samples))
         return add_prefix(losses, 'sup')
 
+    @record_function('semi/contrastive loss')
     def contrast(self, rep: Tensor | None, *teacher_and_labels: Tensor | None) -> dict[str, Tensor]:
         """λ_c·L_c and the bank's fill, or 0 · z without a contrastive loss.
 
@@ -232,6 +235,7 @@ class SemiNetworks(EncoderDecoder):
         loss = self.contrastive(rep, *teacher_and_labels)
         return {'contrast.loss_nce': loss, 'semi/bank_fill': self.contrastive.bank.fill()}
 
+    @record_function('semi/selection')
     def measure(self, function: Any, logits: Tensor, size: Sequence[int]) -> Tensor:
         """A function of logits (B, C, h, w) at image size: (B, H, W), without maps of all classes."""
         return by_bands(function, logits, size, self.align_corners)

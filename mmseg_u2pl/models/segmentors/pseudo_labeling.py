@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from ...functional import IGNORE, apply_mix, hard_labels, nearest
 from ..parts.alignment import ClassAlignment
@@ -67,6 +68,7 @@ class PseudoLabelSegmentor(SemiSegmentor):
             self.alignment.observe_labels(batch.labels)
         return super().warmup_step(batch)
 
+    @record_function('semi/teacher')
     @torch.no_grad()
     def label_pass(
         self, images: Tensor, representation: bool = False
@@ -93,6 +95,7 @@ class PseudoLabelSegmentor(SemiSegmentor):
         torch.clear_autocast_cache()
         return outputs
 
+    @record_function('semi/selection')
     def label(self, logits: Tensor, batch: SemiBatch) -> Tensor:
         """ŷ of a training step; the alignment takes note of its classes.
 
@@ -159,6 +162,7 @@ class PseudoLabelSegmentor(SemiSegmentor):
         return views
 
 
+@record_function('semi/views')
 def mixed(masks: Tensor | None, *maps: Tensor) -> tuple[Tensor, ...]:
     """Maps (B, ..., h, w) of any size, mixed by masks (B, H, W); without masks as they are."""
     if masks is None:

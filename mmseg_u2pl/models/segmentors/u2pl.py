@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
+from torch.profiler import record_function
 
 from ...functional import IGNORE, reliable_loss
 from .batch import SemiBatch
@@ -59,8 +60,9 @@ class U2PL(PseudoLabelSegmentor):
 
         # One forward of the student: BatchNorm sees labeled and mixed images.
         strong = self.data_preprocessor.strong_view(images_u, self.view)
-        features = self.extract_feat(torch.cat((images_l, strong)))
-        logits, rep = self.decode(self, features)
+        with record_function('semi/student'):
+            features = self.extract_feat(torch.cat((images_l, strong)))
+            logits, rep = self.decode(self, features)
 
         # The teacher's probabilities p and representations z of the same images.
         p_logits, teacher_rep = self._teacher_pass(torch.cat((images_l, images_u)))
@@ -72,9 +74,10 @@ class U2PL(PseudoLabelSegmentor):
 
         # L_s, λ_u·L_u (Eq. 4) and λ_c·L_c (Eq. 5-11).
         losses = self.supervised_losses(features, logits[:num_l], batch.samples_l)
-        losses['unsup.loss_ce'], weight = reliable_loss(
-            logits[num_l:], reliable, IGNORE, self.reverse_weight, self.align_corners
-        )
+        with record_function('semi/unsupervised loss'):
+            losses['unsup.loss_ce'], weight = reliable_loss(
+                logits[num_l:], reliable, IGNORE, self.reverse_weight, self.align_corners
+            )
         losses |= self.contrast(rep, teacher_rep, p_logits, batch.labels, pseudo, unreliable)
         losses['semi/threshold'] = threshold
         losses['semi/unsup_weight'] = weight
@@ -82,6 +85,7 @@ class U2PL(PseudoLabelSegmentor):
         losses['semi/reliable_share'] = 1 - unreliable.sum() / num_valid
         return losses
 
+    @record_function('semi/teacher')
     @torch.no_grad()
     def _teacher_pass(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Teacher logits (B, C, h, w) and representations (B, D, h, w) of all images of a step."""

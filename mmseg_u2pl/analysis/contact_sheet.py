@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.segmentors.semi import IGNORE
+from ..functional import IGNORE
+from ..models import SemiSegmentor
 from .comparison import colorize
 
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ class SheetRow(NamedTuple):
     images: np.ndarray  # uint8 (B, H, W, 3), RGB
     names: Sequence[str]  # B titles of images
     labels: np.ndarray | None = None  # integer (B, H, W), 255 = ignored
-    ignored: np.ndarray | None = None  # bool (B, H, W): pads, where there are no labels
-    outlines: np.ndarray | None = None  # bool (B, H, W), their edges are drawn
+    ignored: np.ndarray | None = None  # boolean (B, H, W): padding, where there are no labels
+    outlines: np.ndarray | None = None  # boolean (B, H, W), their edges are drawn
+    keep: np.ndarray | None = None  # boolean (B, H, W), other labels are not drawn
 
 
 def display_images(images: Tensor, preprocessor: Any) -> np.ndarray:
-    """Undo a ``SegDataPreProcessor``'s normalisation.
+    """Undo a ``SegDataPreProcessor``'s normalization.
 
     Args:
         images: The network's input (B, 3, H, W), floating.
@@ -54,70 +56,62 @@ def display_images(images: Tensor, preprocessor: Any) -> np.ndarray:
     return pixels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def training_rows(model: Any, batch: dict[str, Any]) -> list[SheetRow]:
-    """What a model takes in from one batch of its dataloader: each stream and the strong views.
+@torch.no_grad()
+def training_rows(model: Any, batch: dict[str, Any], labels: bool = False) -> list[SheetRow]:
+    """What a model gets in training from one batch of its dataloader.
 
     Args:
-        model: A segmentor. Its own preprocessor and, where it has them, its own mixing and
-            photometric view are run, with torch's randomness; no weights are needed.
+        model: A segmentor in evaluation mode. Mixes and strong views are drawn with torch's
+            randomness; only a mix that pseudo-labels shape needs weights.
         batch: As the dataloader collates it; without ``stream`` all of it is labeled.
+        labels: Add what the networks take the unlabeled images for; this needs weights.
 
     Returns:
         The labeled images, the same under their masks and, of a semi-supervised model, the
-        unlabeled images, their mix and their photometric view. There is no teacher yet, so
-        ClassMix, which pseudo-labels shape, is shown on the labeled images.
+        unlabeled images, their views and, if asked for, their pseudo-labels.
     """
     data = model.data_preprocessor(batch, True)
     inputs, samples = data['inputs'], data['data_samples']
-    if not isinstance(inputs, dict):
-        inputs, samples = dict(sup=inputs), dict(sup=samples)
-    maps = {k: torch.cat([s.gt_sem_seg.data for s in own]) for k, own in samples.items()}
-    names = {k: [Path(s.img_path).stem for s in own] for k, own in samples.items()}
 
-    def row(title: str, images: Tensor, titles: Sequence[str], **over: np.ndarray) -> SheetRow:
-        pictures = display_images(images, model.data_preprocessor)
-        return SheetRow(title, pictures, [_short(own) for own in titles], **over)
+    def row(title: str, images: Tensor, samples: list, **maps: Tensor | None) -> SheetRow:
+        names = [_short(Path(sample.img_path).stem) for sample in samples[: len(images)]]
+        arrays = {key: value.cpu().numpy() for key, value in maps.items() if value is not None}
+        return SheetRow(title, display_images(images, model.data_preprocessor), names, **arrays)
 
+    if not isinstance(model, SemiSegmentor):
+        truth = torch.cat([sample.gt_sem_seg.data for sample in samples])
+        rows = [row('labeled', inputs, samples)]
+        return [*rows, row('labeled, mask', inputs, samples, labels=truth)]
+    streams = model.stream_batch(inputs, samples)
+    samples_u = samples['unsup']
     rows = [
-        row('labeled', inputs['sup'], names['sup']),
-        row('labeled, mask', inputs['sup'], names['sup'], labels=maps['sup'].numpy()),
+        row('labeled', streams.images_l, streams.samples_l),
+        row('labeled, mask', streams.images_l, streams.samples_l, labels=streams.labels),
+        row('unlabeled', streams.images_u, samples_u, ignored=~streams.valid),
     ]
-    if 'unsup' not in inputs:
-        return rows
-    images, pads, titles = inputs['unsup'], maps['unsup'], names['unsup']
-    rows.append(row('unlabeled', images, titles, ignored=(pads == IGNORE).numpy()))
-    mix, share = getattr(model, 'mix', None), getattr(model, 'mix_prob', 0.0)
-    if mix and share > 0:
-        stream = 'sup' if mix == 'classmix' else 'unsup'
-        titles = names[stream]
-        if mix != 'cutout':
-            brief = [_short(own, 16) for own in titles]
-            pairs = zip(brief, brief[1:] + brief[:1], strict=True)
-            titles = [f'{own} ← {other}' for own, other in pairs]
-        model.mix_prob = 1.0  # a picture of a step without a mix would show nothing
-        images, pads, masks = model._mix(inputs[stream], maps[stream])
-        model.mix_prob = share
-        title = f'{mix}{" of labeled" if stream == "sup" else ""}\n{share:.0%} of steps'
-        ignored = (pads == IGNORE).numpy()
-        rows.append(row(title, images, titles, ignored=ignored, outlines=masks.numpy()))
-    if getattr(model, 'photometric', False):
-        ignored = (pads == IGNORE).numpy()
-        rows.append(row('strong view', model.strong_view(images), titles, ignored=ignored))
+    if labels:
+        found = model.pseudo_labels(streams.images_u, streams.valid)
+        for name, (label, keep, _) in found.items():
+            title = f'pseudo-labels\n{name}: {keep[streams.valid].float().mean():.0%} kept'
+            rows.append(row(title, streams.images_u, samples_u, labels=label, keep=keep))
+    for title, images, valid, masks in model.training_views(streams):
+        rows.append(row(title, images, samples_u, ignored=~valid, outlines=masks))
     return rows
 
 
 def describe(row: SheetRow, classes: Sequence[str]) -> str:
     """Numbers of a row, as text: size, share of the pixels that count nowhere, of each class."""
     count, height, width = row.images.shape[:3]
-    text = f'{row.title}: {count} images of {height}×{width} px'
+    title = row.title.replace('\n', ', ')
+    text = f'{title}: {count} images of {height}×{width} px'
     if row.labels is None:
-        return text if row.ignored is None else f'{text}, {row.ignored.mean():.1%} pads'
+        return text if row.ignored is None else f'{text}, {row.ignored.mean():.1%} padding'
     ignored = row.labels == IGNORE
     counts = np.bincount(row.labels[~ignored], minlength=len(classes))
     shares = counts / max(1, counts.sum())
-    there = [f'{classes[i]} {shares[i]:.1%}' for i in np.argsort(-shares) if counts[i]]
+    present = [f'{classes[i]} {shares[i]:.1%}' for i in np.argsort(-shares) if counts[i]]
     absent = [name for name, number in zip(classes, counts, strict=True) if not number]
-    text += f', {ignored.mean():.1%} ignored or pads\n  classes: {", ".join(there) or "none"}'
+    text += f', {ignored.mean():.1%} ignored or padding\n  classes: {", ".join(present) or "none"}'
     return text + (f'\n  absent: {", ".join(absent)}' if absent else '')
 
 
@@ -126,6 +120,7 @@ def paint(
     labels: np.ndarray | None,
     ignored: np.ndarray | None,
     palette: Sequence[Sequence[int]],
+    keep: np.ndarray | None = None,
 ) -> np.ndarray:
     """Cover an image with its classes' colors; ignored pixels become gray stripes.
 
@@ -134,13 +129,15 @@ def paint(
         labels: Integer (H, W), 255 = ignored; None colors nothing.
         ignored: Boolean (H, W); None ignores what ``labels`` does.
         palette: C RGB triples.
+        keep: Boolean (H, W), where labels are drawn; None: everywhere.
 
     Returns:
         uint8 (H, W, 3); the input is not modified.
     """
     picture = image.astype(float)
     if labels is not None:
-        picture = (1 - STRENGTH) * picture + STRENGTH * colorize(labels, palette)
+        strength = STRENGTH if keep is None else STRENGTH * keep[..., None]
+        picture = (1 - strength) * picture + strength * colorize(labels, palette)
         ignored = labels == IGNORE if ignored is None else ignored | (labels == IGNORE)
     if ignored is not None:
         y, x = np.indices(image.shape[:2])
@@ -190,12 +187,12 @@ def draw_contact_sheet(
             axis.set_visible(False)
         line[0].set_ylabel(row.title, fontsize=10)
         for index, image in enumerate(row.images):
-            labels, ignored, outlines = (
+            labels, ignored, outlines, keep = (
                 None if maps is None else maps[index]
-                for maps in (row.labels, row.ignored, row.outlines)
+                for maps in (row.labels, row.ignored, row.outlines, row.keep)
             )
             axis = line[index]
-            axis.imshow(paint(image, labels, ignored, palette), interpolation='nearest')
+            axis.imshow(paint(image, labels, ignored, palette, keep), interpolation='nearest')
             if outlines is not None:
                 _outline(axis, outlines)
             axis.set_title(row.names[index], fontsize=8)
@@ -241,9 +238,9 @@ def _legend(
         if drawn and (len(classes) <= MANY or index in present)
     ]
     dark, light = (str(gray / 255) for gray in STRIPES)
-    handles.append(
-        Patch(facecolor=light, edgecolor=dark, hatch='/////', linewidth=0, label='pad or ignored')
-    )
+    stripes = Patch(facecolor=light, edgecolor=dark, hatch='/////', linewidth=0)
+    stripes.set_label('padding or ignored')
+    handles.append(stripes)
     if any(row.outlines is not None for row in rows):
         handles.append(Line2D([], [], color=OUTLINE, lw=1.6, label='edge of the mix'))
     return handles

@@ -1,12 +1,19 @@
 """Tables from the metrics that test runs leave behind."""
 
 import json
+import re
 
 import pytest
 import tiny
 
+from mmseg_u2pl.analysis.report import (
+    gain_table,
+    markdown_table,
+    mean_std,
+    read_run,
+    read_test_metrics,
+)
 from mmseg_u2pl.datasets.provenance import Protocol
-from mmseg_u2pl.report import gain_table, markdown_table, mean_std, read_test_metrics
 
 U2PL_16 = Protocol('u2pl 1_16', 'u2pl', '1_16', '11111111')
 U2PL_8 = Protocol('u2pl 1_8', 'u2pl', '1_8', '22222222')
@@ -28,7 +35,7 @@ def run(root, name, protocol=None, scored_on=None, **metrics):
         values = {
             key.replace('__', '/').replace('_c_', '.'): v * scale for key, v in metrics.items()
         }
-        values |= {key: own._asdict() for key, own in images.items() if own}
+        values |= {key: record._asdict() for key, record in images.items() if record}
         (folder / f'{time}.json').write_text(json.dumps(values) + '\n')
         (folder / 'vis_data').mkdir()
     return root / name
@@ -49,15 +56,60 @@ def test_the_newest_metrics_count(tmp_path):
 def test_markdown_table_of_seeds_and_predictors(tmp_path):
     sup = [run(tmp_path, f's{i}', mIoU=v, IoU_c_sky=90.0) for i, v in enumerate((40.0, 42.0))]
     semi = run(tmp_path, 'u', teacher__mIoU=45.0, teacher__IoU_c_sky=91.0, student__mIoU=44.0)
-    lines = markdown_table({'labels': sup, 'U²PL': [semi]}, 'teacher').splitlines()
+    lines = markdown_table({'labels': sup, 'U²PL': [semi]}).splitlines()
     assert lines == [
         '| method | seeds | mIoU | sky |',
         '| --- | ---: | ---: | ---: |',
         '| labels | 2 | 41.0 ± 1.4 | 90.0 ± 0.0 |',
         '| U²PL | 1 | 45.0 | 91.0 |',
         '',
+        'predictor: U²PL teacher',
+        '',
         'protocol unknown: labels, U²PL',
     ]
+
+
+@pytest.fixture
+def methods(tmp_path):
+    """Work dirs of the baseline, of U²PL and of CPS, which predict by different networks."""
+    return {
+        'baseline': [run(tmp_path, 's', mIoU=40.0)],
+        'U²PL': [run(tmp_path, 'u', teacher__mIoU=45.0, student__mIoU=44.0)],
+        'CPS': [run(tmp_path, 'c', mean__mIoU=47.0, network1__mIoU=46.0, network2__mIoU=45.0)],
+    }
+
+
+def test_each_method_is_shown_by_its_predictor(methods):
+    lines = markdown_table(methods).splitlines()
+    assert lines[2:6] == [
+        '| baseline | 1 | 40.0 |',
+        '| U²PL | 1 | 45.0 |',
+        '| CPS | 1 | 47.0 |',
+        '',
+    ]
+    assert lines[6] == 'predictor: U²PL teacher, CPS mean'
+
+
+def test_of_the_predictors_asked_for_a_run_shows_the_first_that_it_has(methods):
+    lines = markdown_table(methods, ('student', 'network1')).splitlines()
+    assert lines[2:5] == ['| baseline | 1 | 40.0 |', '| U²PL | 1 | 44.0 |', '| CPS | 1 | 46.0 |']
+    with pytest.raises(ValueError, match='predictors mean, network1, network2, and none of'):
+        markdown_table(methods, ('student',))
+
+
+def test_the_predictor_of_the_config_counts(methods):
+    folder = methods['CPS'][0]
+    config = folder / '20260102_000000' / 'vis_data' / 'config.py'
+    config.write_text("model = dict(type='CrossPseudo', predictor='network2')\n")
+    assert read_run(folder).scores == {'mIoU': 45.0}
+    config.write_text("model = dict(type='CrossPseudo')\n")
+    assert read_run(folder).predictor == 'mean'
+
+
+def test_a_run_without_scores_is_named(tmp_path):
+    folder = run(tmp_path, 'a', aAcc=90.0)
+    with pytest.raises(ValueError, match=f'{folder}.*measured no mIoU'):
+        read_run(folder)
 
 
 def test_methods_on_other_classes_do_not_share_a_table(tmp_path):
@@ -157,9 +209,18 @@ def test_folds_of_one_draw_are_each_scored_on_their_own(tmp_path):
 def test_the_command_refuses_in_one_line(tmp_path, run_tool, capsys):
     work_dirs = [run(tmp_path, p.family, p, mIoU=40.0) for p in (U2PL_16, CPS_16)]
     flags = [text for folder in work_dirs for text in ('--run', folder.name, str(folder))]
-    with pytest.raises(SystemExit, match=r'^error: u2pl \(.*\) was trained on .*same lists$'):
+    with pytest.raises(SystemExit) as error:
         run_tool('report.py', *flags)
-    assert capsys.readouterr().out == ''
+    assert error.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ''
+    assert re.fullmatch(r'error: u2pl \(.*\) was trained on .*same lists\n', output.err)
+
+
+def test_the_command_prints_methods_of_different_predictors(methods, run_tool, capsys):
+    flags = [text for name, folders in methods.items() for text in ('--run', name, folders[0])]
+    run_tool('report.py', *flags)
+    assert '| CPS | 1 | 47.0 |' in capsys.readouterr().out
 
 
 def test_gain_table_shows_the_difference():

@@ -1,16 +1,16 @@
-"""Pseudo-labels against hidden masks, as a table and as a picture."""
+"""Pseudo-labels against the ground truth of the unlabeled images, as tables and as a picture."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.table import Table
 
-from ..pseudo_label_quality import Measurement
+from .pseudo_labels import Measurement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,43 +19,66 @@ MARKERS = 'osD^vPpX<>h'
 NOTHING = 1e-4
 """Where a share of zero stands on a logarithmic axis, and the end of that axis."""
 LEAST_RATIO = 1e-2
+FIFTHS, FIFTHS_NAMES = np.linspace(0, 1, 6), ['0%', '20%', '40%', '60%', '80%', '100%']
+SHARES = ('truth', 'pseudo', 'kept')
+SCORES = ('precision', 'kept_precision', 'rest_precision', 'recall', 'iou')
 PRECISION, RECALL, PSEUDO = '#3b6fb6', '#e08a3c', '#b03a48'
 
 
-def pseudo_label_table(measurement: Measurement, classes: Sequence[str]) -> Table:
-    """One row a class, most frequent first; red shares are less than half of the truth.
+def class_table(measurement: Measurement, classes: Sequence[str]) -> Table:
+    """One row a class, most frequent first, and one of all classes.
 
     Args:
-        measurement: One checkpoint's.
+        measurement: One network's, in one checkpoint.
         classes: C names.
 
     Returns:
-        A table to print with ``rich``: shares of the true pixels, of all and of the kept
-        pseudo-labels; precision, recall and IoU of all pseudo-labels; all in percent.
+        A table to print with ``rich``, in percent: shares of the pixels by ground truth, of all
+        and of the kept pseudo-labels, red where less than half of the truth; precision of all, of
+        the kept and of the other pseudo-labels; recall and IoU of all.
     """
-    quality, overall = measurement.quality, measurement.quality.overall()
+    measures, overall = measurement.quality.by_class(), measurement.quality.overall()
     table = Table(
-        title=f'Pseudo-labels of iteration {measurement.iteration} against hidden masks, %',
+        title=f'Pseudo-labels of {measurement.network} at iteration {measurement.iteration}, %',
         title_style='bold',
-        caption=f'right: {_percent(overall["accuracy"])} % of all, '
-        f'{_percent(overall["kept_accuracy"])} % of the kept '
-        f'({_percent(overall["share_kept"])} % of all), '
-        f'{_percent(overall["dropped_accuracy"])} % of the dropped pixels · '
-        f'mIoU {_percent(overall["mIoU"])} · ECE {_percent(overall["ece"])}',
+        caption=f'kept: {_percent(overall["share_kept"])} % of the pixels · row of all classes: '
+        'share of right pixels, mIoU',
     )
-    table.add_column('class')
-    for name in ('true', 'pseudo', 'kept', 'precision', 'recall', 'IoU', 'bank keys'):
-        table.add_column(name, justify='right')
+    for title in ('class', 'truth', 'pseudo', 'kept', 'precision', 'of kept', 'of rest', 'recall',
+                  'IoU'):  # fmt: skip
+        table.add_column(title, justify='left' if title == 'class' else 'right')
     for index in _by_frequency(measurement):
-        truth = float(quality.truth_share[index])
-        shares = [float(share[index]) for share in (quality.pseudo_share, quality.kept_share)]
-        scores = [value[index] for value in (quality.precision, quality.recall, quality.iou)]
+        truth, *shares = (float(measures[f'{name}_share'][index]) for name in SHARES)
+        scores = (float(measures[name][index]) for name in SCORES)
         table.add_row(
             classes[index],
             _percent(truth, 2),
             *(f'[red]{_percent(s, 2)}[/]' if s < truth / 2 else _percent(s, 2) for s in shares),
-            *(_percent(float(value)) for value in scores),
-            '–' if measurement.bank is None else str(measurement.bank[index]),
+            *map(_percent, scores),
+        )
+    table.add_section()
+    accuracy = (overall[key] for key in ('accuracy', 'kept_accuracy', 'rest_accuracy'))
+    table.add_row(
+        'all', '', '', '', *map(_percent, accuracy), '', _percent(overall['mIoU']), style='bold'
+    )
+    return table
+
+
+def checkpoint_table(measurements: Sequence[Measurement]) -> Table:
+    """One row a network and checkpoint, in percent; green where the kept are more often right."""
+    table = Table(title='Accuracy of the pseudo-labels, % of the pixels', title_style='bold')
+    for title in ('iteration', 'network', 'all', 'kept', 'of kept', 'of rest', 'mIoU', 'ECE'):
+        table.add_column(title, justify='left' if title == 'network' else 'right')
+    for measurement in measurements:
+        overall = measurement.quality.overall()
+        kept, rest = overall['kept_accuracy'], overall['rest_accuracy']
+        color = 'green' if kept > rest else 'red' if kept < rest else 'default'
+        table.add_row(
+            str(measurement.iteration),
+            measurement.network,
+            *(_percent(overall[key]) for key in ('accuracy', 'share_kept')),
+            f'[{color}]{_percent(kept)}[/]',
+            *(_percent(overall[key]) for key in ('rest_accuracy', 'mIoU', 'ece')),
         )
     return table
 
@@ -70,7 +93,7 @@ def draw_pseudo_labels(
     """Draw the last checkpoint's classes and calibration and, of several, the development.
 
     Args:
-        measurements: At least one, by iteration.
+        measurements: Of one network, at least one, by iteration.
         classes: C names.
         palette: C RGB triples.
         path: The PNG to write; missing folders are made.
@@ -103,13 +126,12 @@ def draw_pseudo_labels(
     if several:
         panels = parts[1].subplots(1, 2)
         colors = [_on_white(color) for color in palette]
-        _draw_development(panels[0], panels[1], measurements, order, colors)
-        handles = panels[0].get_lines()
+        _draw_development(panels, measurements, order, colors)
         names = [classes[index] for index in order]
-        columns = math.ceil(len(names) / 14)
         parts[1].legend(
-            handles, names, loc='outside center right', fontsize=8, frameon=False, ncols=columns
-        )
+            panels[0].get_lines(), names, loc='outside center right', fontsize=8, frameon=False,
+            ncols=math.ceil(len(names) / 14),
+        )  # fmt: skip
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -118,18 +140,15 @@ def draw_pseudo_labels(
 
 def _draw_scores(axis: Axes, last: Measurement, order: list[int]) -> None:
     """Precision and recall of the kept labels, two bars a class."""
-    rows = np.arange(len(order))
-    for offset, color, name, values in (
-        (-0.2, PRECISION, 'precision', last.quality.kept_precision),
-        (0.2, RECALL, 'recall', last.quality.kept_recall),
-    ):
-        lengths = values[order].numpy()
+    rows, measures = np.arange(len(order)), last.quality.by_class()
+    for offset, color, name in ((-0.2, PRECISION, 'precision'), (0.2, RECALL, 'recall')):
+        lengths = measures[f'kept_{name}'][order].numpy()
         axis.barh(rows + offset, np.nan_to_num(lengths), 0.38, color=color, label=name)
         for row, value in zip(rows, lengths, strict=True):
             text = '–' if math.isnan(value) else f'{value:.0%}'
             axis.text(np.nan_to_num(value) + 0.01, row + offset, text, va='center', fontsize=7)
     axis.set_xlim(0, 1.1)
-    axis.set_xticks(np.linspace(0, 1, 6), [f'{share:.0%}' for share in np.linspace(0, 1, 6)])
+    axis.set_xticks(FIFTHS, FIFTHS_NAMES)
     kept = last.quality.overall()['share_kept']
     axis.set_title(
         f'kept pseudo-labels at iteration {last.iteration} ({kept:.1%} are)', fontsize=10
@@ -140,9 +159,8 @@ def _draw_scores(axis: Axes, last: Measurement, order: list[int]) -> None:
 
 def _draw_shares(axis: Axes, last: Measurement, order: list[int]) -> None:
     """How frequent each class is, in truth and among the pseudo-labels."""
-    rows = np.arange(len(order))
-    truth = last.quality.truth_share[order].numpy()
-    pseudo = last.quality.pseudo_share[order].numpy()
+    rows, measures = np.arange(len(order)), last.quality.by_class()
+    truth, pseudo = (measures[f'{name}_share'][order].numpy() for name in ('truth', 'pseudo'))
     axis.hlines(rows, *np.maximum((truth, pseudo), NOTHING), color='0.75', lw=2, zorder=1)
     axis.scatter(np.maximum(truth, NOTHING), rows, 44, 'white', edgecolors='black', label='truth')
     axis.scatter(np.maximum(pseudo, NOTHING), rows, 30, PSEUDO, label='pseudo-labels')
@@ -155,9 +173,9 @@ def _draw_shares(axis: Axes, last: Measurement, order: list[int]) -> None:
 
 
 def _draw_calibration(axis: Axes, last: Measurement) -> None:
-    """Accuracy in each bin of confidence, above the share of the pixels there."""
+    """Accuracy in each bin of confidence, above the share of the pixels in it."""
     quality = last.quality
-    share, accuracy = quality.bin_share.numpy(), quality.bin_accuracy.numpy()
+    share, accuracy = (values.numpy() for values in quality.calibration())
     width = 1 / quality.bins
     left = np.arange(quality.bins) * width
     axis.bar(
@@ -170,30 +188,23 @@ def _draw_calibration(axis: Axes, last: Measurement) -> None:
     )  # fmt: skip
     axis.plot((0, 1), (0, 1), '--', color='0.4', lw=1, label='calibrated')
     axis.set(xlim=(0, 1), ylim=(0, 1), aspect='equal', anchor='N')
-    ticks = np.linspace(0, 1, 6)
-    axis.set_xticks(ticks, [f'{tick:.0%}' for tick in ticks])
-    axis.set_yticks(ticks, [f'{tick:.0%}' for tick in ticks])
-    accurate = quality.overall()['accuracy']
-    axis.set_title(
-        f'share right by confidence: {accurate:.1%} in all, ECE {quality.ece:.1%}', fontsize=10
-    )
+    axis.set_xticks(FIFTHS, FIFTHS_NAMES)
+    axis.set_yticks(FIFTHS, FIFTHS_NAMES)
+    title = f'share right by confidence: {quality.overall()["accuracy"]:.1%} in all, '
+    axis.set_title(f'{title}ECE {quality.ece:.1%}', fontsize=10)
     _legend_below(axis)
     _clean(axis, 'both')
 
 
 def _draw_development(
-    recall: Axes,
-    ratio: Axes,
-    measurements: Sequence[Measurement],
-    order: list[int],
-    colors: Sequence[Any],
+    axes: Sequence[Axes], measurements: Sequence[Measurement], order: list[int], colors: list
 ) -> None:
     """Recall and share of pseudo-labels / share of truth of each class over the iterations."""
+    recall, ratio = axes
     iterations = [measurement.iteration for measurement in measurements]
-    qualities = [measurement.quality for measurement in measurements]
-    recalls = np.array([quality.recall.numpy() for quality in qualities])
-    with np.errstate(invalid='ignore', divide='ignore'):
-        ratios = np.array([(q.pseudo_share / q.truth_share).numpy() for q in qualities])
+    found = [measurement.quality.by_class() for measurement in measurements]
+    recalls = np.array([measures['recall'].numpy() for measures in found])
+    ratios = np.array([(m['pseudo_share'] / m['truth_share']).numpy() for m in found])
     for axis, values in ((recall, recalls), (ratio, np.maximum(ratios, LEAST_RATIO))):
         for place, index in enumerate(order):
             axis.plot(
@@ -203,8 +214,7 @@ def _draw_development(
         axis.set_xlabel('iteration', fontsize=9)
         _clean(axis, 'y')
     recall.set_ylim(0, 1)
-    ticks = np.linspace(0, 1, 6)
-    recall.set_yticks(ticks, [f'{tick:.0%}' for tick in ticks])
+    recall.set_yticks(FIFTHS, FIFTHS_NAMES)
     recall.set_title('recall of all pseudo-labels', fontsize=10)
     ratio.axhline(1, color='0.4', ls='--', lw=1, zorder=0)
     ratio.set_yscale('log')
@@ -241,7 +251,8 @@ def _clean(axis: Axes, grid: str) -> None:
 
 def _by_frequency(measurement: Measurement) -> list[int]:
     """Classes, the one with most true pixels first."""
-    return measurement.quality.truth_share.argsort(descending=True, stable=True).tolist()
+    share = measurement.quality.by_class()['truth_share']
+    return share.argsort(descending=True, stable=True).tolist()
 
 
 def _percent(share: float, digits: int = 1) -> str:

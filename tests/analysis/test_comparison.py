@@ -3,8 +3,7 @@
 import mmcv
 import numpy as np
 
-from mmseg_u2pl.visualization import Row, draw_comparison
-from mmseg_u2pl.visualization.comparison import colorize
+from mmseg_u2pl.analysis.comparison import Row, colorize, draw_comparison
 
 PALETTE = ((200, 0, 0), (0, 200, 0))
 

@@ -1,5 +1,6 @@
 """``tools/browse_dataset.py`` on tiny data, in this process."""
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import mmcv
 import pytest
 import runs
 import tiny
+from mmengine.config import Config
+from mmengine.runner import save_checkpoint
+from mmseg.registry import MODELS
 
 
 @pytest.fixture
@@ -19,7 +23,9 @@ def browse(run_tool):
 def config(data_root, tmp_path):
     """A U²PL config file with the photometric view."""
     path = tmp_path / 'semi.py'
-    runs.config(data_root, tmp_path / 'work', **{'model.photometric': True}).dump(path)
+    runs.config(data_root, tmp_path / 'work', **{'model.view': dict(type='PhotometricView')}).dump(
+        path
+    )
     return path
 
 
@@ -63,13 +69,24 @@ def test_a_supervised_config_shows_the_labeled_stream(
     assert 'unlabeled' not in output
 
 
+def test_a_checkpoint_adds_its_pseudo_labels(browse, config, tmp_path, capsys):
+    model = MODELS.build(Config.fromfile(config).model)
+    model.before_iter(4, 6)
+    path = tmp_path / 'iter_4.pth'
+    save_checkpoint(dict(state_dict=model.state_dict(), meta=dict(iter=4)), str(path))
+    browse(config, '--out', tmp_path / 'out', '--checkpoint', path)
+    output = capsys.readouterr().out
+    assert re.search('pseudo-labels, teacher: [0-9]+% kept: 2 images of 32×32 px', output)
+    assert (tmp_path / 'out' / 'batch_1.png').is_file()
+
+
 @pytest.mark.parametrize(
     ('option', 'says'),
     [
         ('train_dataloader.dataset.labeled.data_root=nowhere', "no folder 'nowhere'"),
         ('train_dataloader.sampler.ratio=(0,1)', 'sampler.ratio'),
         ('train_dataloader=None', 'no train_dataloader'),
-        ('model.mix=stir', "got 'stir'"),
+        ('model.mix.prob=2', 'prob must be in [0, 1], got 2'),
     ],
 )
 def test_a_mistake_is_one_line(browse, config, option, says):

@@ -1,5 +1,6 @@
 """The contact sheet of what the network gets in training."""
 
+import cross
 import mmcv
 import numpy as np
 import pytest
@@ -8,28 +9,36 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import MODELS
 
-from mmseg_u2pl.functional import apply_mix
-from mmseg_u2pl.visualization import SheetRow, draw_contact_sheet, training_rows
-from mmseg_u2pl.visualization.contact_sheet import STRIPES, describe, display_images, paint
+from mmseg_u2pl.analysis.contact_sheet import (
+    STRIPES,
+    SheetRow,
+    describe,
+    display_images,
+    draw_contact_sheet,
+    paint,
+    training_rows,
+)
+from mmseg_u2pl.functional import apply_mix, mix_pairs
 
 PALETTE = ((200, 0, 0), (0, 200, 0), (0, 0, 200))
 NAMES = ('red', 'green', 'blue')
-SIZE = (36, 32)  # crops are 32×32, so every one gets four rows of pads
+SIZE = (36, 32)  # crops are 32×32, so every one gets four rows of padding
 PREPROCESSOR = dict(
     type='SemiDataPreprocessor', mean=[120.0, 110.0, 100.0], std=[60.0, 50.0, 40.0],
     bgr_to_rgb=True, size=SIZE,
 )  # fmt: skip
 
 
-def model(**settings):
-    return MODELS.build(tiny.u2pl_config(data_preprocessor=PREPROCESSOR, **settings))
+def model(kind='U2PL', **settings):
+    make = cross.config if kind in ('CrossPseudo', 'RRN') else tiny.semi_config
+    return MODELS.build(make(kind, data_preprocessor=PREPROCESSOR, **settings)).eval()
 
 
 @pytest.fixture
 def batch(data_root):
-    """Two labeled and three unlabeled crops."""
+    """Two labeled and four unlabeled crops."""
     dataset = tiny.semi_dataset(data_root)
-    return pseudo_collate([dataset[(index, 3)] for index in (0, 1, 4, 5, 6)])
+    return pseudo_collate([dataset[(index, 3)] for index in (0, 1, 4, 5, 6, 7)])
 
 
 @pytest.mark.parametrize('changes', [{}, {'bgr_to_rgb': False}, {'mean': None, 'std': None}])
@@ -46,61 +55,91 @@ def test_paint_covers_classes_and_stripes_what_counts_nowhere():
     image = np.full((6, 6, 3), 100, np.uint8)
     labels = np.zeros((6, 6), int)
     labels[3:] = 255
-    pads = np.zeros((6, 6), bool)
-    pads[:, 5] = True
-    painted = paint(image, labels, pads, PALETTE)
+    padding = np.zeros((6, 6), bool)
+    padding[:, 5] = True
+    painted = paint(image, labels, padding, PALETTE)
     assert painted[0, 0].tolist() == [160, 40, 40]  # 0.4 · 100 + 0.6 · (200, 0, 0)
     for part in (painted[3:], painted[:, 5]):
         assert set(np.unique(part)) == set(STRIPES)
     assert (image == 100).all()
     np.testing.assert_array_equal(paint(image, None, None, PALETTE), image)
+    keep = np.zeros((6, 6), bool)
+    keep[0, 0] = True
+    painted = paint(image, labels * 0, None, PALETTE, keep)
+    assert painted[0, 0].tolist() == [160, 40, 40]
+    np.testing.assert_array_equal(painted[1:], image[1:])
 
 
-@pytest.mark.parametrize('mix', ['cutmix', 'classmix', 'cutout'])
-def test_the_mixed_row_is_the_models_own_mix(batch, mix):
-    network = model(mix=mix, mix_prob=0.01)
-    rows = training_rows(network, batch)
-    assert network.mix_prob == 0.01
-    source, mixed = rows[0 if mix == 'classmix' else 2], rows[3]
+@pytest.mark.parametrize('mix', ['CutMix', 'ClassMix'])
+def test_the_mixed_row_is_the_mix_of_the_method(batch, mix):
+    rows = training_rows(model(mix=dict(type=mix, prob=0.01)), batch)
+    source, mixed = rows[2], rows[3]
     assert mixed.title.startswith(mix)
-    assert mixed.title.endswith('1% of steps')
     assert mixed.outlines is not None
-    assert mixed.ignored is not None
     assert mixed.outlines.any()
-    if mix == 'cutout':
-        assert mixed.names == source.names
-        assert mixed.ignored[mixed.outlines].all()
-        changed = (mixed.images != source.images).any(3)
-        assert not (changed & ~mixed.outlines).any()
-        return
-    assert mixed.names[0] == f'{source.names[0]} ← {source.names[1]}'
-    pixels = torch.from_numpy(source.images).permute(0, 3, 1, 2)
-    expected = apply_mix(torch.from_numpy(mixed.outlines), pixels)[0].permute(0, 2, 3, 1)
-    np.testing.assert_array_equal(mixed.images, expected)
+    pixels, ignored = torch.from_numpy(source.images), torch.from_numpy(source.ignored)
+    masks = torch.from_numpy(mixed.outlines)
+    expected, padding = apply_mix(masks, pixels.permute(0, 3, 1, 2), ignored)
+    np.testing.assert_array_equal(mixed.images, expected.permute(0, 2, 3, 1))
+    np.testing.assert_array_equal(mixed.ignored, padding)
+
+
+def test_pairs_are_drawn_under_the_names_of_their_first_images(batch):
+    rows = training_rows(model('CrossPseudo'), batch)
+    source, mixed = rows[2], rows[3]
+    assert mixed.names == source.names[:2]
+    masks = torch.from_numpy(mixed.outlines)
+    expected = mix_pairs(masks, torch.from_numpy(source.images).permute(0, 3, 1, 2))
+    np.testing.assert_array_equal(mixed.images, expected.permute(0, 2, 3, 1))
+
+
+STRONG = dict(type='PhotometricView')
 
 
 @pytest.mark.parametrize(
-    ('settings', 'last'),
+    ('kind', 'settings', 'last'),
     [
-        (dict(mix=None, photometric=True), ['strong view']),
-        (dict(mix_prob=0.0), []),
-        (dict(photometric=True), ['cutmix\n50% of steps', 'strong view']),
+        ('U2PL', dict(mix=None, view=STRONG), ['strong view']),
+        ('U2PL', dict(mix=dict(type='CutMix', prob=0.0)), []),
+        ('U2PL', dict(view=STRONG), ['CutMix\n50%', 'strong view']),
+        ('FixMatch', dict(view=STRONG), ['CutMix\n100%', 'strong view']),
+        ('MeanTeacher', {}, []),
+        ('RRN', {}, ['CutMix of pairs']),
     ],
 )
-def test_the_rows_follow_the_method(batch, settings, last):
-    rows = training_rows(model(**settings), batch)
+def test_the_rows_follow_the_method(batch, kind, settings, last):
+    rows = training_rows(model(kind, **settings), batch)
     assert [row.title for row in rows] == ['labeled', 'labeled, mask', 'unlabeled', *last]
-    assert [row.names for row in rows[:3]] == [['l0', 'l1'], ['l0', 'l1'], ['u0', 'u1', 'u2']]
+    assert rows[0].names == rows[1].names == ['l0', 'l1']
+    assert rows[2].names == ['u0', 'u1', 'u2', 'u3']
 
 
-def test_pads_are_marked(batch):
+@pytest.mark.parametrize(
+    ('kind', 'networks'), [('U2PL', ['teacher']), ('CrossPseudo', ['network1', 'network2'])]
+)
+def test_pseudo_labels_are_drawn_where_they_are_kept(batch, kind, networks):
+    method = model(kind)
+    method.before_iter(5, 10)
+    rows = training_rows(method, batch, labels=True)[3 : 3 + len(networks)]
+    data = method.data_preprocessor(batch, True)
+    streams = method.stream_batch(data['inputs'], data['data_samples'])
+    for row, name in zip(rows, networks, strict=True):
+        label, keep, _ = method.pseudo_labels(streams.images_u, streams.valid)[name]
+        share = (keep.sum() / streams.valid.sum()).item()
+        assert row.title == f'pseudo-labels\n{name}: {share:.0%} kept'
+        np.testing.assert_array_equal(row.labels, label)
+        np.testing.assert_array_equal(row.keep, keep)
+        assert (label[:, 32:] == 255).all()
+
+
+def test_padding_is_marked(batch):
     _, masks, unlabeled = training_rows(model(mix=None), batch)
     assert masks.labels is not None
     assert unlabeled.ignored is not None
     assert (masks.labels[:, 32:] == 255).all()
     assert unlabeled.ignored[:, 32:].all()
     assert not unlabeled.ignored.all()
-    assert (unlabeled.images[:, 32:] == PREPROCESSOR['mean']).all()  # 0 after normalisation
+    assert (unlabeled.images[:, 32:] == PREPROCESSOR['mean']).all()  # 0 after normalization
 
 
 def test_numbers_of_a_row():
@@ -108,12 +147,12 @@ def test_numbers_of_a_row():
     labels = np.array([[[2, 2, 2, 2, 2], [2, 0, 0, 255, 255]]])
     text = describe(SheetRow('labeled', images, ['a'], labels=labels), NAMES)
     assert text.splitlines() == [
-        'labeled: 1 images of 2×5 px, 20.0% ignored or pads',
+        'labeled: 1 images of 2×5 px, 20.0% ignored or padding',
         '  classes: blue 75.0%, red 25.0%',
         '  absent: green',
     ]
     row = SheetRow('unlabeled', images, ['a'], ignored=labels == 0)
-    assert describe(row, NAMES) == 'unlabeled: 1 images of 2×5 px, 20.0% pads'
+    assert describe(row, NAMES) == 'unlabeled: 1 images of 2×5 px, 20.0% padding'
 
 
 def test_the_sheet_shows_masks_stripes_and_outlines(tmp_path):

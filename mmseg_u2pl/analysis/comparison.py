@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..models.segmentors.semi import IGNORE
+from ..functional import IGNORE
 
 
 class Row(NamedTuple):
@@ -35,8 +35,9 @@ def draw_comparison(
     path: str | Path,
     semi_name: str = 'U²PL',
     unreliable_percent: float = 20.0,
+    dpi: int = 110,
 ) -> Path:
-    """Draw image · truth · supervised · semi-supervised · reliability, one row an image.
+    """Draw image · ground truth · supervised · semi-supervised · reliability, one row an image.
 
     Reliability is the teacher's entropy, dark where it is sure; the ``unreliable_percent`` of
     highest entropy in the image, which would be left out as pseudo-labels, are red.
@@ -48,6 +49,7 @@ def draw_comparison(
         path: The PNG to write; missing folders are made.
         semi_name: Title of the fourth column.
         unreliable_percent: α.
+        dpi: Pixels an inch; an image is 2.6 inches wide.
 
     Returns:
         ``path``.
@@ -58,7 +60,7 @@ def draw_comparison(
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch
 
-    titles = ('image', 'truth', 'supervised', semi_name, 'reliability')
+    titles = ('image', 'ground truth', 'supervised', semi_name, 'reliability')
     height, width = rows[0].truth.shape
     figure, axes = plt.subplots(
         len(rows),
@@ -95,6 +97,6 @@ def draw_comparison(
         handles=legend, loc='outside lower center', ncols=len(legend), fontsize=8, frameon=False
     )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=dpi)
     plt.close(figure)
     return Path(path)

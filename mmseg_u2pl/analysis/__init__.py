@@ -1,0 +1,1 @@
+"""What is looked at after and beside training: pseudo-labels, pictures, tables, benchmarks."""

@@ -1,0 +1,118 @@
+"""Parts of a step: by hand, and of tiny runs."""
+
+from types import SimpleNamespace
+
+import cross
+import pytest
+import runs
+import tiny
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS
+from torch.autograd import DeviceType
+from torch.profiler import profile, record_function
+
+from mmseg_u2pl.analysis.benchmark.scenes import use_scenes
+from mmseg_u2pl.analysis.benchmark.step import (
+    StepProbe,
+    measure_step,
+    part_times,
+    prepare,
+)
+
+CPU = torch.device('cpu')
+
+
+def event(name, time, parent=None, device=DeviceType.CPU):
+    """``time`` microseconds on the CPU, twice as many on the device."""
+    return SimpleNamespace(
+        name=name, cpu_parent=parent, device_type=device, cpu_time_total=time,
+        device_time_total=2 * time,
+    )  # fmt: skip
+
+
+def test_what_is_inside_a_part_belongs_to_the_outer_one():
+    loss = event('semi/loss', 7000)
+    between = event('aten::sum', 100, loss)
+    events = [
+        event('semi/teacher', 1000),
+        loss,
+        between,
+        event('autograd::engine::evaluate_function: MulBackward0', 3000, between),
+        event('semi/views', 500, loss),
+        event('autograd::engine::evaluate_function: AddBackward0', 2000),
+        event('autograd::engine::evaluate_function: MulBackward0', 250),
+        event('Optimizer.step#SGD.step', 4000),
+        event('semi/teacher', 1000),
+        event('semi/teacher', 800, device=DeviceType.CUDA),  # the GPU's view of the same
+        event('aten::add', 9000),
+    ]
+    parts = {'teacher': 2.0, 'loss': 7.0, 'backward': 2.25, 'optimizer': 4.0}
+    assert part_times(events, CPU) == pytest.approx(parts)
+    doubled = {name: 2 * time for name, time in parts.items()}
+    assert part_times(events, torch.device('cuda')) == pytest.approx(doubled)
+
+
+def test_the_names_are_those_of_torchs_profiler():
+    weight = torch.nn.Parameter(torch.randn(50, 50))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    with profile() as profiler:
+        with record_function('semi/student'):
+            loss = (weight @ weight).sum()
+        loss.backward()
+        optimizer.step()
+    parts = part_times(profiler.events(), CPU)
+    assert list(parts) == ['student', 'backward', 'optimizer']
+    assert min(parts.values()) > 0
+
+
+def measured(cfg, work_dir, warmup=1, repeats=2):
+    prepare(cfg, str(work_dir / 'run'), iterations=warmup + 2 * repeats + 1)
+    runner = Runner.from_cfg(cfg)
+    table = measure_step(runner, warmup)
+    probe = next(hook for hook in runner.hooks if isinstance(hook, StepProbe))
+    return runner, probe, list(table.columns[0].cells)
+
+
+EVERY_METHOD = {'teacher', 'student', 'supervised loss', 'backward', 'optimizer', 'rest'}
+
+
+@pytest.mark.parametrize(
+    ('kind', 'parts'),
+    [
+        ('U2PL', {'selection', 'views', 'unsupervised loss', 'contrastive loss', 'EMA'}),
+        ('CrossPseudo', {'unsupervised loss'}),
+    ],
+)
+def test_every_part_of_a_step_is_measured(data_root, tmp_path, kind, parts):
+    if kind == 'U2PL':
+        cfg = runs.config(data_root, tmp_path)
+    else:
+        cfg = cross.runner(data_root, tmp_path, kind).cfg
+    runner, probe, rows = measured(cfg, tmp_path)
+    assert (runner.iter, len(probe.steps), len(probe.parts), len(probe.waits)) == (6, 2, 2, 5)
+    for found in probe.parts:
+        assert EVERY_METHOD | parts <= set(found)
+        assert min(found.values()) > 0  # the rest, too: no part counts twice
+    assert parts <= set(rows)
+    trained = sum(p.nbytes for p in runner.model.parameters() if p.requires_grad)
+    assert probe.peak.bytes > trained  # gradients at least
+
+
+def test_scenes_take_the_place_of_the_data(data_root, tmp_path):
+    cfg = runs.config(data_root, tmp_path)
+    pipeline = cfg.train_dataloader.dataset.unlabeled.pipeline
+    with pytest.raises(ValueError, match='num_classes=3, but the generated scenes have 8'):
+        use_scenes(cfg, tmp_path / 'scenes', 48, 64)
+    cfg.model.decode_head.num_classes = 8
+    use_scenes(cfg, tmp_path / 'scenes', 48, 64)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    assert dataset.lengths == (16, 32)
+    assert dataset[0]['inputs'].shape == dataset[20]['inputs'].shape == (3, *tiny.CROP)
+    assert cfg.train_dataloader.dataset.unlabeled.pipeline == pipeline
+
+
+def test_nothing_to_train_on():
+    with pytest.raises(ValueError, match='no train_dataloader'):
+        prepare(Config(dict(model=tiny.u2pl_config())), 'run', 1)

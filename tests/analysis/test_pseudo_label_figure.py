@@ -1,0 +1,84 @@
+"""Pseudo-labels against the ground truth, as tables and as a picture."""
+
+import math
+
+import mmcv
+import pytest
+import torch
+
+from mmseg_u2pl.analysis.pseudo_label_figure import (
+    PRECISION,
+    RECALL,
+    checkpoint_table,
+    class_table,
+    draw_pseudo_labels,
+)
+from mmseg_u2pl.analysis.pseudo_labels import Measurement
+from mmseg_u2pl.analysis.quality import PseudoLabelQuality
+
+CLASSES = ('rare', 'gone', 'frequent')
+PALETTE = ((200, 0, 0), (255, 255, 255), (0, 0, 200))
+
+
+def measurement(iteration, rare_right):
+    """Of 100 pixels 10 are class 0, of which ``rare_right`` are found, and 20 are class 1.
+
+    Half of the pixels of class 2 are not kept.
+    """
+    quality = PseudoLabelQuality(3, bins=4)
+    rows = [[rare_right, 0, 10 - rare_right], [0, 0, 20], [0, 0, 35]]
+    quality.confusion[1] = torch.tensor(rows)
+    quality.confusion[0, 2, 2] = 35
+    quality.bin_count += torch.tensor([0, 20, 0, 80])
+    quality.bin_correct += torch.tensor([0, 5, 0, 65 + rare_right])
+    quality.bin_sum += torch.tensor([0, 8.0, 0, 72.0])
+    return Measurement(f'iter_{iteration}.pth', iteration, 'teacher', quality)
+
+
+def cells(table):
+    return [list(row) for row in zip(*(column.cells for column in table.columns), strict=True)]
+
+
+def test_the_table_has_the_frequent_classes_first_and_marks_lost_ones():
+    rows = cells(class_table(measurement(8, 4), CLASSES))
+    lost = '[red]0.00[/]'
+    assert rows[0] == [
+        'frequent', '70.00', '96.00', '93.85', '72.9', '57.4', '100.0', '100.0', '72.9',
+    ]  # fmt: skip
+    assert rows[1] == ['gone', '20.00', lost, lost, '–', '–', '–', '0.0', '0.0']
+    assert rows[2] == [
+        'rare', '10.00', '[red]4.00[/]', '6.15', '100.0', '100.0', '–', '40.0', '40.0',
+    ]  # fmt: skip
+    assert rows[3] == ['all', '', '', '', '74.0', '60.0', '100.0', '', '37.6']
+
+
+def test_a_row_a_checkpoint_compares_the_kept_with_the_rest():
+    better = measurement(9, 10)
+    better.quality.confusion[:, 1] = 0  # class 1 is gone, all that is left is right
+    better.quality.confusion[0, 2, 0] = 5
+    rows = cells(checkpoint_table([measurement(8, 4), better]))
+    assert rows[0][:6] == ['8', 'teacher', '74.0', '65.0', '[red]60.0[/]', '100.0']
+    assert rows[1][:6] == ['9', 'teacher', '94.1', '52.9', '[green]100.0[/]', '87.5']
+
+
+@pytest.mark.parametrize('iterations', [(8,), (4, 6, 8)])
+def test_the_picture_has_bars_and_with_several_checkpoints_lines(tmp_path, iterations):
+    found = [measurement(iteration, iteration // 2) for iteration in iterations]
+    path = draw_pseudo_labels(found, CLASSES, PALETTE, tmp_path / 'new' / 'a.png', 'a title')
+    picture = mmcv.imread(path, channel_order='rgb').astype(int)
+
+    def pixels(color):
+        return int((abs(picture - color).sum(2) < 12).sum())
+
+    for color in (PRECISION, RECALL):
+        assert pixels([int(color[i : i + 2], 16) for i in (1, 3, 5)]) > 2000
+    lines = [pixels(PALETTE[0]), pixels(PALETTE[2])]
+    assert min(lines) > 100 if len(iterations) > 1 else max(lines) < 10
+
+
+def test_a_class_without_true_pixels_is_drawn_as_nothing(tmp_path):
+    found = [measurement(4, 2), measurement(8, 2)]
+    for one in found:
+        one.quality.confusion[1, 1] = 0
+    assert math.isnan(found[0].quality.by_class()['recall'][1])
+    assert draw_pseudo_labels(found, CLASSES, PALETTE, tmp_path / 'a.png').stat().st_size > 10_000
