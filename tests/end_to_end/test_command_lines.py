@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmseg_u2pl.datasets.synthetic import write_dataset
+from mmseg_u2pl.prepare.synthetic import write_dataset
 from mmseg_u2pl.report import read_test_metrics
 
 pytest.importorskip('efficientnet_lite_pytorch')
