@@ -1,4 +1,4 @@
-"""Cityscapes: masks of the 19 classes that count ("trainIds") from the masks of all labels."""
+"""Cityscapes: masks of the 19 evaluated classes ("trainIds") from the masks of all labels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from .files import check_masks, in_threads, require_count, require_files, write_
 COUNTS = {'train': 2975, 'val': 500}
 IMAGE, LABELS, MASK = '_leftImg8bit.png', '_gtFine_labelIds.png', '_gtFine_labelTrainIds.png'
 SOURCE = (
-    '{}_trainvaltest.zip, on the downloads page of the Cityscapes data set (registration needed), '
-    'has it: unpack it at the data root'
+    'unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip at the data root; they are on '
+    'the downloads page of Cityscapes (registration needed)'
 )
 # Label ids of the classes 0 ... 18, as in labels.py of cityscapesScripts. The other ids up to 33,
-# and -1 (255 in a file), do not count.
+# and -1 (255 in a file), are ignored.
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 MAX_LABEL_ID = 33
 
 
 def prepare_cityscapes(root: str | Path, counts: Mapping[str, int] = COUNTS) -> dict[str, int]:
-    """Make the ``*_gtFine_labelTrainIds.png`` that are not there, and check all.
-
-    Finished files are kept, so an interrupted run goes on where it stopped.
+    """Make the missing ``*_gtFine_labelTrainIds.png``, and check all of them.
 
     Args:
         root: Holds ``leftImg8bit`` and ``gtFine``, unpacked.
@@ -39,43 +37,28 @@ def prepare_cityscapes(root: str | Path, counts: Mapping[str, int] = COUNTS) -> 
         FileNotFoundError: Names what is missing and where it is downloaded.
         ValueError: Images are missing, or a mask is damaged.
     """
-    root, made = Path(root), {}
+    made = {}
     for part, expected in counts.items():
-        images = image_files(root, part)
-        folder = root / 'leftImg8bit' / part
-        require_count(str(folder), len(images), expected, SOURCE.format('leftImg8bit'))
-        bases = [
-            root / 'gtFine' / part / path.parent.name / path.name.removesuffix(IMAGE)
-            for path in images
-        ]
-        masks = [Path(f'{base}{MASK}') for base in bases]
-        todo = [base for base, mask in zip(bases, masks, strict=True) if not mask.is_file()]
-        require_files((Path(f'{base}{LABELS}') for base in todo), SOURCE.format('gtFine'))
+        folder, stems = Path(root, 'leftImg8bit', part), image_stems(root, part)
+        require_count(str(folder), len(stems), expected, SOURCE)
+        bases = [f'{root}/gtFine/{part}/{stem}' for stem in stems]
+        todo = [base for base in bases if not Path(base + MASK).is_file()]
+        require_files((Path(base + LABELS) for base in todo), SOURCE)
         in_threads(_make_mask, todo, f'writing masks of {part}')
-        check_masks(masks, images, len(LABEL_IDS))
+        images = [folder / f'{stem}{IMAGE}' for stem in stems]
+        check_masks([Path(base + MASK) for base in bases], images, len(LABEL_IDS))
         made[part] = len(todo)
     return made
 
 
-def image_files(root: str | Path, part: str) -> list[Path]:
-    """Images of a part, ``leftImg8bit/<part>/<city>/*_leftImg8bit.png``, sorted.
-
-    Raises:
-        FileNotFoundError: No such folder.
-    """
-    folder = Path(root) / 'leftImg8bit' / part
-    if not folder.is_dir():
-        remedy = SOURCE.format('leftImg8bit')
-        raise FileNotFoundError(f'no folder {str(folder)!r} (from {Path.cwd()}): {remedy}')
-    return sorted(folder.glob(f'*/*{IMAGE}'))
+def image_stems(root: str | Path, part: str) -> list[str]:
+    """``<city>/<image>`` of ``leftImg8bit/<part>/<city>/<image>_leftImg8bit.png``, sorted."""
+    paths = sorted(Path(root, 'leftImg8bit', part).glob(f'*/*{IMAGE}'))
+    return [f'{path.parent.name}/{path.name.removesuffix(IMAGE)}' for path in paths]
 
 
 def train_ids(labels: np.ndarray) -> np.ndarray:
-    """Class 0 ... 18 of each label id, 255 where it does not count; uint8, any shape.
-
-    Raises:
-        ValueError: An id that Cityscapes does not have.
-    """
+    """Class 0 ... 18 of each label id, 255 where it is ignored; uint8, any shape."""
     unknown = labels[(labels > MAX_LABEL_ID) & (labels != 255)]
     if unknown.size:
         raise ValueError(f'label id {unknown[0]}, but they are 0 ... {MAX_LABEL_ID}, or 255 for -1')
@@ -84,14 +67,11 @@ def train_ids(labels: np.ndarray) -> np.ndarray:
     return table[labels]
 
 
-def _make_mask(base: Path) -> None:
-    source, buffer = f'{base}{LABELS}', io.BytesIO()
+def _make_mask(base: str) -> None:
+    buffer = io.BytesIO()
     try:
-        with Image.open(source) as file:
-            classes = train_ids(np.asarray(file))
+        with Image.open(base + LABELS) as file:
+            Image.fromarray(train_ids(np.asarray(file))).save(buffer, 'PNG')
     except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(
-            f'cannot read {source!r}: {error}. Unpack gtFine_trainvaltest.zip again'
-        ) from error
-    Image.fromarray(classes).save(buffer, 'PNG')
-    write_atomic(Path(f'{base}{MASK}'), buffer.getvalue())
+        raise ValueError(f'cannot read {base + LABELS!r}: {error}. Unpack gtFine again') from error
+    write_atomic(Path(base + MASK), buffer.getvalue())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,52 +16,28 @@ from mmseg.datasets import PascalVOCDataset
 from PIL import Image
 from scipy.io import loadmat
 
-from .files import (
-    check_masks,
-    in_threads,
-    read_lines,
-    require_count,
-    require_files,
-    unpack,
-    write_atomic,
-)
+from .files import check_masks, in_threads, read_stems, require_count, require_files, write_atomic
 
 COUNTS = {'train': 1464, 'val': 1449, 'train_aug': 10_582}
 LISTS = 'ImageSets/Segmentation'
-VOC_SOURCE = (
-    'VOCtrainval_11-May-2012.tar, "training/validation data" on the page of the Visual Object '
-    'Classes Challenge 2012, has it: give the archive as --voc, or the unpacked '
-    'VOCdevkit/VOC2012 as --data-root; if you did, it is not whole: download it again'
+SOURCE = (
+    'VOC is VOCtrainval_11-May-2012.tar, "training/validation data" on the page of the Visual '
+    'Object Classes Challenge 2012: --data-root is its VOCdevkit/VOC2012. SBD is benchmark.tgz on '
+    'the page "Semantic Contours from Inverse Detectors" of Berkeley: --sbd is its folder "dataset"'
 )
-SBD_SOURCE = (
-    'benchmark.tgz, on the page "Semantic Contours from Inverse Detectors" (SBD) of Berkeley, has '
-    'it: give the archive, or its unpacked folder "dataset", as --sbd; if you did, it is not '
-    'whole: download it again'
-)
-VOC_FILES = (
-    r'(?:^|/)VOC2012/(JPEGImages/\w+\.jpg|SegmentationClass/\w+\.png'
-    r'|ImageSets/Segmentation/\w+\.txt)$'
-)
-SBD_FILES = r'(?:^|/)dataset/(cls/\w+\.mat|(?:train|val)\.txt)$'
 
 
 def prepare_voc(
-    root: str | Path,
-    voc: str | Path | None = None,
-    sbd: str | Path | None = None,
-    counts: Mapping[str, int] = COUNTS,
+    root: str | Path, sbd: str | Path | None = None, counts: Mapping[str, int] = COUNTS
 ) -> dict[str, int]:
-    """Make ``SegmentationClassAug`` and ``train_aug.txt``, or check those that are there.
+    """Make ``SegmentationClassAug`` and ``train_aug.txt``, and check all masks.
 
-    train_aug is VOC's train and SBD's train and val without VOC's val. VOC's own masks are taken
-    where both have one. Finished files are kept, so an interrupted run goes on where it stopped;
-    ``train_aug.txt`` comes last, when all masks have passed the checks.
+    train_aug is VOC's train and SBD's train and val without VOC's val. VOC's masks are taken where
+    both have one. Finished masks are kept, so an interrupted run can be started again.
 
     Args:
-        root: ``VOCdevkit/VOC2012``.
-        voc: ``VOCtrainval_11-May-2012.tar``; not needed where it is unpacked at ``root``.
-        sbd: ``benchmark.tgz``, unpacked to ``root/SBD``, or its unpacked folder ``dataset``; not
-            needed where all masks are made.
+        root: ``VOCdevkit/VOC2012``, unpacked.
+        sbd: Folder ``dataset`` of SBD, unpacked; not needed where ``train_aug.txt`` exists.
         counts: Images of train, val and train_aug.
 
     Returns:
@@ -68,91 +45,59 @@ def prepare_voc(
 
     Raises:
         FileNotFoundError: Names what is missing and where it is downloaded.
-        ValueError: Names the archive, list or mask that is damaged or incomplete.
+        ValueError: Names the list or mask that is damaged or incomplete.
     """
     root = Path(root)
-    if voc is not None:
-        unpack(Path(voc), root, VOC_FILES)
-    paths = {part: root / LISTS / f'{part}.txt' for part in counts}
-    require_files((paths['train'], paths['val']), VOC_SOURCE)
-    train, val = (read_lines(paths[part]) for part in ('train', 'val'))
-    for part, stems in (('train', train), ('val', val)):
-        require_count(str(paths[part]), len(set(stems)), counts[part], VOC_SOURCE)
-    own = [root / 'SegmentationClass' / f'{stem}.png' for stem in (*train, *val)]
-    require_files(own, VOC_SOURCE)
-
-    if sbd is not None or not paths['train_aug'].is_file():
-        train_aug = _make_masks(root, sbd, train, val, counts['train_aug'])
+    lists = {part: root / LISTS / f'{part}.txt' for part in counts}
+    require_files((lists['train'], lists['val']), SOURCE)
+    stems = {part: read_stems(lists[part]) for part in ('train', 'val')}
+    masks = {s: root / f'SegmentationClass/{s}.png' for s in chain(*stems.values())}
+    require_files(masks.values(), SOURCE)
+    if sbd is not None or not lists['train_aug'].is_file():
+        folder = root / 'SBD' if sbd is None else Path(sbd)
+        listed = [folder / 'train.txt', folder / 'val.txt']
+        require_files(listed, SOURCE)
+        extra = set(chain(*map(read_stems, listed)))
+        stems['train_aug'] = sorted((extra | set(stems['train'])) - set(stems['val']))
+        _make_masks(root, folder, stems['train_aug'], set(stems['train']))
     else:
-        train_aug = read_lines(paths['train_aug'])
-        require_count(str(paths['train_aug']), len(set(train_aug)), counts['train_aug'], SBD_SOURCE)
-    masks = [root / 'SegmentationClassAug' / f'{stem}.png' for stem in train_aug]
-    images = [root / 'JPEGImages' / f'{stem}.jpg' for stem in (*train_aug, *val)]
-    require_files(masks, SBD_SOURCE)
-    require_files(images, VOC_SOURCE)
-    check_masks([*masks, *own[len(train) :]], images, len(PascalVOCDataset.METAINFO['classes']))
-    write_atomic(paths['train_aug'], ''.join(f'{stem}\n' for stem in train_aug).encode())
-    return {'train': len(train), 'val': len(val), 'train_aug': len(train_aug)}
+        stems['train_aug'] = read_stems(lists['train_aug'])
+    for part, found in stems.items():
+        require_count(str(lists[part]), len(set(found)), counts[part], SOURCE)
+    masks.update({s: root / f'SegmentationClassAug/{s}.png' for s in stems['train_aug']})
+    images = [root / f'JPEGImages/{stem}.jpg' for stem in masks]
+    require_files([*masks.values(), *images], SOURCE)
+    check_masks(list(masks.values()), images, len(PascalVOCDataset.METAINFO['classes']))
+    write_atomic(lists['train_aug'], ''.join(f'{s}\n' for s in stems['train_aug']).encode())
+    return {part: len(found) for part, found in stems.items()}
 
 
-def _make_masks(
-    root: Path, sbd: str | Path | None, train: list[str], val: list[str], expected: int
-) -> list[str]:
-    """Masks of train_aug that are not there yet; returns its sorted stems."""
-    extra = _sbd_folder(root, sbd)
-    lists = [extra / 'train.txt', extra / 'val.txt']
-    require_files(lists, SBD_SOURCE)
-    listed = {stem for path in lists for stem in read_lines(path)}
-    stems = sorted({*train, *listed} - set(val))
-    require_count(f'train_aug, from the lists of VOC and {str(extra)!r}', len(stems), expected,
-                  f'the lists are not the original ones. {SBD_SOURCE}')  # fmt: skip
-    target, own = root / 'SegmentationClassAug', set(train)
-    todo = [stem for stem in stems if not (target / f'{stem}.png').is_file()]
-    require_files((extra / 'cls' / f'{stem}.mat' for stem in todo if stem not in own), SBD_SOURCE)
+def _make_masks(root: Path, sbd: Path, stems: list[str], voc: set[str]) -> None:
+    """Make the missing masks: VOC's for stems in ``voc``, SBD's for the others."""
 
     def make(stem: str) -> None:
-        if stem in own:
-            content = (root / 'SegmentationClass' / f'{stem}.png').read_bytes()
+        if stem in voc:
+            content = (root / f'SegmentationClass/{stem}.png').read_bytes()
         else:
-            content = _index_png(sbd_mask(extra / 'cls' / f'{stem}.mat'))
-        write_atomic(target / f'{stem}.png', content)
+            content = _index_png(sbd_mask(sbd / f'cls/{stem}.mat'))
+        write_atomic(root / f'SegmentationClassAug/{stem}.png', content)
 
+    todo = [stem for stem in stems if not (root / f'SegmentationClassAug/{stem}.png').is_file()]
+    require_files((sbd / f'cls/{stem}.mat' for stem in todo if stem not in voc), SOURCE)
     in_threads(make, todo, 'writing masks')
-    return stems
-
-
-def _sbd_folder(root: Path, sbd: str | Path | None) -> Path:
-    """The folder of ``cls``, unpacked from the archive if that is what was given."""
-    if sbd is None:
-        raise FileNotFoundError(f'the masks of SBD are missing: {SBD_SOURCE}')
-    path = Path(sbd)
-    if path.is_dir():
-        return path / 'dataset' if (path / 'dataset').is_dir() else path
-    unpack(path, root / 'SBD', SBD_FILES)
-    return root / 'SBD'
 
 
 def sbd_mask(path: Path) -> np.ndarray:
-    """Class of each pixel, uint8 (H, W), of a ``cls/*.mat``; SBD marks no pixels as ignored.
-
-    Raises:
-        ValueError: The file is damaged.
-    """
+    """Class of each pixel, uint8 (H, W), of a ``cls/*.mat``. Raises ValueError if it is damaged."""
     try:
         return np.asarray(loadmat(path)['GTcls'][0]['Segmentation'][0], dtype=np.uint8)
-    except Exception as error:  # scipy raises many kinds on a damaged file
-        raise ValueError(
-            f'cannot read {str(path)!r}: {error}. Delete it and unpack benchmark.tgz again'
-        ) from error
+    except Exception as error:  # scipy raises many kinds
+        raise ValueError(f'cannot read {str(path)!r}: {error}. Unpack SBD again') from error
 
 
 def _index_png(labels: np.ndarray) -> bytes:
-    """An index PNG in VOC's colors."""
-    colors = np.zeros((256, 3), dtype=np.uint8)
-    palette = PascalVOCDataset.METAINFO['palette']
-    colors[: len(palette)] = palette
-    colors[255] = 224, 224, 192
+    """An index PNG of labels (H, W), uint8, in VOC's colors."""
     image, buffer = Image.fromarray(labels), io.BytesIO()
-    image.putpalette(colors.tobytes())
+    image.putpalette(np.array(PascalVOCDataset.METAINFO['palette'], np.uint8).tobytes())
     image.save(buffer, 'PNG')
     return buffer.getvalue()
