@@ -72,7 +72,7 @@ def test_cityscapes(call, tmp_path, monkeypatch):
     [
         (['voc12.py'], 'VOCtrainval_11-May-2012.tar'),
         (['cityscapes.py'], 'leftImg8bit_trainvaltest.zip'),
-        (['import_splits.py', 'voc', 'x'], "no folder 'x'"),
+        (['import_splits.py', 'voc', 'x'], 'voc12.py'),
     ],
 )
 def test_a_mistake_ends_in_one_line(run_tool, capsys, tmp_path, arguments, says):

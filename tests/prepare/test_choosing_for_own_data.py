@@ -1,6 +1,7 @@
 """Lists, choices and configs for folders written by hand."""
 
 import json
+from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
@@ -11,22 +12,22 @@ from mmseg.registry import MODELS
 from own_folder import mask, save
 from tiny import assert_raises
 
-from mmseg_u2pl.own_data import (
-    METHODS,
-    NETWORKS,
-    Images,
-    OwnMasks,
-    choose,
+from mmseg_u2pl.prepare.index_masks import Masks
+from mmseg_u2pl.prepare.make_config import choices as choosing
+from mmseg_u2pl.prepare.make_config.choices import NETWORKS, choose, choose_network
+from mmseg_u2pl.prepare.make_config.lists import add_test, draw_lists
+from mmseg_u2pl.prepare.make_config.masks import OwnMasks, read_own_masks
+from mmseg_u2pl.prepare.make_config.methods import BASES, METHODS, read_method
+from mmseg_u2pl.prepare.make_config.pace import Pace
+from mmseg_u2pl.prepare.make_config.reading import Images, read_images
+from mmseg_u2pl.prepare.make_config.writing import (
     config_name,
     config_texts,
-    draw_lists,
-    read_images,
-    read_own_masks,
+    default_palette,
     write_configs,
 )
-from mmseg_u2pl.own_data.choices import default_palette
-from mmseg_u2pl.own_data.recipes import BASES
-from mmseg_u2pl.prepare.index_masks import Masks
+
+FAST, SLOW = Pace(0.0, 0.0), Pace(1e-4, 0.0)  # 1e-4: 160×192 pixels take 3.07 s
 
 
 # ---------------------------------------------------------------- lists
@@ -121,8 +122,20 @@ NO_MASKS = Masks([], np.zeros((0, 2), dtype=np.int64), '')
 INDEX = OwnMasks(NO_MASKS, 'index', {}, None)
 
 
-def chosen(sizes=((480, 360),), labeled=10, unlabeled=48, **how):
-    return choose(images_of(*sizes), INDEX, labeled, unlabeled, **how)
+def chosen(sizes=((480, 360),), labeled=10, unlabeled=48, pace=FAST, images=None, **asked):
+    """Choices of a folder; ``asked`` are flags of the command line."""
+    nothing = dict.fromkeys(('network', 'iters', 'scale', 'crop', 'minutes'))
+    flags = Namespace(**{**nothing, 'method': 'fixmatch_balanced', **asked})
+    images = images or images_of(*sizes)
+    network = choose_network(images, flags.network)
+    method = read_method(flags.method, small=network.value.startswith('fpn'))
+    sizes = dict(labeled=labeled, unlabeled=unlabeled)
+    return choose(images, INDEX, sizes, method, network, flags, pace)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.setattr(choosing.torch.cuda, 'is_available', lambda: True)
 
 
 def values(choices, *names):
@@ -130,20 +143,50 @@ def values(choices, *names):
 
 
 @pytest.mark.parametrize(
-    ('sizes', 'gpu', 'scale', 'crop'),
+    ('sizes', 'asked', 'scale', 'crop'),
     [
-        ([(480, 360)], False, (240, 180), (144, 192)),  # CamVid, as shipped
-        ([(360, 480)], False, (240, 180), (192, 144)),
-        ([(100, 100)], False, (100, 100), (80, 80)),
-        ([(2000, 200)], False, (1800, 180), (144, 192)),  # no longer than 4:3
-        ([(480, 360), (360, 480)], False, (240, 180), (176, 176)),
-        ([(30, 20)], False, (30, 20), (32, 32)),  # padded
-        ([(480, 360)], True, (480, 360), (288, 384)),
-        ([(2048, 1024)], True, (1280, 640), (512, 688)),
+        ([(480, 360)], {}, (480, 360), (288, 384)),  # at most the images' size
+        ([(480, 360)], dict(scale=180), (240, 180), (160, 192)),  # CamVid, as shipped
+        ([(360, 480)], dict(scale=180), (240, 180), (192, 160)),
+        ([(100, 100)], {}, (100, 100), (96, 96)),
+        ([(2000, 200)], dict(scale=180), (1800, 180), (160, 192)),  # no longer than 4:3
+        ([(480, 360), (360, 480)], dict(scale=180), (240, 180), (160, 160)),
+        ([(30, 20)], {}, (30, 20), (32, 32)),  # padded
+        ([(480, 360)], dict(crop=[64, 96]), (480, 360), (64, 96)),
     ],
 )
-def test_input_and_crop(sizes, gpu, scale, crop):
-    assert values(chosen(sizes, gpu=gpu), 'input scale', 'crop') == (scale, crop)
+def test_input_and_crop(sizes, asked, scale, crop):
+    assert values(chosen(sizes, **asked), 'input scale', 'crop') == (scale, crop)
+
+
+def test_on_a_gpu_time_is_no_limit_unless_asked_for(gpu):
+    choices = chosen([(2048, 1024)], pace=SLOW)
+    assert values(choices, 'input scale', 'crop') == ((1280, 640), (513, 681))
+    choices = chosen([(2048, 1024)], pace=SLOW, minutes=60)
+    assert choices['input scale'].value == (320, 160)
+
+
+def test_the_input_is_as_large_as_the_time_allows():
+    """1200 iterations of 3 s are 60 minutes: 30 000 pixels; 192 of 256×192 has crops of 160×192."""
+    choices = chosen(pace=SLOW)
+    assert values(choices, 'input scale', 'crop') == ((214, 160), (128, 160))
+    assert '60 minutes' in choices['input scale'].why
+    assert choices['time'].value == 'about 41 minutes'  # 1200 · 128 · 160 · 1e-4 s
+    choices = chosen(pace=SLOW, minutes=62)
+    assert values(choices, 'input scale', 'crop') == ((256, 192), (160, 192))
+    assert chosen(pace=SLOW, iters=12)['input scale'].value == (480, 360)
+    choices = chosen(pace=SLOW, minutes=1)
+    assert values(choices, 'input scale', 'crop') == ((128, 96), (64, 96))
+    assert 'too slow' in choices['input scale'].why
+
+
+def test_crops_lie_on_the_grid_of_the_network():
+    say = '--crop 96 100: 100 is not on the grid of the network (steps of 32): give 96 or 128'
+    assert_raises(ValueError, lambda: chosen(crop=[96, 100]), say)
+    deeplab = 'deeplabv3plus_r101-d8_u2plhead'
+    say = '(steps of 8, and 1): give 505 or 513'
+    assert_raises(ValueError, lambda: chosen(network=deeplab, crop=[512, 513]), say)
+    assert chosen(network=deeplab, scale=180)['crop'].value == (145, 193)
 
 
 @pytest.mark.parametrize(
@@ -168,28 +211,35 @@ def test_iterations_and_warmup(labeled, unlabeled, iterations, why):
 
 def test_the_user_has_the_last_word():
     deeplab = 'deeplabv3plus_r101-d8_u2plhead'
-    choices = chosen(iterations=40, method='supervised', network=deeplab, unlabeled=0)
-    wanted = ('iterations', 'method', 'network', 'schedule', 'batch')
-    assert values(choices, *wanted) == (40, 'supervised', deeplab, 'sgd_poly_voc', '4 + 0')
+    choices = chosen(iters=40, method='supervised', network=deeplab, unlabeled=0)
+    wanted = ('iterations', 'method', 'network', 'batch')
+    assert values(choices, *wanted) == (40, 'supervised', deeplab, '4 + 0')
     assert 'warm-up' not in choices
     assert choices['learning rate'].value == pytest.approx(0.001 * 4 / 16)
-    assert_raises(ValueError, lambda: chosen(iterations=0), '--iters 0')
+    assert_raises(ValueError, lambda: chosen(iters=0), '--iters 0')
+    assert_raises(ValueError, lambda: chosen(scale=-1), '--scale -1')
 
 
-def test_network_by_machine_and_image_size():
-    assert values(chosen(), 'network', 'learning rate') == ('fpn_efficientnet-lite0', 0.001)
-    assert chosen([(640, 480)], gpu=True)['network'].value == 'deeplabv3plus_r101-d8_u2plhead'
-    assert chosen([(480, 360)], gpu=True)['network'].value == 'fpn_efficientnet-lite0'
+def test_network_of_a_cpu():
+    assert values(chosen([(640, 480)]), 'network', 'learning rate') == (
+        'fpn_efficientnet-lite0', 0.001,
+    )  # fmt: skip
+
+
+def test_network_of_a_gpu_by_image_size(gpu):
+    assert chosen([(640, 480)])['network'].value == 'deeplabv3plus_r101-d8_u2plhead'
+    assert chosen([(480, 360)])['network'].value == 'fpn_efficientnet-lite0'
 
 
 def test_no_unlabeled_image():
-    assert_raises(ValueError, lambda: chosen(unlabeled=0), 'u2pl_balanced needs unlabeled images')
+    say = 'fixmatch_balanced needs unlabeled images'
+    assert_raises(ValueError, lambda: chosen(unlabeled=0), say, '--method supervised')
 
 
 def test_normalization():
-    own = chosen()['normalization']
-    assert own.text == 'the network’s own'
-    assert '1 RGB' in own.why
+    choice = chosen()['normalization']
+    assert choice.text == 'of the network'
+    assert '1 RGB' in choice.why
 
 
 def test_networks_are_files():
@@ -206,12 +256,45 @@ def test_palette_colors_differ():
     assert np.array(colors).max() <= 255
 
 
+# ---------------------------------------------------------------- methods
+@pytest.mark.parametrize(
+    ('name', 'ramp', 'group', 'best'),
+    [
+        ('fixmatch_balanced', 'warmup_iters', 1, 'teacher/mIoU'),
+        ('fixmatch', 'warmup_iters', 1, 'student/mIoU'),
+        ('mean_teacher', 'rampup_iters', 1, 'teacher/mIoU'),
+        ('u2pl', 'warmup_iters', 1, 'teacher/mIoU'),
+        ('cps', '', 2, 'mean/mIoU'),
+        ('rrn', '', 2, 'mean/mIoU'),
+        ('supervised', '', 0, 'mIoU'),
+    ],
+)
+def test_methods_are_those_of_the_bases(name, ramp, group, best):
+    method = read_method(name)
+    assert (method.ramp, method.group, method.best) == (ramp, group, best)
+    assert bool(method.model) == (name != 'supervised')
+    assert method.balanced == (name == 'fixmatch_balanced')
+    assert name in METHODS
+
+
+def test_a_small_network_takes_the_small_variant_of_a_method():
+    assert 'u2pl_small' not in METHODS
+    settings = read_method('u2pl', small=True).settings(400, (160, 192))
+    assert settings['representation_head'] == dict(channels=64, out_channels=64)
+    assert settings['warmup_iters'] == 100
+    assert 'representation_head' not in read_method('u2pl').model
+
+
 # ---------------------------------------------------------------- configs
-def write(root, own=INDEX, classes=('road', 'car'), images=None, **how):
-    images = images or images_of((480, 360))
-    choices = choose(images, own, 10, 48, **how)
-    folders = (root / "it's mine/images", root / "it's mine/masks", root / 'other', root / 'lists')
-    texts = config_texts('own', choices, classes, own, folders, 'tools/make_config.py')
+def write(root, own=INDEX, classes=('road', 'car'), images=None, test=None, **how):
+    choices = chosen(images=images, **how)
+    small = choices['network'].value.startswith('fpn')
+    method = read_method(choices['method'].value, small)
+    mine = root / "it's mine"
+    folders = dict(images=mine / 'images', masks=mine / 'masks', unlabeled=root / 'other',
+                   lists=root / 'lists', test_images=test or mine / 'images',
+                   test_masks=test or mine / 'masks')  # fmt: skip
+    texts = config_texts('own', method, choices, classes, own, folders, 'tools/make_config.py')
     for name, text in texts.items():
         (root / name).write_text(text, encoding='utf-8')
     return {name: Config.fromfile(root / name) for name in texts if 'base' not in name}
@@ -220,43 +303,79 @@ def write(root, own=INDEX, classes=('road', 'car'), images=None, **how):
 @pytest.mark.parametrize('network', NETWORKS)
 @pytest.mark.parametrize('method', METHODS)
 def test_configs_of_every_method_and_network(tmp_path, method, network):
-    configs = write(tmp_path, method=method, network=network)
+    configs = write(tmp_path, method=method, network=network, scale=180)
     main = configs['own.py']
     assert main.model.decode_head.num_classes == 2
     assert main.model.get('auxiliary_head', {}).get('num_classes', 2) == 2
-    assert main.train_cfg.max_iters == main.param_scheduler[0].end == 1200
+    assert main.train_cfg.max_iters == 1200
     assert main.auto_scale_lr == dict(base_batch_size=main.train_dataloader.batch_size)
-    assert main.model.data_preprocessor['size'] == (144, 192)
-    if method.startswith('supervised'):
+    crop = (160, 192) if network.startswith('fpn') else (145, 193)
+    assert main.model.data_preprocessor['size'] == crop
+    assert main.custom_imports.imports == ['mmseg_u2pl']
+    assert main.default_hooks.semi_training.type == 'SemiTrainingHook'
+    assert {main.val_cfg.type, main.test_cfg.type} == {'PredictorsValLoop', 'PredictorsTestLoop'}
+    if method == 'supervised':
         assert list(configs) == ['own.py']
         return
-    twin = configs['own_supervised.py']
-    assert MODELS.get(main.model.type).predictors[0] in main.default_hooks.checkpoint.save_best
-    assert twin.model.type == 'EncoderDecoder'
+    baseline = configs['own_supervised.py']
+    assert MODELS.get(main.model.type).predictors[0]
+    assert baseline.model.type == 'EncoderDecoder'
     labeled = main.train_dataloader.dataset.labeled
-    assert twin.train_dataloader.dataset == labeled
-    batch, (own, unlabeled) = main.train_dataloader.batch_size, main.train_dataloader.sampler.ratio
-    assert batch == twin.train_dataloader.batch_size * (own + unlabeled)
-    assert twin.optim_wrapper.optimizer == main.optim_wrapper.optimizer
+    assert baseline.train_dataloader.dataset.labeled == labeled
+    assert baseline.train_dataloader.dataset.unlabeled is None
+    batch, (first, group) = main.train_dataloader.batch_size, main.train_dataloader.sampler.ratio
+    assert batch == baseline.train_dataloader.batch_size * (first + group)
+    assert baseline.optim_wrapper.optimizer == main.optim_wrapper.optimizer
     steps = [step['type'] for step in labeled.pipeline]
     assert ('PhotoMetricDistortion' in steps) == ('balanced' in method)
+    for config in configs.values():
+        weights = [hook['type'] for hook in config.get('custom_hooks', [])]
+        assert weights == ['ClassWeightsHook'] * ('balanced' in method)
+    assert main.optim_wrapper.get('constructor') == (
+        'SemiOptimWrapperConstructor' if method in ('cps', 'rrn', 'rrn_filter') else None
+    )
 
 
 def test_paths_and_names_survive(tmp_path):
     own = OwnMasks(NO_MASKS, 'RGB', dict(colors=[[1, 2, 3], [4, 5, 6]]), [[1, 2, 3], [4, 5, 6]])
-    main = write(tmp_path, own, ("cat's eye", 'naïve {{ fileDirname }}x'.replace('{', '(')))[
-        'own.py'
-    ]
+    names = ("cat's eye", 'naïve (( fileDirname }}x $images')
+    main = write(tmp_path, own, names)['own.py']
     labeled = main.train_dataloader.dataset.labeled
-    assert labeled.data_root == str(tmp_path / "it's mine")
-    assert labeled.data_prefix == dict(img_path='images', seg_map_path='masks')
+    mine = str(tmp_path / "it's mine")
+    assert labeled.data_prefix == dict(img_path=f'{mine}/images', seg_map_path=f'{mine}/masks')
     assert labeled.ann_file == str(tmp_path / 'lists/labeled.txt')
-    assert labeled.metainfo.classes[0] == "cat's eye"
+    assert labeled.metainfo.classes == names
     assert labeled.metainfo.palette == [[1, 2, 3], [4, 5, 6]]
     assert "colors=metainfo['palette']" in (tmp_path / 'own_base.py').read_text(encoding='utf-8')
     assert labeled.pipeline[1] == dict(type='LoadMask', colors=[[1, 2, 3], [4, 5, 6]])
     unlabeled = main.train_dataloader.dataset.unlabeled
     assert unlabeled.data_prefix.img_path == str(tmp_path / 'other')
+    assert main.test_dataloader.dataset == main.val_dataloader.dataset
+    scales = [step['scale'] for step in main.tta_pipeline[1].transforms[0]]
+    assert scales == [(360, 270), (480, 360), (600, 450)]
+    assert main.tta_model.type == 'SegTTAModel'
+
+
+def test_a_test_set_of_its_own(tmp_path):
+    main = write(tmp_path, test=tmp_path / 'test')['own.py']
+    dataset = main.test_dataloader.dataset
+    assert dataset.data_prefix == dict.fromkeys(
+        ('img_path', 'seg_map_path'), str(tmp_path / 'test')
+    )
+    assert dataset.ann_file == str(tmp_path / 'lists/test.txt')
+    assert dataset.pipeline == main.val_dataloader.dataset.pipeline
+
+
+def test_lists_of_a_test_set(tmp_path):
+    images, own = folder(tmp_path)
+    for i in (1, 50, 51):  # 1 is an image to train on
+        save(tmp_path / f'test/i{i}.png', np.full((6, 8, 3), i))
+    test = read_images(tmp_path / 'test')
+    masks = own.masks._replace(stems=['i1', 'i50'])
+    lists = add_test(draw(tmp_path, images, own), images, test, masks)
+    assert lists.stems['test'] == ['i1', 'i50']
+    assert lists.notes[-1].startswith('1 images to train or validate on are copies of test')
+    assert lists.provenance['lists']['test']['images'] == 2
 
 
 def test_measured_normalization_goes_into_the_config(tmp_path):

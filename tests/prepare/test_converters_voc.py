@@ -12,6 +12,7 @@ from mmseg.datasets import PascalVOCDataset
 from PIL import Image
 from tiny import assert_raises
 
+from mmseg_u2pl.datasets import threads
 from mmseg_u2pl.prepare.converters import files, voc
 
 
@@ -85,7 +86,7 @@ def test_an_interrupted_run_continues(root, sbd, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(voc, 'write_atomic', interrupted)
-        patch.setattr(files, 'ThreadPoolExecutor', one_thread)
+        patch.setattr(threads, 'ThreadPoolExecutor', one_thread)
         with pytest.raises(KeyboardInterrupt):
             prepare(root, sbd=sbd)
     assert sorted(path.stem for path in written) == stems_in(root)

@@ -156,7 +156,7 @@ def test_other_content_needs_force(voc, theirs):
 @pytest.mark.parametrize(
     ('stems', 'parts'),
     [
-        (EXTRA[:2], ['family u2pl', "0 of its 2 images have VOC's masks", 'known are 2, 1']),
+        (EXTRA[:2], ['family u2pl', "0 of its 2 images have VOC's masks", 'known are [2, 1]']),
         ([*OWN[:2], EXTRA[0]], ['family classic', '2 of its 3']),
         ([OWN[0], data.VOC_VAL[0]], [data.VOC_VAL[0], 'not a training image']),
     ],
@@ -186,7 +186,7 @@ def test_two_lists_of_one_name(voc, theirs):
 def test_folder_and_data_must_exist(voc, cityscapes, theirs, tmp_path):
     folder = theirs({'labeled.txt': OWN[:2]})
     calls = {
-        'no folder': (VOC, tmp_path / 'nowhere', voc),
+        'no published list of': (VOC, tmp_path / 'nowhere', voc),
         'no published list': (VOC, voc / 'ImageSets', voc),
         'voc12.py': (VOC, folder, tmp_path / 'nowhere'),
         '0 found, 5 expected': (CITYSCAPES, folder, tmp_path / 'nowhere'),
@@ -195,7 +195,9 @@ def test_folder_and_data_must_exist(voc, cityscapes, theirs, tmp_path):
     }
     for message, arguments in calls.items():
         assert_raises(
-            (ValueError, FileNotFoundError), lambda a=arguments: import_splits(*a, 'u2pl'), message
+            (ValueError, FileNotFoundError),
+            lambda a=arguments: import_splits(*a, family='u2pl'),
+            message,
         )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .files import check_masks, in_threads, require_count, require_files, write_atomic
+from ...datasets.threads import in_threads
+from .files import check_masks, require_count, require_files, write_atomic
 
 COUNTS = {'train': 2975, 'val': 500}
 IMAGE, LABELS, MASK = '_leftImg8bit.png', '_gtFine_labelIds.png', '_gtFine_labelTrainIds.png'
@@ -44,7 +45,7 @@ def prepare_cityscapes(root: str | Path, counts: Mapping[str, int] = COUNTS) -> 
         bases = [f'{root}/gtFine/{part}/{stem}' for stem in stems]
         todo = [base for base in bases if not Path(base + MASK).is_file()]
         require_files((Path(base + LABELS) for base in todo), SOURCE)
-        in_threads(_make_mask, todo, f'writing masks of {part}')
+        list(in_threads(_make_mask, todo, f'writing masks of {part}'))
         images = [folder / f'{stem}{IMAGE}' for stem in stems]
         check_masks([Path(base + MASK) for base in bases], images, len(LABEL_IDS))
         made[part] = len(todo)

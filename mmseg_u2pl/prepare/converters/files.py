@@ -1,20 +1,16 @@
-"""What the converters share: whole files or none, threads with a progress bar, checks."""
+"""What the converters share: whole files or none, and checks."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-from rich.progress import track
 
-from ...datasets.folder import numbered_lines
-from ...datasets.mask_files import read_mask
-
-Item = TypeVar('Item')
+from ...datasets.files import numbered_lines
+from ...datasets.threads import in_threads
+from ..index_masks import read_mask
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -28,18 +24,6 @@ def write_atomic(path: Path, content: bytes) -> None:
 def read_stems(path: Path) -> list[str]:
     """The first column of every line."""
     return [line.split()[0] for _, line in numbered_lines(path)]
-
-
-def in_threads(function: Callable[[Item], object], items: Iterable[Item], title: str) -> None:
-    """Call a function for every item, with a progress bar. An error or Ctrl-C ends it at once."""
-    todo = list(items)
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
-        try:
-            for _ in track(pool.map(function, todo), title, total=len(todo), transient=True):
-                pass
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def require_files(paths: Iterable[Path], remedy: str) -> None:
@@ -63,9 +47,8 @@ def check_masks(masks: Sequence[Path], images: Sequence[Path], num_classes: int)
         try:
             outside = np.flatnonzero(read_mask(*pair)[0][num_classes:255])
             if outside.size:
-                label = num_classes + outside[0]
-                raise ValueError(f'mask {str(pair[0])!r} holds the label {label}')
+                raise ValueError(f'mask {str(pair[0])!r} has the label {num_classes + outside[0]}')
         except ValueError as error:
             raise ValueError(f'{error}. Delete it and run this again with the downloads') from error
 
-    in_threads(check, zip(masks, images, strict=True), 'checking masks')
+    list(in_threads(check, list(zip(masks, images, strict=True)), 'checking masks'))

@@ -1,8 +1,8 @@
 """Published lists of labeled images under this project's names, with their provenance.
 
-Two families of lists exist for VOC "blender" (parts of train_aug) and for Cityscapes: those of
-U²PL and those of CPS. Scores on one family cannot be compared with scores on the other, so the
-family is part of a list's name. The "classic" lists, parts of VOC's 1464, are the same everywhere.
+VOC "blender" (parts of train_aug) and Cityscapes have two families of lists, of U²PL and of CPS.
+Their scores cannot be compared, so the family is part of a list's name. The "classic" lists, parts
+of VOC's 1464, are the same everywhere.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...datasets.folder import numbered_lines
-from ...datasets.split_files import changed_files, list_text, summarize
+from ...datasets.files import list_text
 from ...version import __version__
+from ..split_files import changed_files, summarize
 from .cityscapes import image_stems
 from .files import read_stems, require_count, require_files
 from .voc import LISTS
@@ -25,9 +25,8 @@ class Scheme(NamedTuple):
     """What is known of the published lists of one data set.
 
     ``stem`` matches an image in a line's first column; its group ``city`` is the image's folder.
-    ``pool`` gives the stems of all ``size`` training images, and of those with VOC's masks.
-    ``ratios`` are the ratios in names by number of labeled images, and ``families`` the family by
-    that number and the number of them with VOC's masks. ``classic`` are sizes of classic lists.
+    ``pool`` gives the stems of all ``size`` training images, and of those with VOC's masks. By
+    number of labeled images: ``ratios`` in names, ``families`` by number of VOC's masks, ``classic``.
     """
 
     stem: str
@@ -86,12 +85,9 @@ def import_splits(
         Number of labeled images by name.
 
     Raises:
-        FileNotFoundError: The folder or the data set is missing.
-        FileExistsError: A list exists with other content; nothing is written then.
-        ValueError: No list is found; or names the list and what is wrong with it.
+        OSError: The data set is missing, or a list exists with other content.
+        ValueError: No list is found, or names the list that is wrong.
     """
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(f'no folder {str(folder)!r} (from {Path.cwd()})')
     pool, voc = scheme.pool(root)
     require_count(f'training images in {str(root)!r}', len(pool), scheme.size, 'run the converter')
     sources: dict[str, Path] = {}
@@ -109,15 +105,14 @@ def import_splits(
         sources.setdefault(name, path)
         lists[f'{name}_unlabeled'] = sorted(pool - set(stems))
     if not sources:
-        raise ValueError(f'no published list of this data set is found in {str(folder)!r}')
+        raise ValueError(f'no published list of the data set below {str(folder)!r} ({Path.cwd()})')
     _write(Path(root, 'splits'), lists, sources, force)
     return {name: len(lists[f'{name}_labeled']) for name in sources}
 
 
 def _read(scheme: Scheme, path: Path) -> list[str]:
     """Sorted stems of a list, each once; those that are not of this data set are left out."""
-    columns = (line.split()[0] for _, line in numbered_lines(path))
-    found = [match for match in (re.search(scheme.stem, column) for column in columns) if match]
+    found = [match for line in read_stems(path) if (match := re.search(scheme.stem, line))]
     return sorted({f'{m["city"]}/{m[0]}' if m.re.groups else m[0] for m in found})
 
 
@@ -127,16 +122,14 @@ def _name(scheme: Scheme, path: Path, number: int, voc: int, family: str) -> str
     known = {number: 'classic'} if classic else scheme.families.get(number, {})
     family = 'classic' if classic else known.get(voc, family)
     if family in known.values() and known.get(voc) != family:
-        raise ValueError(
-            f'the list {str(path)!r} is not a published one of the family {family}: {voc} of its '
-            f"{number} images have VOC's masks; known are {', '.join(map(str, known))}"
-        )
-    ratio = '' if classic else f'{scheme.ratios[number]}-'
-    return f'{"" if classic else scheme.prefix}{family}-{ratio}{number}'
+        counts = f"{voc} of its {number} images have VOC's masks; known are {list(known)}"
+        raise ValueError(f'the list {str(path)!r} is not of the family {family}: {counts}')
+    prefix, ratio = ('', '') if classic else (scheme.prefix, f'{scheme.ratios[number]}-')
+    return f'{prefix}{family}-{ratio}{number}'
 
 
 def _write(
-    folder: Path, lists: Mapping[str, list[str]], sources: Mapping[str, Path], force: bool
+    folder: Path, lists: dict[str, list[str]], sources: dict[str, Path], force: bool
 ) -> None:
     """Write the lists, and in ``provenance.json`` what they are."""
     record = folder / 'provenance.json'

@@ -16,7 +16,8 @@ from mmseg.datasets import PascalVOCDataset
 from PIL import Image
 from scipy.io import loadmat
 
-from .files import check_masks, in_threads, read_stems, require_count, require_files, write_atomic
+from ...datasets.threads import in_threads
+from .files import check_masks, read_stems, require_count, require_files, write_atomic
 
 COUNTS = {'train': 1464, 'val': 1449, 'train_aug': 10_582}
 LISTS = 'ImageSets/Segmentation'
@@ -84,7 +85,7 @@ def _make_masks(root: Path, sbd: Path, stems: list[str], voc: set[str]) -> None:
 
     todo = [stem for stem in stems if not (root / f'SegmentationClassAug/{stem}.png').is_file()]
     require_files((sbd / f'cls/{stem}.mat' for stem in todo if stem not in voc), SOURCE)
-    in_threads(make, todo, 'writing masks')
+    list(in_threads(make, todo, 'writing masks'))
 
 
 def sbd_mask(path: Path) -> np.ndarray:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import colorsys
 import math
 import os
+from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from mmengine.config import Config
 
-from .reading import Images, OwnMasks, measure_normalization
-from .recipes import BASES, METHODS, PER_STEP
+from ...models.data_preprocessor import Grid
+from .masks import OwnMasks
+from .methods import BASES, DEFAULT, Method
+from .pace import Pace
+from .reading import Images, measure_normalization
 
 # What docs/results.md measured, which the rules below carry over to other numbers of images.
+PER_STEP = 4  # labeled images
 LEAST_ITERS = 1200
-WARMUP_SHARE = 1 / 4  # of the iterations
 LABELED_EPOCHS = 9  # 800 iterations over 367 masks still gained on 600
 UNLABELED_EPOCHS = 7  # after the warm-up: 900 iterations over 516 images
-CPU_SHORT_SIDE, GPU_SHORT_SIDE = 180, 640  # CamVid's at half size; crops as large as VOC's 513
-CROP_SHARE = 4 / 5  # 144x192 of 180x240
-CROP_STEP = 16
+GPU_SHORT_SIDE = 640  # crops as large as VOC's 513
+CROP_SHARE = 4 / 5  # 160×192 of 180×240
 LONGEST_CROP = 4 / 3  # of the crop's short side
+CPU_MINUTES = 60
 
 # Networks, the schedule of each, and the labeled images a step its learning rate is meant for.
 NETWORKS = {
-    'fpn_efficientnet-lite0': ('adamw_poly_600', 4),
+    'fpn_efficientnet-lite0': ('adamw_poly', 4),
     'deeplabv3plus_r101-d8_u2plhead': ('sgd_poly_voc', 16),
     'deeplabv3plus_r101-d8_u2plhead_aux-ohem': ('sgd_poly_cityscapes', 16),
 }
@@ -47,82 +51,102 @@ class Choice(NamedTuple):
         return f'{self.value:g}' if isinstance(self.value, float) else str(self.value)
 
 
+ASKED = 'you asked for it'
+
+
+def choose_network(images: Images, asked: str | None) -> Choice:
+    """The small network on a CPU and for small images, else the paper's."""
+    if asked:
+        return Choice('network', asked, ASKED)
+    where = 'with a GPU' if torch.cuda.is_available() else 'without a GPU'
+    if torch.cuda.is_available() and np.median(images.sizes.max(1)) >= 500:
+        network, why = 'deeplabv3plus_r101-d8_u2plhead', 'images at least as large as VOC’s'
+    else:
+        network, why = 'fpn_efficientnet-lite0', 'small and measured'
+    return Choice('network', network, f'{why}, {where}')
+
+
+def network_config(network: str) -> Any:
+    """The model of a file in ``_base_/models``."""
+    return Config.fromfile(BASES / f'models/{network}.py').model
+
+
+def model_config(network: str, method: Method, classes: int) -> tuple[dict, tuple[int, int]]:
+    """A model to measure, and its crop: the smallest of 192 pixels or more on its grid."""
+    model = network_config(network)
+    crop = (Grid(**model.data_preprocessor.grid).fit(192),) * 2
+    for head in {'decode_head', 'auxiliary_head'} & set(model):
+        model[head].num_classes = classes
+    model.data_preprocessor.size = crop
+    return {**model, **method.settings(1, crop)}, crop
+
+
 def choose(
     images: Images,
     masks: OwnMasks,
-    num_labeled: int,
-    num_unlabeled: int,
-    *,
-    method: str = 'u2pl_balanced',
-    network: str | None = None,
-    iterations: int | None = None,
-    gpu: bool = False,
+    sizes: dict[str, int],
+    method: Method,
+    network: Choice,
+    request: Namespace,
+    pace: Pace,
 ) -> dict[str, Choice]:
     """Every choice by its setting's name, in the order to show them.
 
     Args:
         images: All of the folder.
         masks: What kind they are.
-        num_labeled: Images to train on with their mask.
-        num_unlabeled: Images to train on without.
-        method: One of :data:`.recipes.METHODS`.
-        network: One of :data:`NETWORKS`.
-        iterations: Instead of what the numbers of images call for.
-        gpu: Whether there is one.
+        sizes: Number of ``labeled`` and ``unlabeled`` images.
+        method: That trains.
+        network: As :func:`choose_network` chooses it.
+        request: ``iters``, ``scale`` (short side), ``crop`` (height, width) and ``minutes``; None:
+            choose.
+        pace: Of this method and network on this machine.
 
     Raises:
-        ValueError: A semi-supervised method without unlabeled images; bad ``iterations``.
+        ValueError: A semi-supervised method without unlabeled images; a request out of range.
     """
-    recipe = METHODS[method]
-    if recipe.unlabeled and not num_unlabeled:
+    if method.model and not sizes['unlabeled']:
         raise ValueError(
-            f'{method} needs unlabeled images, but every image has a mask or is held out: '
-            'give --unlabeled DIR, or --method supervised_balanced'
+            f'{method.name} needs unlabeled images, but every image has a mask or is held out: '
+            'give --unlabeled DIR, or --method supervised'
         )
-    if iterations is not None and iterations < 1:
-        raise ValueError(f'--iters {iterations}: give at least 1')
-    where = 'a GPU is there' if gpu else 'no GPU is there'
-    asked = 'you asked for it'
-    short, long = np.median(np.sort(images.sizes, axis=1), axis=0).astype(int).tolist()
-    if network is None:
-        large = gpu and long >= 500
-        network = 'deeplabv3plus_r101-d8_u2plhead' if large else 'fpn_efficientnet-lite0'
-        why = 'images at least as large as VOC’s 500 pixels' if large else 'small and measured'
-        net = Choice('network', network, f'{where}; {why}')
-    else:
-        net = Choice('network', network, asked)
-
-    scale = _scale(images, short, gpu)
-    schedule, meant = NETWORKS[network]
+    for flag, value in (('iters', request.iters), ('scale', request.scale)):
+        if value is not None and value < 1:
+            raise ValueError(f'--{flag} {value}: give at least 1')
+    grid = Grid(**network_config(network.value).data_preprocessor.grid)
+    total = _iterations(sizes, method, request.iters)
+    scale = _scale(images, grid, total.value, request, pace)
+    crop = _crop(images, grid, scale.value[1], request.crop)
+    schedule, meant = NETWORKS[network.value]
     lr = Config.fromfile(BASES / f'schedules/{schedule}.py').optim_wrapper.optimizer.lr
     scaled = '' if meant == PER_STEP else f', {lr:g} × {PER_STEP}/{meant} labeled images a step'
-    draws = (num_labeled / PER_STEP, num_unlabeled / recipe.unlabeled if recipe.unlabeled else 0)
-    share = WARMUP_SHARE if recipe.warmup else 0
-    total = _iterations(*draws, share, iterations)
-    workers = min(4, os.cpu_count() or 1)
     choices = [
-        Choice('method', method, 'what docs/when_it_helps.md starts from'),
-        net,
+        Choice('method', method.name, 'the default' if method.name == DEFAULT else ASKED),
+        network,
         Choice('masks', masks.kind, _mask_reason(masks)),
         scale,
-        _crop(images, scale.value[1]),
+        crop,
         _normalization(images),
-        Choice(
-            'batch',
-            f'{PER_STEP} + {recipe.unlabeled}',
-            'labeled + unlabeled images a step, as measured',
-        ),
+        Choice('batch', f'{PER_STEP} + {PER_STEP * method.group}', 'labeled + unlabeled a step'),
         total,
-        Choice('schedule', schedule, 'belongs to the network'),
-        Choice('learning rate', lr * PER_STEP / meant, f'of {schedule}{scaled}'),
-        Choice('workers', workers, f'{os.cpu_count()} cores, at most 4'),
     ]
-    if method != 'u2pl_balanced':
-        choices[0] = Choice('method', method, asked)
-    if recipe.warmup:
-        why = 'a quarter of the iterations on labels alone, as measured'
-        choices.insert(8, Choice('warm-up', int(total.value * WARMUP_SHARE), why))
-    return {choice.setting: choice for choice in choices}
+    if method.ramp:
+        why = 'a quarter of the iterations, as measured'
+        choices.append(Choice('warm-up', total.value // 4, why))
+    minutes = pace.minutes(crop.value, total.value)
+    return {
+        choice.setting: choice
+        for choice in (
+            *choices,
+            Choice('learning rate', lr * PER_STEP / meant, f'of {schedule}{scaled}'),
+            Choice('workers', min(4, os.cpu_count() or 1), f'{os.cpu_count()} cores, at most 4'),
+            Choice('time', f'about {_duration(minutes)}', 'a few steps measured on this machine'),
+        )
+    }
+
+
+def _duration(minutes: float) -> str:
+    return f'{max(1, round(minutes))} minutes' if minutes < 120 else f'{minutes / 60:.1f} hours'
 
 
 def _mask_reason(masks: OwnMasks) -> str:
@@ -137,66 +161,79 @@ def _mask_reason(masks: OwnMasks) -> str:
     return 'every value is a class number, or 255 = ignore'
 
 
-def _scale(images: Images, short: int, gpu: bool) -> Choice:
+def _scale(images: Images, grid: Grid, iterations: int, request: Namespace, pace: Pace) -> Choice:
     """Longest and shortest side; the shortest decides, as the longest has room for every image."""
-    limit = GPU_SHORT_SIDE if gpu else CPU_SHORT_SIDE
-    side = min(short, limit)
+    full = int(np.median(images.sizes.min(1)))
+    what = f'short side of {full} (median)'
+    if request.scale:
+        side, why = request.scale, ASKED
+    elif torch.cuda.is_available() and request.minutes is None:
+        side = min(full, GPU_SHORT_SIDE)
+        why = what + (f' reduced to {side}, which VOC’s crop fits' if side < full else '')
+    else:
+        budget = request.minutes or CPU_MINUTES
+        sides = [*range(32 * max(1, min(full, 96) // 32), full, 32), full]
+        crops = [request.crop or _crop(images, grid, s, None).value for s in sides]
+        fits = [
+            s
+            for s, crop in zip(sides, crops, strict=True)
+            if pace.minutes(crop, iterations) <= budget
+        ]
+        side = max(fits, default=sides[0])
+        why = f'{what}; the largest that trains in {budget:g} minutes (--minutes)'
+        if not fits:
+            why = f'{what}; too slow for {budget:g} minutes (--minutes), fewer --iters would help'
     elongation = float((images.sizes.max(1) / images.sizes.min(1)).max())
-    why = f'short side {short} (median)'
-    if short > limit:
-        why += f' reduced to {limit}, which ' + ('VOC’s crop fits' if gpu else 'a CPU can train')
     return Choice('input scale', (math.ceil(side * elongation), side), why)
 
 
-def _crop(images: Images, side: int) -> Choice:
-    """(height, width) of the typical image at input scale, four fifths of it."""
+def _crop(images: Images, grid: Grid, side: int, asked: Sequence[int] | None) -> Choice:
+    """(height, width): four fifths of the typical image at input scale, on the network's grid."""
+    step = f'{grid.stride}' + (f', and {grid.offset}' if grid.offset else '')
+    if asked:
+        wrong = next((length for length in asked if not grid.holds(length)), None)
+        if wrong is not None:
+            raise ValueError(
+                f'--crop {asked[0]} {asked[1]}: {wrong} is not on the grid of the network (steps '
+                f'of {step}): give {grid.nearest(wrong)}'
+            )
+        return Choice('crop', tuple(asked), ASKED)
     sizes = images.sizes * (side / images.sizes.min(1, keepdims=True))  # at input scale
     width, height = np.median(sizes, axis=0)
     least = min(width, height)
 
     def length(full: float) -> int:
-        wanted = min(full * CROP_SHARE, least * CROP_SHARE * LONGEST_CROP)
-        steps = min(math.floor(wanted / CROP_STEP + 0.5), math.floor(full / CROP_STEP))
-        return max(2 * CROP_STEP, steps * CROP_STEP)
+        wanted = min(full * CROP_SHARE, least * CROP_SHARE * LONGEST_CROP) - grid.offset
+        steps = math.floor(wanted / grid.stride + 0.5)
+        most = math.floor((full - grid.offset) / grid.stride)
+        return max(1, min(steps, most)) * grid.stride + grid.offset
 
-    why = f'height × width: 4/5 of the input in steps of {CROP_STEP}, at most 4:3'
-    if least < 2 * CROP_STEP:
-        why += f'; padded, as networks need {2 * CROP_STEP}'
-    return Choice('crop', (length(height), length(width)), why)
+    crop = (length(height), length(width))
+    why = f'height × width: 4/5 of the input in steps of {step}, at most 4:3'
+    return Choice('crop', crop, why + ('; padded' if min(crop) > least else ''))
 
 
 def _normalization(images: Images) -> Choice:
-    """The network's own, (mean, std) of RGB where that does not fit."""
+    """The network's, or (mean, std) of RGB where that does not fit."""
     if not images.deep:
         kinds = ', '.join(f'{number} {mode}' for mode, number in sorted(images.modes.items()))
-        why = f'8-bit images ({kinds}), as the pretrained weights saw'
-        return Choice('normalization', 'the network’s own', why)
+        return Choice('normalization', 'of the network', f'8-bit images ({kinds})')
     mean, std = measure_normalization(list(images.paths.values()))
     why = '16-bit images are loaded by their upper 8 bits: measured mean and standard deviation'
     return Choice('normalization', (mean.tolist(), std.tolist()), why)
 
 
-def _iterations(labeled: float, unlabeled: float, warmup_share: float, asked: int | None) -> Choice:
+def _iterations(sizes: dict[str, int], method: Method, asked: int | None) -> Choice:
     """From the steps that see each labeled, and each unlabeled image once."""
     if asked is not None:
-        return Choice('iterations', asked, 'you asked for it')
+        return Choice('iterations', asked, ASKED)
     needs = {
-        'as measured, and no fewer': LEAST_ITERS,
-        f'each labeled image {LABELED_EPOCHS} times': LABELED_EPOCHS * labeled,
-        f'each unlabeled image {UNLABELED_EPOCHS} times, warm-up apart': (
-            UNLABELED_EPOCHS * unlabeled / (1 - warmup_share)
-        ),
+        'as measured, and no fewer': float(LEAST_ITERS),
+        f'each labeled image {LABELED_EPOCHS} times': LABELED_EPOCHS * sizes['labeled'] / PER_STEP,
     }
+    if method.model:
+        epochs = UNLABELED_EPOCHS / (3 / 4 if method.ramp else 1)
+        steps = sizes['unlabeled'] / (PER_STEP * method.group)
+        needs[f'each unlabeled image {UNLABELED_EPOCHS} times, warm-up apart'] = epochs * steps
     why = max(needs, key=lambda key: needs[key])
     return Choice('iterations', math.ceil(needs[why] / 100) * 100, why)
-
-
-def default_palette(number: int) -> Sequence[list[int]]:
-    """Colors of well separated hue, the first black for a background.
-
-    Returns:
-        R, G, B (0 ... 255) of each class.
-    """
-    golden = (math.sqrt(5) - 1) / 2
-    hues = [colorsys.hsv_to_rgb(i * golden % 1, 0.75, 0.9) for i in range(number - 1)]
-    return [[0, 0, 0], *([round(255 * part) for part in hue] for hue in hues)]
