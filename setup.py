@@ -54,6 +54,7 @@ setup(
     license='Apache-2.0',
     keywords='semantic segmentation, semi-supervised learning, mmsegmentation',
     packages=find_packages(include=['mmseg_u2pl', 'mmseg_u2pl.*']),
+    package_data={'mmseg_u2pl.prepare.make_config': ['base.template']},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.1',

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, work_dir: Path, console: Console) -> tuple[dic
     from mmengine.config import Config
     from mmengine.runner import Runner
 
-    from mmseg_u2pl.datasets.synthetic import write_dataset
+    from mmseg_u2pl.prepare.synthetic import write_dataset
 
     with contextlib.redirect_stdout(console.file):
         write_dataset(Path(args.data))

@@ -1,7 +1,8 @@
-"""Write a config that trains on your own folder of images and masks, every choice with its reason.
+"""Write configs that train semi-supervised: on a folder of yours, or from a config of yours.
 
-Also writes the lists of labeled, unlabeled and held-out images, and a supervised twin that tells
-whether the unlabeled images help.
+From a folder of images and masks: a config in which every choice has its reason, the lists of
+labeled, unlabeled and held-out images, and a supervised baseline that tells whether the unlabeled
+images help. From any mmseg config (--base): a child of a few lines, and its supervised baseline.
 """
 
 from __future__ import annotations
@@ -14,23 +15,25 @@ import sys
 import warnings
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mmseg_u2pl.own_data import (
-    METHODS,
+from mmseg_u2pl.prepare.make_config.child import child_texts
+from mmseg_u2pl.prepare.make_config.choices import (
     NETWORKS,
+    PER_STEP,
     choose,
-    config_name,
-    config_texts,
-    draw_lists,
-    parse_colors,
-    read_images,
-    read_own_masks,
-    write_configs,
+    choose_network,
+    model_config,
 )
+from mmseg_u2pl.prepare.make_config.lists import add_test, draw_lists
+from mmseg_u2pl.prepare.make_config.masks import parse_colors, read_own_masks
+from mmseg_u2pl.prepare.make_config.methods import DEFAULT, METHODS, read_method
+from mmseg_u2pl.prepare.make_config.pace import measure_pace
+from mmseg_u2pl.prepare.make_config.reading import read_images
+from mmseg_u2pl.prepare.make_config.writing import config_name, config_texts, write_configs
+from mmseg_u2pl.prepare.split_files import changed_files
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,15 +41,15 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: tools/make_config.py mine/images mine/masks --classes background crack '
-        '--out configs/crack',
+        epilog='examples:\n'
+        '  tools/make_config.py mine/images mine/masks --classes background crack --out crack\n'
+        '  tools/make_config.py --base my_config.py --unlabeled DIR --method u2pl --out child.py',
     )
-    parser.add_argument('images', help='folder of the images, searched recursively')
-    parser.add_argument('masks', help='folder of masks of some of them: same names, any suffix')
-    parser.add_argument(
-        '--classes', nargs='+', required=True, metavar='NAME', help='names of the labels 0, 1, ...'
-    )
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder of configs and lists')
+    parser.add_argument('images', nargs='?', help='folder of the images, searched recursively')
+    parser.add_argument('masks', nargs='?', help='folder of masks of some of them: same names')
+    parser.add_argument('--base', metavar='CONFIG', help='an mmseg config, instead of folders')
+    parser.add_argument('--classes', nargs='+', metavar='NAME', help='of the labels 0, 1, ...')
+    parser.add_argument('--out', required=True, help='folder to write; with --base, the child')
     parser.add_argument(
         '--unlabeled',
         metavar='DIR|LIST',
@@ -56,6 +59,9 @@ def parse_args() -> argparse.Namespace:
         '--val',
         metavar='N|RATIO|LIST',
         help='images with masks to validate on; default: a fifth, at least 2',
+    )
+    parser.add_argument(
+        '--test', nargs=2, metavar=('IMAGES', 'MASKS'), help='test set; default: that of --val'
     )
     parser.add_argument(
         '--groups',
@@ -72,26 +78,36 @@ def parse_args() -> argparse.Namespace:
         metavar='NAME=#RRGGBB|FILE',
         help='color of each class in RGB masks, or files of such lines; ignore=#RRGGBB',
     )
-    parser.add_argument('--method', choices=list(METHODS), default='u2pl_balanced')
-    parser.add_argument('--backbone', choices=list(NETWORKS), help='a file of _base_/models')
+    parser.add_argument('--method', choices=METHODS, default=DEFAULT)
+    parser.add_argument('--network', choices=list(NETWORKS), help='a file of _base_/models')
     parser.add_argument('--iters', type=int, metavar='N', help='length of the training')
-    parser.add_argument('--force', action='store_true', help='overwrite other content in DIR')
+    parser.add_argument('--scale', type=int, metavar='SHORT_SIDE', help='of the input, pixels')
+    parser.add_argument('--crop', type=int, nargs=2, metavar=('H', 'W'), help='of training images')
+    parser.add_argument(
+        '--minutes',
+        type=float,
+        help='that training may take here: the input is as large as they allow; default: 60 on a '
+        'CPU, no limit on a GPU',
+    )
+    parser.add_argument('--force', action='store_true', help='overwrite other content')
     return parser.parse_args()
 
 
 def make_config(args: argparse.Namespace, console: Console) -> None:
-    """Read, choose, write, and say what came of it.
+    """Read, choose, write, and say what was chosen.
 
     Raises:
         ValueError: A mistake in the request or the files.
         OSError: A file or folder is missing, or would be overwritten.
     """
-    folder, mask_folder, out = Path(args.images), Path(args.masks), Path(args.out)
+    if not (args.images and args.masks and args.classes):
+        raise ValueError('give IMAGES MASKS --classes NAME NAME, or --base CONFIG')
     if len(args.classes) < 2 or len(set(args.classes)) < len(args.classes):
         given = ' '.join(args.classes)
         raise ValueError(f'--classes {given}: give two or more different names, background too')
-    one, other = folder.resolve(), mask_folder.resolve()
-    if one == other or one in other.parents or other in one.parents:
+    folder, mask_folder, out = Path(args.images), Path(args.masks), Path(args.out)
+    first, other = folder.resolve(), mask_folder.resolve()
+    if first == other or first in other.parents or other in first.parents:
         raise ValueError(
             f'{args.images!r} and {args.masks!r}: masks would be taken for images; put the two '
             'folders side by side'
@@ -101,63 +117,94 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
     own = read_own_masks(images.paths, mask_folder, args.classes, args.values, colors)
     how = {key: getattr(args, key) for key in ('val', 'unlabeled', 'groups', 'seed')}
     lists = draw_lists(folder, images, own.masks, args.classes, **how)
+    test = [Path(place) for place in args.test or (folder, mask_folder)]
+    if args.test:
+        test_images = read_images(test[0])
+        tested = read_own_masks(test_images.paths, test[1], args.classes, args.values, colors)
+        if tested.loading != own.loading:
+            raise ValueError(f'{args.test[1]!r} are {tested.kind} masks, {args.masks!r} {own.kind}')
+        lists = add_test(lists, images, test_images, tested.masks)
+
+    network = choose_network(images, args.network)
+    method = read_method(args.method, small=network.value.startswith('fpn'))
     sizes = {name: len(part) for name, part in lists.stems.items()}
-    choices = choose(
-        images,
-        own,
-        sizes['labeled'],
-        sizes['unlabeled'],
-        method=args.method,
-        network=args.backbone,
-        iterations=args.iters,
-        gpu=torch.cuda.is_available(),
-    )
+    with console.status('measuring a few training steps'):
+        model, measured = model_config(network.value, method, len(args.classes))
+        unlabeled = PER_STEP * method.group
+        pace = measure_pace(model, measured, PER_STEP, unlabeled, list(images.paths.values()))
+    choices = choose(images, own, sizes, method, network, args, pace)
     name = config_name(out)
-    command = shlex.join(['tools/make_config.py', *(a for a in sys.argv[1:] if a != '--force')])
-    folders = (folder, mask_folder, lists.unlabeled_folder, out / 'splits')
-    texts = config_texts(name, choices, args.classes, own, folders, command)
+    folders = dict(
+        images=folder,
+        masks=mask_folder,
+        unlabeled=lists.unlabeled_folder,
+        lists=out / 'splits',
+        test_images=test[0],
+        test_masks=test[1],
+    )
+    texts = config_texts(name, method, choices, args.classes, own, folders, command())
     changed = write_configs(out, texts, lists, args.force)
 
     table = Table(title='Chosen from your data', title_style='bold')
     for title in ('setting', 'value', 'why'):
         table.add_column(title, overflow='fold')
-    for part in ('labeled', 'unlabeled', 'val'):
-        table.add_row(part, str(sizes[part]), escape(lists.reasons[part]))
+    for part, reason in lists.reasons.items():
+        table.add_row(part, str(sizes[part]), escape(reason))
     for choice in choices.values():
         table.add_row(choice.setting, escape(choice.text), escape(choice.why))
     console.print(table)
     for note in lists.notes:
         console.print(f'[yellow]warning:[/] {escape(note)}', soft_wrap=True)
+    say_next(console, [out / file for file in texts if 'base' not in file[len(name) :]], changed)
+
+
+def make_child(args: argparse.Namespace, console: Console) -> None:
+    """Write a child of a config, and its supervised baseline. Errors as :func:`child_texts`."""
+    if args.images or not args.unlabeled or args.method == 'supervised':
+        raise ValueError('--base goes with --unlabeled DIR and a semi-supervised --method')
+    out = Path(args.out)
+    if out.suffix != '.py':
+        raise ValueError(f'--out {args.out}: with --base, give the path of a .py file')
+    method = read_method(args.method)
+    texts = child_texts(Path(args.base), Path(args.unlabeled), method, out, command())
+    contents = {path: text.encode() for path, text in texts.items()}
+    changed = changed_files(contents, args.force)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for path in changed:
+        path.write_bytes(contents[path])
+    say_next(console, [path for path in texts if path.suffix == '.py'], bool(changed))
+
+
+def command() -> str:
+    """The command line, as a config's first line has it."""
+    return shlex.join(['tools/make_config.py', *(a for a in sys.argv[1:] if a != '--force')])
+
+
+def say_next(console: Console, configs: list[Path], changed: bool) -> None:
+    """What was written, and what to run now: look, train, test."""
     verb = 'written' if changed else 'unchanged'
-    files = ', '.join((*texts, 'splits/'))
-    console.print(escape(f'{out}: {files} {verb}'), soft_wrap=True)
-    console.print('\n[bold]Next[/]')
-    for line in next_commands(out, name, list(texts), choices['iterations'].value):
-        console.print(escape(line), soft_wrap=True)
-
-
-def next_commands(out: Path, name: str, files: list[str], iterations: int) -> list[str]:
-    """What to run now: look, train, train the twin, test."""
-    config = shlex.quote(os.path.join(out, f'{name}.py'))
-    twin = shlex.quote(os.path.join(out, f'{name}_supervised.py'))
+    console.print(escape(f'{", ".join(map(str, configs))} {verb}\n'), soft_wrap=True)
+    main, *baseline = (shlex.quote(os.path.normpath(path)) for path in configs)
     lines = [
-        f'python tools/browse_dataset.py {config}  # see what the network gets',
-        f'python tools/train.py {config}',
+        f'python tools/browse_dataset.py {main}  # see what the network gets',
+        f'python tools/train.py {main}',
+        *(f'python tools/train.py {path}  # without unlabeled images' for path in baseline),
+        f'python tools/test.py {main} work_dirs/{configs[0].stem}/best_*.pth',
     ]
-    if f'{name}_supervised.py' in files:
-        lines.append(f'python tools/train.py {twin}  # without unlabeled images, to compare')
-    return [*lines, f'python tools/test.py {config} work_dirs/{name}/iter_{iterations}.pth']
+    for line in ('[bold]Next[/]', *map(escape, lines)):
+        console.print(line, soft_wrap=True)
 
 
 def main() -> None:
-    """A user's mistake ends in a message."""
+    """A user's mistake ends in a message and exit code 2."""
     args = parse_args()
     warnings.filterwarnings('ignore')
     logging.getLogger('PIL').setLevel(logging.ERROR)
     try:
-        make_config(args, Console(highlight=False))
+        (make_child if args.base else make_config)(args, Console(highlight=False))
     except (ValueError, OSError) as error:
-        raise SystemExit(f'error: {error}') from None
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == '__main__':

@@ -5,8 +5,6 @@ from __future__ import annotations
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from . import synthetic
-
 
 @DATASETS.register_module()
 class CamVidDataset(BaseSegDataset):
@@ -42,6 +40,12 @@ class LabelMeFacadeDataset(BaseSegDataset):
 
 @DATASETS.register_module()
 class SyntheticStreetDataset(BaseSegDataset):
-    """The embedded demo's generated scenes, see :mod:`mmseg_u2pl.datasets.synthetic`."""
+    """The demo's generated scenes, 8 classes; :mod:`mmseg_u2pl.prepare.synthetic` draws them."""
 
-    METAINFO = dict(classes=synthetic.CLASSES, palette=[list(c) for c in synthetic.PALETTE])
+    METAINFO = dict(
+        classes=('sky', 'building', 'road', 'pavement', 'tree', 'car', 'person', 'pole'),
+        palette=[
+            [70, 130, 180], [70, 70, 70], [128, 64, 128], [244, 35, 232], [107, 142, 35],
+            [0, 0, 142], [220, 20, 60], [255, 200, 0],
+        ],
+    )  # fmt: skip

@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 
 from mmseg_u2pl.analysis.report import read_test_metrics
-from mmseg_u2pl.datasets.synthetic import write_dataset
+from mmseg_u2pl.prepare.synthetic import write_dataset
 
 pytest.importorskip('efficientnet_lite_pytorch')
 ROOT = Path(__file__).parents[2]

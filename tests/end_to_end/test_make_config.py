@@ -12,7 +12,8 @@ from PIL import Image
 from test_command_lines import call
 
 from mmseg_u2pl.engine.loops import PredictorsValLoop
-from mmseg_u2pl.own_data import METHODS
+from mmseg_u2pl.prepare.make_config import pace
+from mmseg_u2pl.prepare.make_config.methods import METHODS
 
 pytest.importorskip('efficientnet_lite_pytorch')
 COLORS = np.array([(128, 64, 128), (0, 0, 142)], dtype=np.uint8)
@@ -60,14 +61,21 @@ def write_folder(root):
     return root
 
 
+@pytest.fixture(autouse=True)
+def plain_dumps(monkeypatch):
+    """Runners write their config several times; laying it out takes most of a short run."""
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, False))
+
+
 @pytest.fixture(scope='module')
 def mine(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp('own') / 'Annas Straßen')
 
 
 @pytest.fixture
-def tool(run_tool, capsys):
-    """Run the tool in this process; returns what it printed."""
+def tool(run_tool, capsys, monkeypatch):
+    """Run the tool in this process, on a machine of infinite speed; returns what it printed."""
+    monkeypatch.setattr(pace, 'measure_pace', lambda *_: pace.Pace(0.0, 0.0))
 
     def run(*arguments):
         run_tool('make_config.py', *arguments)
@@ -89,7 +97,7 @@ def runner_of(path, work_dir):
     return Runner.from_cfg(cfg)
 
 
-@pytest.mark.parametrize('kind', ['index', 'palette', 'binary'])
+@pytest.mark.parametrize('kind', ['palette', 'binary'])
 def test_every_kind_of_mask_trains(mine, tmp_path, tool, kind):
     output = tool(*flags(mine, kind, tmp_path / 'out'), '--iters', 4)
     assert ('255 → 1' in output) == (kind == 'binary')
@@ -103,14 +111,13 @@ def test_every_kind_of_mask_trains(mine, tmp_path, tool, kind):
     assert model.teacher.updates == 4
     unlabeled_steps = runner.message_hub.get_scalar('train/unsup.loss_ce').data[0]
     assert len(unlabeled_steps) == 3
-    # 55 of 256 values of red are above 200; 0/255 masks know no ignored rows
-    car = 55 / 256 * (35 / 40 if kind == 'binary' else 1)
-    assert model.class_share.tolist() == pytest.approx([1 - car, car], abs=0.02)
     assert runner.message_hub.get_scalar('val/teacher/mIoU').current() >= 0
     assert runner.train_dataloader.dataset.metainfo['classes'] == ('road', 'car')
 
 
-@pytest.mark.parametrize('method', [name for name in METHODS if name != 'u2pl_balanced'])
+@pytest.mark.parametrize(
+    'method', [name for name in METHODS if name not in ('fixmatch_balanced', 'fixmatch', 'rrn')]
+)
 def test_every_method_trains(mine, tmp_path, tool, method):
     tool(*flags(mine, 'index', tmp_path / 'out'), '--iters', 4, '--method', method)
     runner = runner_of(tmp_path / 'out/out.py', tmp_path / 'work')
@@ -121,12 +128,10 @@ def test_every_method_trains(mine, tmp_path, tool, method):
     unlabeled = {name.split('.')[0] for name in scalars if name.startswith('train/')} & {
         'train/unsup', 'train/cps', 'train/rrn'
     }  # fmt: skip
-    assert bool(unlabeled) != method.startswith('supervised')
-    weighed = runner.model.decode_head.loss_decode.class_weight is not None
-    assert weighed == ('balanced' in method)
+    assert bool(unlabeled) != (method == 'supervised')
 
 
-def test_colors_through_the_printed_command_and_the_twin(mine, tmp_path, tool):
+def test_colors_through_the_printed_command_and_the_baseline(mine, tmp_path, tool):
     output = tool(*flags(mine, 'rgb', tmp_path / 'two words'), '--iters', 2)
     line = next(line for line in output.splitlines() if line.startswith('python tools/train.py'))
     _, *command = shlex.split(line)
@@ -134,10 +139,11 @@ def test_colors_through_the_printed_command_and_the_twin(mine, tmp_path, tool):
     code, output = call(tmp_path, *command, '--work-dir', work_dir, '--cfg-options', *OFFLINE)
     assert code == 0, output
     assert (work_dir / 'iter_2.pth').is_file()
-    twin = runner_of(tmp_path / 'two words/two_words_supervised.py', tmp_path / 'twin')
-    twin.train()
-    assert len(twin.train_dataloader.dataset) == 10
-    assert twin.message_hub.get_scalar('val/mIoU').current() >= 0
+    baseline = runner_of(tmp_path / 'two words/two_words_supervised.py', tmp_path / 'baseline')
+    baseline.train()
+    assert baseline.train_dataloader.dataset.lengths == (10, 0)
+    assert baseline.model.decode_head.loss_decode.class_weight is not None
+    assert baseline.message_hub.get_scalar('val/mIoU').current() >= 0
 
 
 def test_the_checkpoint_predicts(mine, tmp_path, tool):
@@ -158,16 +164,40 @@ def test_the_checkpoint_predicts(mine, tmp_path, tool):
 
 def test_again_and_otherwise(mine, tmp_path, tool):
     out = tmp_path / 'own'
-    assert 'splits/ written' in tool(*flags(mine, 'index', out))
+    assert 'own_supervised.py written' in tool(*flags(mine, 'index', out))
     before = {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
     assert len(before) == 3 + 4
-    assert 'splits/ unchanged' in tool(*flags(mine, 'index', out), '--force')
-    with pytest.raises(SystemExit, match='differs'):
+    assert 'own_supervised.py unchanged' in tool(*flags(mine, 'index', out), '--force')
+    with pytest.raises(SystemExit) as caught:
         tool(*flags(mine, 'index', out), '--val', 4)
+    assert caught.value.code == 2
     assert before == {path: path.read_bytes() for path in before}
     output = tool(*flags(mine, 'index', out), '--val', 4, '--force', '--method', 'supervised')
     assert (out / 'splits/val.txt').read_text().count('\n') == 4
     assert 'supervised.py' not in output
+
+
+def test_a_test_set_and_plain_mmengine(mine, tmp_path, tool):
+    """The written config loads, and its model is built, where only mmseg was imported."""
+    test = [mine / 'images', mine / 'masks palette']
+    output = tool(*flags(mine, 'index', tmp_path / 'own'), '--test', *test, '--scale', 40)
+    assert '10 images to train or validate on are copies of test images' not in output
+    assert 'are copies of test images: remove them' in output
+    code = (
+        'from mmseg.apis import init_model; import sys; cfg = init_model(sys.argv[1], '
+        "device='cpu').cfg; print(cfg.model.type, cfg.test_dataloader.dataset.ann_file)"
+    )
+    code, output = call(tmp_path, '-c', code, tmp_path / 'own/own.py')
+    assert code == 0, output
+    assert f'FixMatch {tmp_path}/own/splits/test.txt' in output
+    assert (tmp_path / 'own/splits/test.txt').read_text().count('\n') == 12
+
+
+def test_time_is_measured(mine, tmp_path, run_tool, capsys):
+    run_tool('make_config.py', *flags(mine, 'index', tmp_path / 'own'), '--iters', 4)
+    output = capsys.readouterr().out
+    assert 'about 1 minutes' in output
+    assert 'the largest that trains in 60 minutes' in output
 
 
 @pytest.mark.parametrize(
@@ -180,19 +210,25 @@ def test_again_and_otherwise(mine, tmp_path, tool):
         (['--unlabeled', 'nowhere'], "--unlabeled 'nowhere': no such folder or list"),
         (['--groups', '^(drive)'], 'gets no group'),
         (['--iters', '-1'], '--iters -1'),
+        (['--crop', '30', '32'], '--crop 30 32: 30 is not on the grid'),
+        (['--test', 'nowhere', 'nowhere'], "no folder 'nowhere'"),
     ],
 )
-def test_a_mistake_ends_in_one_line_and_writes_nothing(mine, tmp_path, tool, changes, says):
+def test_a_mistake_ends_in_one_line_and_writes_nothing(mine, tmp_path, tool, capsys, changes, says):
     out = tmp_path / 'out'
-    with pytest.raises(SystemExit, match=says) as caught:
+    with pytest.raises(SystemExit) as caught:
         tool(*flags(mine, 'index', out), *changes)
-    assert str(caught.value).startswith('error: ')
-    assert '\n' not in str(caught.value)
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith('error: ')
+    assert message.count('\n') == 1
+    assert says in message
     assert not out.exists()
 
 
-def test_masks_inside_the_images_folder(mine, tmp_path, tool):
+def test_masks_inside_the_images_folder(mine, tmp_path, tool, capsys):
     shutil.copytree(mine / 'images', tmp_path / 'images')
     shutil.copytree(mine / 'masks index', tmp_path / 'images/masks')
-    with pytest.raises(SystemExit, match='side by side'):
+    with pytest.raises(SystemExit):
         tool(tmp_path / 'images', tmp_path / 'images/masks', '--classes', 'a', 'b', '--out', 'x')
+    assert 'side by side' in capsys.readouterr().err

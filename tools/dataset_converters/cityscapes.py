@@ -1,15 +1,16 @@
-"""Make Cityscapes ready: masks of its 19 classes from those of all labels.
+"""Prepare Cityscapes: masks of its 19 classes from those of all labels.
 
-Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip at the data root first. Run again
-after an interruption: finished files are kept. Where all are made, checks them.
+Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip at the data root first. The same
+command continues after an interruption, and checks the masks when all are made.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 
-from mmseg_u2pl.datasets.converters.cityscapes import COUNTS, prepare_cityscapes
+from mmseg_u2pl.prepare.converters.cityscapes import COUNTS, prepare_cityscapes
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,14 +27,15 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """A user's mistake ends in one line."""
+    """A user's mistake ends in one line and exit code 2."""
     args = parse_args()
     try:
         made = prepare_cityscapes(args.data_root)
     except (ValueError, OSError) as error:
-        raise SystemExit(f'error: {error}') from None
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
-        raise SystemExit('interrupted: run it again to go on') from None
+        raise SystemExit('interrupted: the same command continues') from None
     parts = ', '.join(f'{COUNTS[part]} {part} ({made[part]} masks made)' for part in made)
     print(f'{args.data_root}: {parts}, checked')
 

@@ -1,19 +1,19 @@
-"""Import published lists of labeled images, so that the configs find them and know their family.
+"""Import published lists of labeled images from a copy of the repository that publishes them.
 
-Families: u2pl (Haochen-Wang409/U2PL), cps (charlesCXK/TorchSemiSeg) and unimatch
-(LiheYoung/UniMatch, which has the lists of CPS). The classic lists of VOC are the same in all.
+Families and where they are published:
+  classic  parts of VOC's 1464 images; in each of the three repositories
+  u2pl     github.com/Haochen-Wang409/U2PL, data/splits (VOC and Cityscapes)
+  cps      github.com/charlesCXK/TorchSemiSeg, DATA, and github.com/LiheYoung/UniMatch, splits
+The content of a VOC list tells its family; for Cityscapes, --family says it.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 
-from rich.console import Console
-from rich.table import Table
-
-from mmseg_u2pl.datasets.converters.split_import import import_splits
-from mmseg_u2pl.datasets.converters.split_schemes import FAMILIES, SCHEMES
+from mmseg_u2pl.prepare.converters.split_lists import SCHEMES, import_splits
 
 ROOTS = {
     'voc': ('VOC_ROOT', 'data/VOCdevkit/VOC2012'),
@@ -26,40 +26,39 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: tools/dataset_converters/import_splits.py voc --family u2pl '
-        'U2PL/data/splits/pascal',
+        epilog='examples:\n'
+        '  git clone https://github.com/Haochen-Wang409/U2PL\n'
+        '  tools/dataset_converters/import_splits.py voc U2PL\n'
+        '  tools/dataset_converters/import_splits.py cityscapes U2PL --family u2pl',
     )
     parser.add_argument('dataset', choices=SCHEMES)
-    parser.add_argument(
-        'lists', nargs='+', help='lists of labeled images, or folders of *labeled*.txt'
-    )
-    parser.add_argument('--family', required=True, choices=FAMILIES, help='whose lists they are')
+    parser.add_argument('folder', help='copy of the repository, or a folder of it')
+    parser.add_argument('--family', choices=('u2pl', 'cps'), help='of Cityscapes lists')
     parser.add_argument(
         '--data-root', help='the prepared data set (default: $VOC_ROOT or data/VOCdevkit/VOC2012, '
         '$CITYSCAPES_ROOT or data/cityscapes)',
     )  # fmt: skip
     parser.add_argument('--force', action='store_true', help='overwrite lists of other content')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.dataset == 'cityscapes' and args.family is None:
+        parser.error('the lists of Cityscapes need --family u2pl or --family cps')
+    return args
 
 
 def main() -> None:
-    """A user's mistake ends in one line."""
+    """A user's mistake ends in one line and exit code 2."""
     args = parse_args()
     variable, folder = ROOTS[args.dataset]
     root = args.data_root or os.environ.get(variable, folder)
+    scheme, family = SCHEMES[args.dataset], args.family or 'u2pl'
     try:
-        splits = import_splits(SCHEMES[args.dataset], args.family, args.lists, root, args.force)
+        found = import_splits(scheme, args.folder, root, family, args.force)
     except (ValueError, OSError) as error:
-        raise SystemExit(f'error: {error}') from None
-    table = Table('list', 'family', 'labeled', 'unlabeled')
-    for split in sorted(splits):
-        sizes = (str(len(split.labeled)), str(len(split.unlabeled)))
-        table.add_row(split.name, split.family, *sizes)
-    console = Console()
-    console.print(table)
-    if FAMILIES[args.family] != args.family:
-        console.print(f'{args.family} has the lists of {FAMILIES[args.family]}; named so')
-    console.print(f'written to {root}/splits', highlight=False, soft_wrap=True)
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+    for name, labeled in sorted(found.items()):
+        print(f'{name}: {labeled} labeled + {scheme.size - labeled} unlabeled')
+    print(f'written to {root}/splits')
 
 
 if __name__ == '__main__':

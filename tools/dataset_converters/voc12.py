@@ -1,15 +1,16 @@
-"""Make PASCAL VOC 2012 ready: 10 582 training images with the extra masks of SBD.
+"""Prepare PASCAL VOC 2012: 10 582 training images ("train_aug") with the extra masks of SBD.
 
-Run again after an interruption: finished files are kept. Without --voc and --sbd, checks what is
-there.
+Unpack both downloads first. The same command continues after an interruption. Without --sbd, checks
+the masks that exist.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 
-from mmseg_u2pl.datasets.converters.voc import prepare_voc
+from mmseg_u2pl.prepare.converters.voc import prepare_voc
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,13 +18,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: tools/dataset_converters/voc12.py --voc VOCtrainval_11-May-2012.tar '
-        '--sbd benchmark.tgz',
+        epilog='example:\n'
+        '  mkdir -p data && tar -xf VOCtrainval_11-May-2012.tar -C data && tar -xzf benchmark.tgz\n'
+        '  tools/dataset_converters/voc12.py --sbd benchmark_RELEASE/dataset',
     )
-    parser.add_argument(
-        '--voc', metavar='TAR', help='VOCtrainval_11-May-2012.tar, where VOC is not unpacked yet'
-    )
-    parser.add_argument('--sbd', metavar='TGZ|DIR', help='benchmark.tgz, or its folder "dataset"')
+    parser.add_argument('--sbd', metavar='DIR', help='unpacked folder "dataset" of benchmark.tgz')
     parser.add_argument(
         '--data-root',
         default=os.environ.get('VOC_ROOT', 'data/VOCdevkit/VOC2012'),
@@ -33,14 +32,15 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """A user's mistake ends in one line."""
+    """A user's mistake ends in one line and exit code 2."""
     args = parse_args()
     try:
-        counts = prepare_voc(args.data_root, args.voc, args.sbd)
+        counts = prepare_voc(args.data_root, args.sbd)
     except (ValueError, OSError) as error:
-        raise SystemExit(f'error: {error}') from None
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
-        raise SystemExit('interrupted: run it again to go on') from None
+        raise SystemExit('interrupted: the same command continues') from None
     print(f'{args.data_root}: {", ".join(f"{n} {part}" for part, n in counts.items())}, checked')
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ...datasets.synthetic import CLASSES, write_dataset
+from ...prepare.synthetic import CLASSES, write_dataset
 
 
 def use_scenes(cfg: Config, root: str | Path, height: int, width: int) -> None:

@@ -10,7 +10,7 @@ from mmseg.datasets import CityscapesDataset
 from PIL import Image
 from tiny import assert_raises
 
-from mmseg_u2pl.datasets.converters import cityscapes, files
+from mmseg_u2pl.prepare.converters import cityscapes, files
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_mmseg_reads_what_was_written(root):
     np.testing.assert_array_equal(dataset[0]['gt_seg_map'], expected)
 
 
-def test_masks_that_are_there_are_kept_and_checked(root):
+def test_existing_masks_are_kept_and_checked(root):
     path = mask_path(root, 'jena/jena_000001_000019')
     path.write_bytes(data.png(data.labels(3, [0, 18, 255])))
     before = path.read_bytes()
@@ -83,7 +83,7 @@ def test_masks_that_are_there_are_kept_and_checked(root):
     assert prepare(root) == {'train': 1, 'val': 0}
 
 
-def test_an_interrupted_run_goes_on(root, monkeypatch):
+def test_an_interrupted_run_continues(root, monkeypatch):
     written: list[Path] = []
 
     def interrupted(path, content):
@@ -115,7 +115,7 @@ def test_missing_image_mask_and_folder(root):
     labels.rename(labels.with_suffix('.gone'))
     assert_raises(FileNotFoundError, lambda: prepare(root), labels, 'gtFine_trainvaltest.zip')
     (root / 'leftImg8bit').rename(root / 'images')
-    assert_raises(FileNotFoundError, lambda: prepare(root), 'leftImg8bit', 'downloads page')
+    assert_raises(ValueError, lambda: prepare(root), 'leftImg8bit', 'downloads page')
 
 
 def test_damaged_labels_are_named(root):

@@ -8,12 +8,8 @@ from own_folder import mask, save
 from PIL import Image
 from tiny import assert_raises
 
-from mmseg_u2pl.own_data import (
-    measure_normalization,
-    parse_colors,
-    read_images,
-    read_own_masks,
-)
+from mmseg_u2pl.prepare.make_config.masks import parse_colors, read_own_masks
+from mmseg_u2pl.prepare.make_config.reading import measure_normalization, read_images
 
 ROAD, CAR, VOID = (128, 64, 128), (0, 0, 142), (0, 0, 0)
 
@@ -132,7 +128,7 @@ def test_rgb_masks(mine):
     assert own.loading == dict(colors=[list(ROAD), list(CAR)], ignore_colors=[list(VOID)])
     assert own.masks.counts.tolist() == [[24, 24], [0, 36]]
     few = parse_colors(['road=#804080', 'car=#00008e'], ['road', 'car'])
-    assert_raises(ValueError, lambda: read(mine, colors=few), 'b.png', '#000000 in 12')
+    assert_raises(ValueError, lambda: read(mine, colors=few), 'b.png', '[0, 0, 0]', '12 pixels')
 
 
 def test_colors_of_rgb_masks_are_listed_ready_to_paste(mine):
@@ -148,7 +144,7 @@ def test_colors_of_rgb_masks_are_listed_ready_to_paste(mine):
     filled = mine / 'colors.txt'
     filled.write_text('\n'.join(lines).replace('NAME', 'road', 1).replace('NAME', 'car'))
     colors = parse_colors([str(filled)], ['road', 'car'])
-    assert colors == ([list(ROAD), list(CAR)], [])
+    assert colors == dict(colors=[list(ROAD), list(CAR)])
 
 
 def test_a_palette_counts_by_its_colors_if_these_are_given(mine):
@@ -175,7 +171,7 @@ def test_wrong_colors_are_named(texts, says):
 def test_a_line_of_a_colors_file_is_named(tmp_path):
     path = tmp_path / 'colors.txt'
     path.write_text('# mine\nroad=#000001\n\nhouse=#1\n')
-    assert_raises(ValueError, lambda: parse_colors([str(path)], ['road']), 'colors.txt', 'line 4')
+    assert_raises(ValueError, lambda: parse_colors([str(path)], ['road']), 'house=#1')
 
 
 def test_masks_of_one_kind_size_and_with_images(mine):

@@ -16,12 +16,10 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from .synthetic_elements import render_scene
-from .synthetic_scene import CLASSES, IGNORE, MIN_SIDE, PALETTE
+from .elements import render_scene
+from .scene import MIN_SIDE
 
-__all__ = ['CLASSES', 'IGNORE', 'PALETTE', 'render_scene', 'write_dataset']
-
-GENERATOR = 'mmseg_u2pl.datasets.synthetic'
+GENERATOR = 'mmseg_u2pl.prepare.synthetic'
 VERSION = 1  # raise it whenever a pixel may change, so that old folders are rebuilt
 SPLITS = ('train', 'val', 'test')  # a split's position seeds its scenes: append only
 

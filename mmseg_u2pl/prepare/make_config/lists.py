@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..prepare.index_masks import Masks, find_images
-from ..prepare.split_files import (
-    list_warnings,
-    parse_size,
-    read_groups,
-    read_list,
-    summarize,
-)
-from ..prepare.splits import Lists, Request, Size, make_lists, resolve_size
-from ..version import __version__
+from ...datasets.files import sha256_of
+from ...version import __version__
+from ..index_masks import Masks, find_images
+from ..split_files import list_warnings, parse_size, read_groups, read_list, summarize
+from ..splits import Lists, Request, make_lists, resolve_size
 from .reading import Images
 
-DEFAULT_VAL = Fraction(1, 5)  # of the masks
 LEAST_VAL = 2
 
 
 class OwnLists(NamedTuple):
-    """Sorted stems of ``labeled``, ``unlabeled`` and ``val``.
+    """Sorted stems of ``labeled``, ``unlabeled``, ``val`` and, if asked for, ``test``.
 
     ``reasons`` say why each has its images; ``unlabeled`` counts from ``unlabeled_folder``;
     ``provenance`` is what ``provenance.json`` says, ``notes`` what the user should know.
@@ -66,9 +59,10 @@ def draw_lists(
     Raises:
         ValueError: Too few masks, or as the parsers of sizes, lists and groups.
     """
-    if len(masks.stems) < LEAST_VAL + 1:
+    number = len(masks.stems)
+    if number < LEAST_VAL + 1:
         raise ValueError(
-            f'{len(masks.stems)} masks are too few: {LEAST_VAL} validate and one more is labeled'
+            f'{number} masks are too few: {LEAST_VAL} validate and one more is labeled'
         )
     stems = list(images.paths)
     if unlabeled and Path(unlabeled).is_file():
@@ -76,50 +70,46 @@ def draw_lists(
     names = read_groups(groups, stems) if groups else None
     if val and Path(val).is_file():
         lists = _with_list(read_list(val, images.paths), val, stems, masks, names)
+        why = f'--val {val}'
     else:
-        size: Size = parse_size(val) if val else _default_size(len(masks.stems))
-        if resolve_size(size, len(masks.stems)) >= len(masks.stems):
-            raise ValueError(
-                f'--val {val} leaves none of the {len(masks.stems)} masks to learn from'
-            )
+        size = parse_size(val) if val else max(LEAST_VAL, resolve_size(Fraction(1, 5), number))
+        if resolve_size(size, number) >= number:
+            raise ValueError(f'--val {val} leaves none of the {number} masks to learn from')
         request = Request({'all': Fraction(1)}, holdout=size, method='stratified', seed=seed)
         lists = make_lists(stems, masks.stems, request, masks.counts, names)
-    parts = {
-        name: lists.stems[key]
-        for name, key in (('labeled', 'all_labeled'), ('unlabeled', 'all_unlabeled'))
-    }
-    parts['val'] = lists.stems['holdout']
-    asked = dict(val=lists.asked['holdout'])
+        why = f'--val {val}' if val else f'a fifth of the masks, at least {LEAST_VAL}'
+        why += f'; drawn by seed {seed}, class shares near those of all'
+    keys = dict(labeled='all_labeled', unlabeled='all_unlabeled', val='holdout')
+    parts = {name: lists.stems[key] for name, key in keys.items()}
     reasons = dict(
-        labeled=f'all other of the {len(masks.stems)} images with a mask',
+        labeled=f'all other of the {number} images with a mask',
         unlabeled='named by --unlabeled' if unlabeled else 'no mask',
-        val=f'--val {val}' if val else f'a fifth of the masks, at least {LEAST_VAL}',
+        val=why,
     )
-    if not (val and Path(val).is_file()):
-        reasons['val'] += f'; drawn by seed {seed}, class shares near those of all'
-    notes = []
-    root = Path(folder)
+    notes, root = [], Path(folder)
     if unlabeled and Path(unlabeled).is_dir():
         root = Path(unlabeled)
-        parts['unlabeled'], note = _other_folder(root, images, masks, parts['val'], groups)
-        notes += [note] if note else []
+        parts['unlabeled'], left = _other_folder(root, images, masks, parts['val'], groups)
+        why = 'copies of images with a mask' + (', or of a group to validate on' if groups else '')
+        notes += [f'{left} images of {str(root)!r} are left out: {why}'] * bool(left)
     elif unlabeled and not Path(unlabeled).is_file():
         raise ValueError(f'--unlabeled {unlabeled!r}: no such folder or list (from {Path.cwd()})')
 
+    asked = dict(val=lists.asked['holdout'])
     drawn = {'all images': stems, **{key: parts[key] for key in ('labeled', 'val')}}
     summary = summarize(drawn, masks, classes)
     summary.update(summarize({'unlabeled': parts['unlabeled']}, None, classes))
-    # a suffix a line is looked up, so the lists may be of mixed suffixes
     notes += list_warnings(Lists(parts, asked), summary, {}, masks, classes)
+    options = dict(val=val, unlabeled=unlabeled, groups=groups)
     provenance = dict(
         tool='make_config',
         version=__version__,
         options=dict(
-            val=_told(val), unlabeled=_told(unlabeled), groups=_told(groups), seed=seed,
-            classes=list(classes), method='stratified',
+            {name: _without_path(source) for name, source in options.items()},
+            seed=seed, classes=list(classes), method='stratified',
         ),
         images=len(stems),
-        images_that_may_be_labeled=len(masks.stems),
+        images_that_may_be_labeled=number,
         groups=len(set(names)) if names else None,
         masks_sha256=masks.sha256,
         lists=summary,
@@ -129,14 +119,30 @@ def draw_lists(
     return OwnLists(parts, reasons, root, provenance, notes)
 
 
-def _default_size(number: int) -> int:
-    return max(LEAST_VAL, resolve_size(DEFAULT_VAL, number))
+def add_test(lists: OwnLists, drawn: Images, images: Images, masks: Masks) -> OwnLists:
+    """The lists with a test set of its own: all images of it that have a mask.
+
+    Args:
+        lists: Of ``drawn``, the images to train and validate on.
+        drawn: All of them.
+        images: Of the test set.
+        masks: Of some of ``images``.
+    """
+    stems = dict(lists.stems, test=masks.stems)
+    reasons = dict(lists.reasons, test='--test: all with a mask')
+    tested = [images.paths[stem] for stem in masks.stems]
+    copies = len(copies_of(drawn.paths.values(), tested))
+    note = f'{copies} images to train or validate on are copies of test images: remove them'
+    notes = [*lists.notes, *[note] * bool(copies)]
+    summary = dict(lists.provenance['lists'], **summarize({'test': masks.stems}, None, ()))
+    provenance = dict(lists.provenance, lists=summary, warnings=notes)
+    return lists._replace(stems=stems, reasons=reasons, provenance=provenance, notes=notes)
 
 
 def _with_list(
     chosen: list[str], source: str, stems: list[str], masks: Masks, groups: list[str] | None
 ) -> Lists:
-    """All masks outside the user's own list are labeled."""
+    """Every mask outside a list of images to validate on is labeled."""
     unmasked = sorted(set(chosen) - set(masks.stems))
     if unmasked:
         raise ValueError(f'--val {source!r} names {unmasked[0]!r}, which has no mask')
@@ -152,36 +158,34 @@ def _with_list(
 
 def _other_folder(
     root: Path, images: Images, masks: Masks, val: list[str], groups: str | None
-) -> tuple[list[str], str | None]:
-    """Stems of a folder of its own, without copies of images that have a mask, and a note."""
+) -> tuple[list[str], int]:
+    """Stems of another folder, without copies of images that have a mask; how many are left out."""
     paths = find_images(root)
     closed = set(read_groups(groups, val)) if groups else set()
-    own = read_groups(groups, list(paths)) if groups else [''] * len(paths)
-    twins = _copies(paths.values(), [images.paths[stem] for stem in masks.stems])
+    names = read_groups(groups, list(paths)) if groups else [''] * len(paths)
+    copies = copies_of(paths.values(), [images.paths[stem] for stem in masks.stems])
     kept = [
         stem
-        for (stem, path), group in zip(paths.items(), own, strict=True)
-        if path not in twins and group not in closed
+        for (stem, path), group in zip(paths.items(), names, strict=True)
+        if path not in copies and group not in closed
     ]
-    left = len(paths) - len(kept)
-    why = 'copies of images with a mask' + (', or of a group to validate on' if groups else '')
-    return kept, f'{left} images of {str(root)!r} are left out: {why}' if left else None
+    return kept, len(paths) - len(kept)
 
 
-def _copies(paths: Iterable[Path], originals: Iterable[Path]) -> set[Path]:
+def copies_of(paths: Iterable[Path], originals: Iterable[Path]) -> set[Path]:
     """Those of ``paths`` with the very bytes of one of ``originals``."""
-    by_size: dict[int, set[bytes]] = defaultdict(set)
+    by_size: dict[int, set[str]] = defaultdict(set)
     for path in originals:
-        by_size[path.stat().st_size].add(_digest(path))
-    return {p for p in paths if (s := p.stat().st_size) in by_size and _digest(p) in by_size[s]}
+        by_size[path.stat().st_size].add(sha256_of(path.read_bytes()))
+    return {
+        path
+        for path in paths
+        if (same := by_size.get(path.stat().st_size)) and sha256_of(path.read_bytes()) in same
+    }
 
 
-def _digest(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()
-
-
-def _told(source: str | None) -> Any:
-    """An option as the provenance states it: files by name and hash, no path of this machine."""
+def _without_path(source: str | None) -> Any:
+    """An option for the provenance: files by name and hash, no path of this machine."""
     if source and Path(source).is_file():
-        return dict(file=Path(source).name, sha256=_digest(Path(source)).hex())
+        return dict(file=Path(source).name, sha256=sha256_of(Path(source).read_bytes()))
     return Path(source).name if source and Path(source).is_dir() else source

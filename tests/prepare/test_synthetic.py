@@ -6,8 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from mmseg_u2pl.datasets import synthetic
-from mmseg_u2pl.datasets.synthetic import CLASSES, IGNORE, PALETTE, render_scene, write_dataset
+from mmseg_u2pl.datasets.street_datasets import SyntheticStreetDataset
+from mmseg_u2pl.prepare.synthetic import (
+    CLASSES,
+    IGNORE,
+    PALETTE,
+    dataset,
+    render_scene,
+    write_dataset,
+)
 
 SMALL = dict(num_labeled=2, num_unlabeled=3, num_val=1, num_test=1, height=32, width=48)
 
@@ -41,10 +48,9 @@ def scenes():
     return [render_scene(np.random.default_rng([1, index])) for index in range(40)]
 
 
-def test_every_class_has_its_name_and_its_color():
-    assert CLASSES == (
-        'sky', 'building', 'road', 'pavement', 'tree', 'car', 'person', 'pole',
-    )  # fmt: skip
+def test_the_data_set_has_the_classes_and_colors_of_the_scenes():
+    assert SyntheticStreetDataset.METAINFO['classes'] == CLASSES
+    assert SyntheticStreetDataset.METAINFO['palette'] == [list(color) for color in PALETTE]
     assert len(set(PALETTE)) == len(CLASSES)
 
 
@@ -155,7 +161,7 @@ def test_other_parameters_rebuild_without_leftovers(tmp_path, change):
 
 def test_other_version_rebuilds(tmp_path, monkeypatch):
     write_dataset(tmp_path, **SMALL)
-    monkeypatch.setattr(synthetic, 'VERSION', synthetic.VERSION + 1)
+    monkeypatch.setattr(dataset, 'VERSION', dataset.VERSION + 1)
     before = mtimes(tmp_path)[tmp_path / 'img_dir/val/val_00000.jpg']
     write_dataset(tmp_path, **SMALL)
     assert mtimes(tmp_path)[tmp_path / 'img_dir/val/val_00000.jpg'] != before
@@ -171,7 +177,7 @@ def test_a_cut_run_is_redone(written, tmp_path, monkeypatch):
         return draw(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(synthetic, 'render_scene', stop_at_the_third)
+        patch.setattr(dataset, 'render_scene', stop_at_the_third)
         with pytest.raises(KeyboardInterrupt):
             write_dataset(tmp_path, **SMALL)
     assert (tmp_path / 'img_dir/train/train_00001.jpg').exists()

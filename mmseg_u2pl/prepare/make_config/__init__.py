@@ -1,0 +1,1 @@
+"""From a folder, or any mmseg config, to configs that train."""
