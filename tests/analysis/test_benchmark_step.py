@@ -82,7 +82,7 @@ EVERY_METHOD = {'teacher', 'student', 'supervised loss', 'backward', 'optimizer'
     ('kind', 'parts'),
     [
         ('U2PL', {'selection', 'views', 'unsupervised loss', 'contrastive loss', 'EMA'}),
-        ('CrossPseudo', {'unsupervised loss'}),
+        ('RRN', {'unsupervised loss', 'discriminators'}),  # two optimizers
     ],
 )
 def test_every_part_of_a_step_is_measured(data_root, tmp_path, kind, parts):

@@ -134,9 +134,11 @@ def measure_step(runner: Runner, warmup: int) -> Table:
     table.add_row('wait for data', f'{wait:.1f}', '')
     table.add_row('images a second', '', f'{1e3 * loader.batch_size / (step + wait):.1f}')
     table.add_section()
-    states = runner.optim_wrapper.optimizer.state.values()
-    kept = tensor_bytes([*model.parameters(), *model.buffers()])
-    kept += sum(tensor_bytes(state.values()) for state in states)
-    table.add_row('memory of model and optimizer', f'{kept / MIB:.0f} MiB', '')
-    table.add_row('peak memory', f'{(kept + probe.peak.bytes) / MIB:.0f} MiB', '', style='bold')
+    optimizer: Any = runner.optim_wrapper.optimizer
+    kept = [*model.parameters(), *model.buffers()]
+    for part in getattr(optimizer, 'parts', {'all': optimizer}).values():
+        kept += [value for state in part.state.values() for value in state.values()]
+    size = tensor_bytes(kept)
+    table.add_row('memory of model and optimizer', f'{size / MIB:.0f} MiB', '')
+    table.add_row('peak memory', f'{(size + probe.peak.bytes) / MIB:.0f} MiB', '', style='bold')
     return table

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.profiler import record_function
 
 from ...functional import IGNORE, region_share, upcast
 
@@ -21,12 +22,14 @@ def one_hot(labels: Tensor, num_classes: int) -> Tensor:
     return (labels.unsqueeze(-1) == classes).permute(0, 3, 1, 2).float()  # channels last in memory
 
 
+@record_function('semi/discriminators')
 def judge(discriminator: nn.Module, prob: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (B, 1, R, R) and φ (B, 512) of a D whose parameters get no gradient."""
     frozen = {name: value.detach() for name, value in discriminator.named_parameters()}
     return functional_call(discriminator, frozen, (prob, images, False))
 
 
+@record_function('semi/discriminators')
 def adversarial_loss(discriminator: nn.Module, fake: Judged, real: Judged) -> Tensor:
     """L_D = ½[BCE(D(fake), 0) + BCE(D(real), 1)], scalar."""
     both = (torch.cat(maps) for maps in zip(fake, real, strict=True))
@@ -36,6 +39,7 @@ def adversarial_loss(discriminator: nn.Module, fake: Judged, real: Judged) -> Te
     return (bce(of_fake, zero) + bce(of_real, one)) / 2
 
 
+@record_function('semi/discriminators')
 def correctness_loss(
     discriminator: nn.Module, logits: Tensor, images: Tensor, labels: Tensor
 ) -> Tensor:
