@@ -4,7 +4,6 @@ from .contrast import (
     anchor_mask,
     class_prototypes,
     class_ranks,
-    count_true,
     draw_with_replacement,
     draw_without_replacement,
     info_nce,
@@ -21,7 +20,7 @@ from .mixing import (
     mix_pairs,
     random_boxes,
 )
-from .parts import bands, by_bands, part_size, slices, sum_of_parts
+from .parts import by_images, enlarge, slices, sum_of_parts
 from .photometric import color_jitter, gaussian_blur, shift_hue, to_gray
 from .precision import upcast
 from .regions import (
@@ -46,19 +45,18 @@ __all__ = [
     'align_classes',
     'anchor_mask',
     'apply_mix',
-    'bands',
     'box_masks',
-    'by_bands',
+    'by_images',
     'class_mix_masks',
     'class_percentile_thresholds',
     'class_prototypes',
     'class_ranks',
     'color_jitter',
-    'count_true',
     'cutmix_boxes',
     'cutmix_pair_masks',
     'draw_with_replacement',
     'draw_without_replacement',
+    'enlarge',
     'entropy_map',
     'entropy_of_logits',
     'feature_matching',
@@ -69,7 +67,6 @@ __all__ = [
     'masked_cross_entropy',
     'mix_pairs',
     'nearest',
-    'part_size',
     'percentile_threshold',
     'pseudo_label_loss',
     'random_boxes',

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .parts import part_size
 from .precision import upcast
 
 
@@ -94,12 +93,11 @@ def class_prototypes(rep: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """
     rep = upcast(rep)
     total, count = rep.new_zeros(mask.shape[1], rep.shape[1]), rep.new_zeros(mask.shape[1])
-    few = part_size(mask[0].numel(), mask.device)  # images whose masks are numbers at a time
     with torch.autocast(rep.device.type, enabled=False):  # sums overflow half precision
-        for own, pixels in zip(mask.split(few), rep.split(few), strict=True):
-            weight = own.flatten(2).to(rep.dtype)  # (b, C, H·W)
-            count = count + weight.sum((0, 2))
-            total = total + torch.bmm(weight, pixels.flatten(2).transpose(1, 2)).sum(0)
+        for image_mask, pixels in zip(mask, rep, strict=True):
+            weight = image_mask.flatten(1).to(rep.dtype)  # (C, H·W)
+            count = count + weight.sum(1)
+            total = total + weight @ pixels.flatten(1).T
     return total / count.clamp(min=1).unsqueeze(1), count > 0
 
 
@@ -135,17 +133,8 @@ def info_nce(anchors: Tensor, positives: Tensor, negatives: Tensor, temperature:
 
 def _nth_true(mask: Tensor, nth: Tensor) -> Tensor:
     """Position of the ``nth`` (from 0) True of each row of (C, P) → (C, K); P − 1 beyond the last."""
-    few = part_size(2 * mask.shape[1], mask.device)  # rows that are counted at a time
-    places = [
-        torch.searchsorted(m.cumsum(1, dtype=torch.int32), n)
-        for m, n in zip(mask.split(few), (nth + 1).int().split(few), strict=True)
-    ]
-    return torch.cat(places).clamp(max=mask.shape[1] - 1)
-
-
-def count_true(mask: Tensor) -> Tensor:
-    """How many of each row of a boolean (C, P) are True: long (C,), without a copy as numbers."""
-    return torch.cat([m.sum(1) for m in mask.split(part_size(2 * mask.shape[1], mask.device))])
+    counted = mask.cumsum(1, dtype=torch.int32)
+    return torch.searchsorted(counted, (nth + 1).int()).clamp(max=mask.shape[1] - 1)
 
 
 def draw_with_replacement(mask: Tensor, num: int) -> Tensor:
@@ -158,7 +147,7 @@ def draw_with_replacement(mask: Tensor, num: int) -> Tensor:
     Returns:
         Positions, long (C, K); meaningless for a row without any True.
     """
-    count = count_true(mask).unsqueeze(1)
+    count = mask.sum(1, keepdim=True)
     uniform = torch.rand((mask.shape[0], num), device=mask.device)
     return _nth_true(mask, (uniform * count).long().minimum((count - 1).clamp(min=0)))
 
@@ -176,7 +165,7 @@ def draw_without_replacement(mask: Tensor, num: int) -> tuple[Tensor, Tensor]:
     Returns:
         Positions, long (C, K), and how many of each row hold, long (C,); the rest are filler.
     """
-    count = count_true(mask).unsqueeze(1)  # (C, 1)
+    count = mask.sum(1, keepdim=True)  # (C, 1)
     steps = torch.arange(num, device=mask.device)
     start = torch.rand((mask.shape[0], 1), device=mask.device, dtype=torch.float64)
     spread = ((steps + start) * count / num).long()  # float64 keeps neighbors distinct

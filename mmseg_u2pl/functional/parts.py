@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .precision import upcast
@@ -19,14 +18,9 @@ ELEMENTS = {'cpu': 2**20, 'cuda': 2**25}
 """Of a part's largest map: a CPU's cache holds it, a GPU is busy with it for long enough."""
 
 
-def part_size(elements: int, device: torch.device) -> int:
-    """How many items make a part, if one needs a map of so many elements; at least one."""
-    return max(1, ELEMENTS.get(device.type, ELEMENTS['cuda']) // max(1, elements))
-
-
 def slices(count: int, elements: int, device: torch.device) -> list[slice]:
-    """``count`` items cut into parts, see :func:`part_size`."""
-    step = part_size(elements, device)
+    """``count`` items cut into parts, if one item needs a map of so many elements."""
+    step = max(1, ELEMENTS.get(device.type, ELEMENTS['cuda']) // max(1, elements))
     return [slice(first, min(first + step, count)) for first in range(0, count, step)]
 
 
@@ -67,88 +61,28 @@ class _SumOfParts(torch.autograd.Function):
         return ctx.saved_tensors[0] * grad, None
 
 
-class Band(NamedTuple):
-    """Some rows of an enlarged map, and how they come from rows of the small one."""
-
-    rows: slice  # of the H
-    source: slice  # of the h
-    down: Tensor  # (rows, source rows)
-    across: Tensor  # (w, W)
-
-    def enlarge(self, maps: Tensor) -> Tensor:
-        """Source rows (B, C, source rows, w), float32 or better → (B, C, rows, W)."""
-        with torch.autocast(maps.device.type, enabled=False):
-            return torch.matmul(self.down, maps) @ self.across
+def enlarge(maps: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    """Maps (B, C, h, w) at image size (B, C, H, W), bilinearly, in float32 or better."""
+    maps = upcast(maps)
+    if maps.shape[2:] == tuple(size):
+        return maps
+    with torch.autocast(maps.device.type, enabled=False):
+        return F.interpolate(maps, tuple(size), mode='bilinear', align_corners=align_corners)
 
 
-def bands(maps: Tensor, size: Sequence[int], align_corners: bool) -> Iterator[Band]:
-    """``F.interpolate(maps, size, mode='bilinear', align_corners=...)`` some rows at a time.
-
-    As matrix products, whose backward takes a CPU half of the time of torch's.
-
-    Args:
-        maps: (B, C, h, w), floating.
-        size: H and W.
-        align_corners: As in torch.
-    """
-    height, width = maps.shape[2:]
-    like = upcast(maps).dtype, maps.device
-    down = interpolation(height, size[0], align_corners, *like)
-    across = interpolation(width, size[1], align_corners, *like).T
-    for rows in slices(size[0], maps[:, :, 0, 0].numel() * size[1], maps.device):
-        # one row more on either side than a real number needs, whatever it is rounded to
-        scale = height / size[0]
-        source = slice(
-            max(0, math.floor((rows.start - 1) * scale) - 1),
-            min(height, math.ceil((rows.stop + 1) * scale) + 1),
-        )
-        yield Band(rows, source, down[rows, source], across)
-
-
-@functools.lru_cache(maxsize=64)
-def interpolation(
-    length: int, new_length: int, align_corners: bool, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Linear interpolation as a matrix (``new_length``, ``length``), on the device once and for all.
-
-    Args:
-        length: Of what is interpolated.
-        new_length: Of the result.
-        align_corners: As in ``F.interpolate``.
-        dtype: Of the matrix.
-        device: Of the matrix.
-    """
-    with torch.inference_mode(False):  # or training could not use what a test has made
-        place = torch.arange(new_length, dtype=torch.float64)
-        if align_corners:
-            source = place * ((length - 1) / max(1, new_length - 1))
-        else:
-            source = ((place + 0.5) * (length / new_length) - 0.5).clamp(0, length - 1)
-        distance = (source.unsqueeze(1) - torch.arange(length)).abs()
-        return (1 - distance).clamp(min=0).to(device, dtype)
-
-
-def by_bands(
+def by_images(
     function: Callable[[Tensor], Tensor], maps: Tensor, size: Sequence[int], align_corners: bool
 ) -> Tensor:
-    """``function`` of enlarged maps, without a gradient.
+    """``function`` of maps at image size, an image at a time, without a gradient.
 
     Args:
-        function: Of (B, C, rows, W), to (B, rows, W): what it says of a pixel depends on that
-            pixel alone.
+        function: Of (1, C, H, W), to (1, H, W).
         maps: (B, C, h, w), floating.
         size: H and W.
-        align_corners: As in torch.
+        align_corners: As in ``F.interpolate``.
 
     Returns:
         (B, H, W).
     """
     with torch.no_grad():
-        maps = upcast(maps)
-        return torch.cat(
-            [
-                function(band.enlarge(maps[:, :, band.source]))
-                for band in bands(maps, size, align_corners)
-            ],
-            dim=1,
-        )
+        return torch.cat([function(enlarge(m, size, align_corners)) for m in maps.split(1)])

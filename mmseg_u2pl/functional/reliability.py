@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .parts import Band, Part, bands, sum_of_parts
+from .parts import Part, enlarge, sum_of_parts
 from .precision import upcast
 
 REVERSE_CE_FLOOR = 1e-4
@@ -152,8 +152,8 @@ def pseudo_label_loss(
     """Sum of the cross-entropy over the pixels whose pseudo-label is kept, and their number.
 
     Args:
-        logits: Student logits (B, C, h, w), enlarged bilinearly to the size of the target, a band
-            of rows at a time: no map of (B, C, H, W) exists.
+        logits: Student logits (B, C, h, w), enlarged bilinearly to the size of the target, an
+            image at a time: no map of (B, C, H, W) exists.
         target: Pseudo-labels (B, H, W), long; ``ignore_index`` where not kept.
         ignore_index: The label that is left out.
         reverse_weight: Weight of reverse cross-entropy, −Σ_c p_c ln q_c with the one-hot q
@@ -175,16 +175,13 @@ def pseudo_label_loss(
         reverse = (prob - 1) * math.log(REVERSE_CE_FLOOR)  # only the other classes contribute
         return loss + reverse_weight * (reverse * kept).sum()
 
-    def part(band: Band) -> Part:
-        rows = target[:, band.rows]
-        return (..., band.source, slice(None)), lambda maps: cross_entropy(band.enlarge(maps), rows)
+    def part(index: int) -> Part:
+        image = slice(index, index + 1)
+        return image, lambda maps: cross_entropy(
+            enlarge(maps, target.shape[1:], align_corners), target[image]
+        )
 
-    logits = upcast(logits)
-    if logits.shape[2:] == target.shape[1:]:
-        loss = cross_entropy(logits, target)
-    else:
-        parts = [part(band) for band in bands(logits, target.shape[1:], align_corners)]
-        loss = sum_of_parts(logits, parts)
+    loss = sum_of_parts(upcast(logits), [part(index) for index in range(len(target))])
     return loss, (target != ignore_index).sum()
 
 

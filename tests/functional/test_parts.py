@@ -3,13 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mmseg_u2pl.functional import bands, by_bands, parts, slices, sum_of_parts
+from mmseg_u2pl.functional import by_images, enlarge, parts, slices, sum_of_parts
 
 CPU = torch.device('cpu')
-LENGTHS = st.integers(1, 12)
 
 
 @pytest.fixture
@@ -64,41 +61,27 @@ def test_without_a_gradient_it_is_a_sum():
         assert not sum_of_parts(x.requires_grad_(), [(slice(0, 3), cube)]).requires_grad
 
 
-# -------------------------------------------------------------------------------- bands
-@given(small=st.tuples(LENGTHS, LENGTHS), size=st.tuples(LENGTHS, LENGTHS), corners=st.booleans())
-def test_bands_are_torchs_interpolation(small, size, corners):
-    maps = torch.randn(2, 3, *small, dtype=torch.float64)
-    expected = F.interpolate(maps, size, mode='bilinear', align_corners=corners)
-    for elements in (1, 2 * 3 * size[1] * 2, 2**20):  # bands of one row, of two, and one band
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(parts.ELEMENTS, 'cpu', elements)
-            own = list(bands(maps, size, corners))
-        rows = [row for band in own for row in range(band.rows.start, band.rows.stop)]
-        assert rows == list(range(size[0]))
-        together = torch.cat([band.enlarge(maps[:, :, band.source]) for band in own], dim=2)
-        torch.testing.assert_close(together, expected, rtol=0, atol=1e-6)
+# ------------------------------------------------------------------------------- images
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize('size', [(11, 13), (5, 6)])
+def test_an_image_at_a_time_is_what_all_give_together(dtype, size):
+    maps = torch.randn(3, 4, 5, 6).to(dtype)
+    seen = []
+
+    def top(image):
+        seen.append(tuple(image.shape))
+        return image.amax(1)
+
+    with torch.autocast('cpu', torch.bfloat16):  # half precision is enlarged in single
+        found = by_images(top, maps, size, align_corners=False)
+    expected = F.interpolate(maps.float(), size, mode='bilinear').amax(1)
+    assert seen == [(1, 4, *size)] * 3
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
-def test_a_band_reads_few_rows(small_parts):
-    maps = torch.zeros(1, 1, 100, 25)
-    for band in bands(maps, (400, 100), align_corners=True):  # one row of 100 each
-        assert band.source.stop - band.source.start <= 5
-
-
-def test_maps_made_for_a_test_serve_training():
-    with torch.inference_mode():
-        by_bands(lambda x: x[:, 0], torch.ones(1, 2, 3, 5), (6, 9), align_corners=False)
-    maps = torch.ones(1, 2, 3, 5, requires_grad=True)
-    (band,) = bands(maps, (6, 9), align_corners=False)
-    (gradient,) = torch.autograd.grad(band.enlarge(maps[:, :, band.source]).sum(), maps)
-    assert gradient.sum().item() == pytest.approx(2 * 6 * 9)
-
-
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_half_precision_is_enlarged_in_single(dtype, small_parts):
-    maps = torch.randn(2, 4, 5, 6).to(dtype)
-    with torch.autocast('cpu', torch.bfloat16):
-        top = by_bands(lambda x: x.amax(1), maps, (11, 13), align_corners=False)
-    expected = F.interpolate(maps.float(), (11, 13), mode='bilinear').amax(1)
-    assert top.dtype == torch.float32
-    torch.testing.assert_close(top, expected, rtol=0, atol=1e-5)
+def test_corners_may_be_aligned():
+    maps = torch.tensor([[[[0.0, 1.0]]]])
+    found = by_images(lambda x: x[:, 0], maps, (1, 3), align_corners=True)
+    assert found.flatten().tolist() == [0.0, 0.5, 1.0]
+    assert enlarge(maps, (1, 2), align_corners=True) is maps

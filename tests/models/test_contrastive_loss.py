@@ -296,12 +296,17 @@ def test_maps_come_to_the_size_of_the_representations(monkeypatch):
     """Labels and masks by nearest sampling, logits bilinearly: 8×8 and 2×2 to 4×4."""
     given: dict = {}
 
-    def negatives(prob, label, unreliable, num_labeled):
-        given.update(prob=prob, label=label, unreliable=unreliable, num_labeled=num_labeled)
+    def anchors(prob, label, delta_p):
+        given.update(prob=prob, label=label)
         return torch.zeros_like(prob, dtype=torch.bool)
 
+    def negatives(ranks, unreliable, low_rank, high_rank):
+        given.update(unreliable=unreliable)
+        return torch.zeros_like(ranks, dtype=torch.bool)
+
+    monkeypatch.setattr(contrastive_loss, 'anchor_mask', anchors)
+    monkeypatch.setattr(contrastive_loss, 'unlabeled_negative_mask', negatives)
     module = UnreliableContrastiveLoss(3, **SMALL)
-    monkeypatch.setattr(module, '_negatives', negatives)
     rep, logits = torch.randn(2, 2, 4, 4), torch.randn(2, 3, 2, 2)
     labels, pseudo = torch.randint(0, 3, (2, 1, 8, 8))
     pseudo[:, 6:] = 255
@@ -312,7 +317,6 @@ def test_maps_come_to_the_size_of_the_representations(monkeypatch):
     assert torch.equal(given['label'][0], labels[0, ::2, ::2])
     assert torch.equal(given['label'][1], pseudo.masked_fill(unreliable, 255)[0, ::2, ::2])
     assert torch.equal(given['unreliable'], unreliable[:, ::2, ::2])
-    assert given['num_labeled'] == 1
 
 
 def test_the_weight_scales_the_loss_and_its_gradient():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...functional import (
     IGNORE,
-    by_bands,
+    by_images,
     entropy_of_logits,
     hard_labels,
     percentile_threshold,
@@ -31,7 +31,7 @@ def unsupervised(
     logits: Tensor, pseudo: Tensor, teacher_logits: Tensor, percent: float
 ) -> tuple[Tensor, Tensor]:
     """As in ``U2PL.semi_step``; arguments and results of :func:`.plain.unsupervised`."""
-    entropy = by_bands(entropy_of_logits, teacher_logits, pseudo.shape[1:], align_corners=False)
+    entropy = by_images(entropy_of_logits, teacher_logits, pseudo.shape[1:], align_corners=False)
     valid = pseudo != IGNORE
     unreliable = valid & (entropy >= percentile_threshold(entropy, percent, valid))
     return reliable_loss(logits, pseudo.masked_fill(unreliable, IGNORE))[0], unreliable

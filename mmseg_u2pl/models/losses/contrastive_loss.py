@@ -13,13 +13,11 @@ from ...functional import (
     anchor_mask,
     class_prototypes,
     class_ranks,
-    count_true,
     draw_with_replacement,
     draw_without_replacement,
     info_nce,
     labeled_negative_mask,
     nearest,
-    part_size,
     slices,
     sum_of_parts,
     unlabeled_negative_mask,
@@ -146,7 +144,15 @@ class UnreliableContrastiveLoss(nn.Module):
         anchors = anchor_mask(prob, label, self.delta_p)  # (B, C, h, w)
         positives, present = self._positives(teacher_rep, anchors)  # (C, D), (C,)
         anchors = _rows(anchors)
-        negatives = _rows(self._negatives(prob, label, unreliable, num_labeled))
+        ranks_l, ranks_u = class_ranks(prob).split([num_labeled, len(pseudo)])
+        negatives = _rows(
+            torch.cat(
+                (
+                    labeled_negative_mask(ranks_l, label[:num_labeled], self.low_rank),
+                    unlabeled_negative_mask(ranks_u, unreliable, self.low_rank, self.high_rank),
+                )
+            )
+        )
 
         keys, count = draw_without_replacement(negatives, self.keys_per_step)
         self.bank.push(_pixels(teacher_rep, keys), count)
@@ -159,28 +165,13 @@ class UnreliableContrastiveLoss(nn.Module):
 
         labeled = num_labeled * label[0].numel()  # pixels
         self.counts = {
-            'anchors_labeled': count_true(anchors[:, :labeled]),
-            'anchors_unlabeled': count_true(anchors[:, labeled:]),
-            'negatives_labeled': count_true(negatives[:, :labeled]),
-            'negatives_unlabeled': count_true(negatives[:, labeled:]),
+            'anchors_labeled': anchors[:, :labeled].sum(1),
+            'anchors_unlabeled': anchors[:, labeled:].sum(1),
+            'negatives_labeled': negatives[:, :labeled].sum(1),
+            'negatives_unlabeled': negatives[:, labeled:].sum(1),
             'bank': self.bank.count.clone(),
         }
         return self.loss_weight * loss
-
-    def _negatives(
-        self, prob: Tensor, label: Tensor, unreliable: Tensor, num_labeled: int
-    ) -> Tensor:
-        """Negatives of every class (B, C, h, w), from the ranks of a few images at a time."""
-        few = part_size(4 * prob[0].numel(), prob.device)  # sorting has values and places
-        labeled = zip(prob[:num_labeled].split(few), label[:num_labeled].split(few), strict=True)
-        unlabeled = zip(prob[num_labeled:].split(few), unreliable.split(few), strict=True)
-        return torch.cat(
-            [labeled_negative_mask(class_ranks(p), y, self.low_rank) for p, y in labeled]
-            + [
-                unlabeled_negative_mask(class_ranks(p), u, self.low_rank, self.high_rank)
-                for p, u in unlabeled
-            ]
-        )
 
     def _mean_nce(self, queries: Tensor, positives: Tensor, weight: Tensor) -> Tensor:
         """Σ_c weight_c · InfoNCE of class c, with negatives from its bank (Eq. 8).
@@ -201,8 +192,8 @@ class UnreliableContrastiveLoss(nn.Module):
         def part(rows: slice) -> Part:
             def nce(queries: Tensor) -> Tensor:
                 negatives = self.bank.at(places[rows]).unsqueeze(1)  # (R, 1, N, D)
-                own = positives[owner[rows]].unsqueeze(1)
-                each = info_nce(queries.unsqueeze(1), own, negatives, self.temperature)  # (R,)
+                positive = positives[owner[rows]].unsqueeze(1)
+                each = info_nce(queries.unsqueeze(1), positive, negatives, self.temperature)  # (R,)
                 return (each * weight[rows]).sum()
 
             return rows, nce

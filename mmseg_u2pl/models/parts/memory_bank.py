@@ -7,8 +7,6 @@ import torch.nn.functional as F
 from mmengine.dist import all_gather, get_world_size
 from torch import Tensor, nn
 
-from ...functional import slices
-
 
 class MemoryBank(nn.Module):
     """One FIFO queue of unit-length representations per class.
@@ -80,11 +78,11 @@ class MemoryBank(nn.Module):
         position = (self.cursor.unsqueeze(1) + steps) % self.size  # (C, K), distinct in a row
         kept = steps < count.unsqueeze(1)  # (C, K)
         places = self._first() + position
-        for own in slices(len(keys), keys[0].numel(), keys.device):
-            new = unit_length(keys[own], self.features.dtype)
-            # filler keys write back what is there, which needs neither a branch nor a sync
-            new = torch.where(kept[own].unsqueeze(-1), new, self.at(places[own]))
-            self.features.flatten(0, 1).index_copy_(0, places[own].flatten(), new.flatten(0, 1))
+        # filler keys write back what is in their place, which needs neither a branch nor a sync
+        new = torch.where(
+            kept.unsqueeze(-1), unit_length(keys, self.features.dtype), self.at(places)
+        )
+        self.features.flatten(0, 1).index_copy_(0, places.flatten(), new.flatten(0, 1))
         self.cursor.add_(count).remainder_(self.size)
         self.count.add_(count).clamp_(max=self.size)
 

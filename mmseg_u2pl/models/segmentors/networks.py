@@ -17,7 +17,7 @@ from mmseg.utils import add_prefix
 from torch import Tensor
 from torch.profiler import record_function
 
-from ...functional import by_bands
+from ...functional import by_images
 from ..heads import logits_and_feature
 from ..parts.teacher import NETWORKS, Teacher
 
@@ -58,8 +58,6 @@ class SemiNetworks(EncoderDecoder):
     contrastive: Any
     """An ``UnreliableContrastiveLoss`` or None."""
     teacher: Teacher | None
-    teacher_sees_batches: bool = False
-    """Whether the teacher gathers BatchNorm statistics itself, as its ``norm='batch'`` needs."""
 
     def __init__(
         self,
@@ -100,11 +98,6 @@ class SemiNetworks(EncoderDecoder):
                     "norm='ema'"
                 )
             self.predictors = ('teacher', *self.predictors)
-            if self.teacher.norm == 'batch' and not self.teacher_sees_batches:
-                raise ValueError(
-                    f"teacher.norm='batch': {type(self).__name__} has no pass of the teacher over "
-                    "training batches, whose statistics it would track; use norm='ema'"
-                )
         predictor = predictor or self.predictors[0]
         if predictor not in self.predictors:
             raise ValueError(f'predictor={predictor!r} is not one of {self.predictors}')
@@ -238,7 +231,7 @@ class SemiNetworks(EncoderDecoder):
     @record_function('semi/selection')
     def measure(self, function: Any, logits: Tensor, size: Sequence[int]) -> Tensor:
         """A function of logits (B, C, h, w) at image size: (B, H, W), without maps of all classes."""
-        return by_bands(function, logits, size, self.align_corners)
+        return by_images(function, logits, size, self.align_corners)
 
 
 def _refuse_cascade(decode_head: Any) -> None:
@@ -252,7 +245,7 @@ def _refuse_cascade(decode_head: Any) -> None:
         )
 
 
-def _check_head(head: nn.Module) -> None:
+def _check_head(head: Any) -> None:
     """Raise TypeError for a head that needs another one's logits, or returns more than logits."""
     name = type(head).__name__
     if isinstance(head, BaseCascadeDecodeHead):
@@ -260,7 +253,7 @@ def _check_head(head: nn.Module) -> None:
             f'{name} takes the logits of a head before it: semi-supervised methods need one decode '
             "head, such as dict(type='UPerHead', ...)"
         )
-    of_loss = [*inspect.signature(head.loss_by_feat).parameters.values()][0]
+    of_loss = next(iter(inspect.signature(head.loss_by_feat).parameters.values()))
     several = any(kind in str(of_loss.annotation).lower() for kind in ('tuple[', 'list['))
     if several or not isinstance(head, BaseDecodeHead):
         raise TypeError(
