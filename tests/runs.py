@@ -52,9 +52,12 @@ def settings(root, max_iters):
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=3),
         default_hooks=dict(
             checkpoint=dict(
-                type='CheckpointHook', by_epoch=False, interval=3, max_keep_ckpts=-1,
+                type='CheckpointHook',
+                by_epoch=False,
+                interval=3,
+                max_keep_ckpts=-1,
                 save_best='teacher/mIoU',
-            ),  # fmt: skip
+            ),
             logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
         ),
     )

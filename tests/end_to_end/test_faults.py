@@ -178,7 +178,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(kind, settings, data_root, t
     model = tiny.semi_config(kind, data_preprocessor=preprocessor, warmup_iters=1, **settings)
     states = []
     for folder in ('whole', 'resumed'):
-        changes = {
+        changes: dict = {
             'model': dict(_delete_=True, **model),
             'default_hooks.checkpoint.save_best': None,
             'default_hooks.checkpoint.interval': 2,

@@ -89,7 +89,7 @@ def test_loading_leaves_the_state_of_the_caller_usable(tmp_path, said):
     load_checkpoint(model, file_of(plain, tmp_path / 'four.pth'), map_location='cpu')
     assert torch.equal(model.teacher.backbone.conv1.weight, plain.backbone.conv1.weight)
     state = plain.state_dict()
-    with pytest.raises(RuntimeError, match='size mismatch for decode_head.conv_seg'):
+    with pytest.raises(RuntimeError, match=r'size mismatch for decode_head\.conv_seg'):
         model.load_state_dict(state, strict=False)
     missing = build('U2PL').load_state_dict(
         {'backbone.conv1.weight': state['backbone.conv1.weight']}, strict=False

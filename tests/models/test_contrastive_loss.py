@@ -334,7 +334,7 @@ def test_a_new_run_forgets_the_class_means_and_keys_of_another():
     run(module, *pixels)
     for part in module.modules():
         if hasattr(part, 'restart'):
-            part.restart()
+            part.restart()  # type: ignore[operator]
     assert module.bank.count.tolist() == [0, 0, 0]
     run(module, [(SURE_0, 0, EAST, NORTH)])
     torch.testing.assert_close(module.prototypes[0], torch.tensor(NORTH))  # not ½ EAST + ½ NORTH

@@ -81,8 +81,18 @@ def test_a_head_that_returns_several_maps_is_refused(name):
     )
 
 
-def test_a_head_that_returns_a_mapping_of_its_loss_alone_works():
-    """A loss of its own does not matter, as long as it takes logits."""
+def test_a_head_that_is_not_one_of_mmsegs_is_refused():
+    """Such as Mask2Former's, which returns queries and masks."""
+
+    @MODELS.register_module(force=True)
+    class QueryHead(torch.nn.Module):
+        num_classes, out_channels, align_corners = 3, 3, False
+
+    config = tiny.semi_config('FixMatch', decode_head=dict(type='QueryHead'))
+    tiny.assert_raises(TypeError, lambda: MODELS.build(config), 'QueryHead returns more than one')
+
+
+def test_a_head_with_another_loss_of_logits_works():
 
     @MODELS.register_module(force=True)
     class EdgeHead(FCNHead):

@@ -128,7 +128,7 @@ def test_an_error_while_labeling_restores_the_modes():
 
 # ------------------------------------------------------------------------------ the step
 def test_the_student_alone_sees_the_strong_view_of_mixed_images(boxes, monkeypatch):
-    seen = {}
+    seen: dict = {}
     model = balanced()
     monkeypatch.setattr(model.data_preprocessor, 'strong_view', lambda images, _: images + 100)
     for name, network in (('student', model), ('teacher', model.teacher)):
@@ -148,7 +148,8 @@ def test_the_student_alone_sees_the_strong_view_of_mixed_images(boxes, monkeypat
 def test_what_a_contrastive_loss_is_given(boxes, monkeypatch, mix, teacher):
     """One pass over labeled and clean images; what it says is mixed like the images."""
     model = tiny.ready('FixMatch', teacher=teacher, mix=mix, contrastive={})
-    given, passes = [], []
+    given: list = []
+    passes: list = []
 
     def record(rep, *others):
         given.extend((rep, *others))
@@ -252,7 +253,7 @@ def test_the_measure_is_not_aligned():
         model = balanced(mix=None, view=None)
         model.alignment.label_count.copy_(torch.tensor([7e8, 2e8, 1e8]))
         model.alignment.predicted_share.copy_(torch.tensor(predicted))
-        given = []
+        given: list = []
         forward = model.selection.forward
         model.selection.forward = lambda *args, f=forward, g=given: g.extend(args) or f(*args)
         model.loss(*tiny.batch())

@@ -57,7 +57,7 @@ def test_the_ramp_counts_from_the_end_of_the_warm_up(iteration, done):
 def test_the_student_sees_the_strong_view_and_the_teacher_does_not():
     view = dict(type='PhotometricView', jitter_prob=0.0, gray_prob=1.0, blur_prob=0.0)
     model = tiny.ready('MeanTeacher', view=view)
-    seen = {}
+    seen: dict = {}
     for name, network in (('student', model), ('teacher', model.teacher)):
         network.backbone.register_forward_pre_hook(
             lambda _, args, name=name: seen.setdefault(name, []).append(args[0])

@@ -137,7 +137,7 @@ def test_every_combination_of_parts_trains(mix, norm, view):
 
 
 def test_the_student_alone_sees_the_strong_view(monkeypatch):
-    seen = {}
+    seen: dict = {}
     model = tiny.u2pl(mix=None)
     monkeypatch.setattr(model.data_preprocessor, 'strong_view', lambda images, _: images + 100)
     for name, network in (('student', model), ('teacher', model.teacher)):

@@ -253,9 +253,11 @@ def _check_head(head: Any) -> None:
             f'{name} takes the logits of a head before it: semi-supervised methods need one decode '
             "head, such as dict(type='UPerHead', ...)"
         )
-    of_loss = next(iter(inspect.signature(head.loss_by_feat).parameters.values()))
-    several = any(kind in str(of_loss.annotation).lower() for kind in ('tuple[', 'list['))
-    if several or not isinstance(head, BaseDecodeHead):
+    several = not isinstance(head, BaseDecodeHead)
+    if not several:
+        logits = next(iter(inspect.signature(head.loss_by_feat).parameters.values()))
+        several = any(kind in str(logits.annotation).lower() for kind in ('tuple[', 'list['))
+    if several:
         raise TypeError(
             f'{name} returns more than one map of logits: semi-supervised methods need a decode '
             "head that returns one, such as dict(type='FCNHead', ...) or dict(type='UPerHead', ...)"
