@@ -154,7 +154,9 @@ def _rates(cfg: Config, scale: Fraction) -> Iterator[_New]:
     """Every learning rate."""
     optim_wrapper = cfg.optim_wrapper
     parts = ['optimizer']
-    if 'discriminator_optimizer' in optim_wrapper or cfg.model.get('discriminator'):
+    # RRN has discriminators whether or not its config says so
+    has_discriminators = cfg.model.get('type') == 'RRN' or 'discriminator' in cfg.model
+    if has_discriminators or 'discriminator_optimizer' in optim_wrapper:
         optim_wrapper.setdefault('discriminator_optimizer', dict(DISCRIMINATOR_OPTIMIZER))
         parts.append('discriminator_optimizer')
     for name in parts:
