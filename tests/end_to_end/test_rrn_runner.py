@@ -210,7 +210,8 @@ def test_the_test_tool_scores_and_saves_any_of_the_three(rrn, data_root, tmp_pat
         assert {key: reported[key] for key in every} == every
         model.predictor = name or 'mean'
         for stem in NAMES['val']:
-            mask = cv2.imread(str(folder / 'masks' / f'{stem}.png'), cv2.IMREAD_UNCHANGED)
+            written = folder / 'masks' / f'{stem}.png'
+            mask = np.array(cv2.imread(str(written), cv2.IMREAD_UNCHANGED))
             result = inference_model(model, str(data_root / 'images' / 'val' / f'{stem}.png'))
             assert np.array_equal(mask, result.pred_sem_seg.data[0])
 
