@@ -71,7 +71,8 @@ def scored_datasets(runner: Runner) -> dict[str, Any]:
         elif isinstance(loader, dict):
             dataset = loader['dataset']
             if isinstance(dataset, dict):
-                if 'val' in found and dataset == runner.cfg.val_dataloader.dataset:
+                val = runner.cfg.get('val_dataloader') or {}
+                if 'val' in found and dataset == val.get('dataset'):
                     continue
                 check_dataset_config(dataset, f'{name}_dataloader.dataset')
                 dataset = DATASETS.build(dataset)
