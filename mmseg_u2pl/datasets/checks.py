@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,12 +15,9 @@ from mmengine.dist import all_gather_object, get_dist_info
 from mmseg.datasets.transforms import LoadAnnotations as MMSegLoadAnnotations
 from PIL import Image
 
-from .files import listed_images
-from .folder import FolderDataset
 from .headers import READ_ERRORS, image_size, require_size
 from .masks import INDEX_MODES, LoadMask, color_mask
 from .threads import in_threads
-from .unlabeled import UnlabeledDataset
 
 _NAMED = 10  # files that a message names, before it only counts
 
@@ -100,7 +98,7 @@ def check_files(dataset: Any, where: str) -> None:
 
     Raises:
         FileNotFoundError: Names the first missing file, how many there are, and the remedy.
-        ValueError: The data set is empty; its list repeats an image or leaves the folder; a file
+        ValueError: The data set is empty; its list repeats an image; a file
             is not an image; a mask is of another size than its image, or of colors that the
             pipeline does not map.
     """
@@ -114,10 +112,15 @@ def _check_leaf(dataset: Any, where: str) -> None:
         source += f' and the list {dataset.ann_file!r}'
     if not len(dataset):
         raise ValueError(f'{where}: no image found by {source}')
-    if dataset.ann_file and not isinstance(dataset, (FolderDataset, UnlabeledDataset)):
-        _check_lines(dataset, where)  # those have checked theirs
     load_image = loading_step(dataset, LoadImageFromFile)
     load_mask = loading_step(dataset, LoadAnnotations)
+    if dataset.ann_file and load_mask is not None:  # lists of unlabeled images were checked
+        counts = Counter(os.path.normpath(info['img_path']) for info in infos(dataset))
+        path, number = counts.most_common(1)[0]
+        if number > 1:
+            raise ValueError(
+                f'{where}: the list {dataset.ann_file!r} names {path!r} {number} times'
+            )
 
     def check(index: int) -> list[str | FileNotFoundError]:
         return _header_problems(dataset.get_data_info(index), load_image, load_mask)
@@ -150,22 +153,6 @@ def raise_problems(where: str, problems: Sequence[str]) -> None:
             f'{where}: {len(problems)} files cannot be used:\n  {listed}\nReplace them, or take '
             'them out of the list'
         )
-
-
-def _check_lines(dataset: Any, where: str) -> None:
-    """No line of an mmseg data set's list leaves the folder or names an image twice.
-
-    The list itself is read again only to name the line of a mistake.
-    """
-    folder = dataset.data_prefix.get('img_path') or ''
-    names = [os.path.normpath(info['img_path']) for info in infos(dataset)]
-    below = os.path.normpath(folder) + os.sep
-    if len(set(names)) == len(names) and (not folder or all(n.startswith(below) for n in names)):
-        return
-    try:
-        listed_images(dataset.ann_file, folder, img_suffix='')
-    except ValueError as error:
-        raise ValueError(f'{where}.ann_file: {error}') from None
 
 
 def _header_problems(info: dict, load_image: Any, load_mask: Any) -> list[str | FileNotFoundError]:

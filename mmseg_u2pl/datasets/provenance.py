@@ -145,23 +145,6 @@ def check_provenance(images: Images) -> None:
         protocol_of([images])
 
 
-def same_family(one: Protocol, other: Protocol) -> bool:
-    """Whether results of training on two lists may stand side by side.
-
-    They may not if they are of different families, or of one name but with other images.
-    Unknown families are not held against them.
-    """
-    if one.list_name == other.list_name and one.digest != other.digest:
-        return False
-    return one.family == other.family or not (one.family and other.family)
-
-
-def same_scores(one: Protocol, other: Protocol) -> bool:
-    """Whether scores on two lists may: those of the same images, or of folds of one draw."""
-    folds = one.family != '' and one.family == other.family
-    return one.digest == other.digest or (folds and same_family(one, other))
-
-
 def check_disjoint(streams: Mapping[str, Sequence[Images]]) -> None:
     """No image is labeled and unlabeled, or trained on and scored; val and test may coincide.
 

@@ -94,21 +94,18 @@ class SemiDataset(Dataset):
             raise IndexError(f'{draw} of {len(self)} samples')
         first = len(self.labeled)
         labeled = draw < first
-        dataset, index = (self.labeled, draw) if labeled else (self.unlabeled, draw - first)
+        dataset: Any = self.labeled if labeled else self.unlabeled
+        index = draw if labeled else draw - first
         try:
             sample = dataset[index]
         except Exception as error:
-            raise _named(error, dataset.get_data_info(index)) from error
-        if self.unlabeled is None:
-            return sample
-        return dict(sample, stream='sup' if labeled else 'unsup')
-
-
-def _named(error: Exception, info: dict) -> ValueError:
-    """An error in a pipeline, with the files."""
-    mask = f' with the mask {info["seg_map_path"]!r}' if 'seg_map_path' in info else ''
-    return ValueError(
-        f'the pipeline fails at the image {info["img_path"]!r}{mask}: {type(error).__name__}: '
-        f'{error}. If a file is damaged, replace it, or take its line out of the list; '
-        'tools/check_data.py CONFIG names all damaged files'
-    )
+            info = dataset.get_data_info(index)
+            mask = f' with the mask {info["seg_map_path"]!r}' if 'seg_map_path' in info else ''
+            raise ValueError(
+                f'the pipeline fails at the image {info["img_path"]!r}{mask}: '
+                f'{type(error).__name__}: {error}. If a file is damaged, replace it, or take its '
+                'line out of the list; tools/check_data.py CONFIG names all damaged files'
+            ) from error
+        return (
+            sample if self.unlabeled is None else dict(sample, stream='sup' if labeled else 'unsup')
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -13,7 +13,7 @@ from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
 from ..datasets import SemiDataset
-from ..datasets.checks import infos, leaves
+from ..datasets.checks import leaves
 from ..datasets.provenance import Images, check_disjoint, check_provenance, protocol_of
 from .checks import scored_datasets
 
@@ -102,9 +102,6 @@ class _Paths(Sequence):
 
     def __getitem__(self, index: Any) -> Any:
         return self.dataset.get_data_info(index)['img_path']
-
-    def __iter__(self) -> Iterator[str]:
-        return (info['img_path'] for info in infos(self.dataset))
 
 
 def _images(dataset: Any) -> list[Images]:

@@ -138,7 +138,7 @@ def summarize(
             images_with_mask=len(rows),
             class_share=dict(zip(classes, shares, strict=True)),
             classes_covered=f'{(counts > 0).sum()} of {(total > 0).sum()}',
-            classes_missing=[classes[c] for c in np.flatnonzero(missing)],
+            classes_missing=[name for name, gone in zip(classes, missing, strict=True) if gone],
             share_distance=round(share_distance(counts, total), 6),
         )
     return summary
