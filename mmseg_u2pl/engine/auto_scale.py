@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from .optim.constructor import DISCRIMINATOR_OPTIMIZER
-
 WORLD_SIZE = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
 """Where each launcher leaves the number of processes before they are connected."""
 
@@ -36,8 +34,9 @@ def auto_scale(cfg: Config, world_size: int) -> list[Change]:
     validations, checkpoints, schedulers and the model's settings ``*_iters``. Beyond that,
 
     * with fewer samples gradients are accumulated over B / (W·b) iterations. Learning rates stay;
-    * with more samples, which cannot be undone, all learning rates, RRN's discriminators' too, are
-      multiplied by W·b / B (linear scaling, arXiv 1706.02677), as mmengine's scaling does.
+    * with more samples, which cannot be undone, all learning rates that the config states, RRN's
+      ``discriminator_optimizer`` too, are multiplied by W·b / B (linear scaling, arXiv 1706.02677),
+      as mmengine's scaling does.
 
     Intervals at which something is logged stay. What a forward computes for itself is over the W·b
     images at hand: BatchNorm's statistics (where ``sync_bn`` joins the processes; else over b, like
@@ -150,8 +149,6 @@ def _stretched(iterations: Any, scale: Fraction) -> Any:
 def _raise_rates(cfg: Config, scale: Fraction) -> Iterator[Change]:
     """Every learning rate."""
     optim_wrapper = cfg.optim_wrapper
-    if cfg.model.get('discriminator'):
-        optim_wrapper.setdefault('discriminator_optimizer', dict(DISCRIMINATOR_OPTIMIZER))
     parts = [(optim_wrapper.optimizer, 'optim_wrapper.optimizer', 'lr')]
     if 'discriminator_optimizer' in optim_wrapper:
         part = optim_wrapper.discriminator_optimizer

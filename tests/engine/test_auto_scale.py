@@ -13,8 +13,8 @@ from mmseg.registry import PARAM_SCHEDULERS
 from mmseg_u2pl.engine.auto_scale import Change, auto_scale, describe, launched_processes
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-VOC = CONFIGS / 'u2pl/u2pl_r101-d8_u2plhead_4xb4+4-80e_voc12-classic-1464-513x513.py'
-RRN = CONFIGS / 'rrn/rrn_r50-d16_deeplabv3plus_2xb3+6-35e_voc12-classic-1464-512x512.py'
+VOC = CONFIGS / 'u2pl/u2pl_r101-d8_voc12-513x513.py'
+RRN = CONFIGS / 'rrn/rrn_r50-d16_voc12-512x512.py'
 
 
 def recipe(base=16, batch_size=4, **changes):
@@ -51,14 +51,14 @@ def test_a_recipe_for_four_gpus_runs_on_one():
     cfg = Config.fromfile(VOC)
     assert set(auto_scale(cfg, 1)) == {
         Change('train_cfg.max_iters', 45_600, 182_400),
-        Change('train_cfg.val_interval', 2280, 9120),
+        Change('train_cfg.val_interval', 4560, 18_240),
         Change('model.warmup_iters', 570, 2280),
-        Change('default_hooks.checkpoint.interval', 2280, 9120),
-        Change('param_scheduler.0.end', 45_600, 182_400),
+        Change('default_hooks.checkpoint.interval', 4560, 18_240),
         Change('optim_wrapper.accumulative_counts', 1, 4),
         Change('auto_scale_lr.base_batch_size', 32, 8),
     }
-    assert cfg.train_cfg.max_iters == cfg.param_scheduler[0].end == 182_400
+    assert cfg.train_cfg.max_iters == 182_400
+    assert 'end' not in cfg.param_scheduler[0]  # mmengine ends it with the run
     assert cfg.optim_wrapper.accumulative_counts == 4
     assert cfg.optim_wrapper.optimizer.lr == 0.001
     assert cfg.default_hooks.logger.interval == 50
@@ -77,7 +77,6 @@ def test_more_processes_train_shorter_at_higher_rates():
     assert cfg.optim_wrapper.optimizer.lr == 0.002
     assert cfg.optim_wrapper.accumulative_counts == 1
     assert (cfg.train_cfg.max_iters, cfg.model.warmup_iters) == (22_800, 285)
-    assert cfg.param_scheduler[0].end == 22_800
     assert scaled(8).param_scheduler[1].eta_min == 0.02
 
 
@@ -94,17 +93,14 @@ def test_both_optimizers_and_both_warm_ups_of_rrn():
     auto_scale(cfg, 1)
     assert cfg.optim_wrapper.accumulative_counts == 2
     assert cfg.model.selftrain_warmup_iters == 3038
-    assert [step.end for step in cfg.param_scheduler] == [30_380, 106_330]
+    assert cfg.param_scheduler[0].end == 30_380
     assert cfg.optim_wrapper.discriminator_optimizer.lr == 1e-4
-    for written in (True, False):
-        cfg = Config.fromfile(RRN)
-        if not written:
-            del cfg.optim_wrapper['discriminator_optimizer']
-        auto_scale(cfg, 4)
-        assert cfg.optim_wrapper.optimizer.lr == 0.005
-        assert cfg.optim_wrapper.discriminator_optimizer == dict(
-            type='Adam', lr=2e-4, betas=(0.9, 0.99)
-        )
+    cfg = Config.fromfile(RRN)
+    auto_scale(cfg, 4)
+    assert cfg.optim_wrapper.optimizer.lr == 0.005
+    assert cfg.optim_wrapper.discriminator_optimizer == dict(
+        type='Adam', lr=2e-4, betas=(0.9, 0.99)
+    )
 
 
 @pytest.mark.parametrize('world_size', [1, 2, 4])
@@ -127,6 +123,11 @@ def test_a_recipe_that_accumulates_already(world_size, counts, max_iters, rate):
     assert cfg.optim_wrapper.accumulative_counts == counts
     assert cfg.train_cfg.max_iters == max_iters
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.1 * rate)
+
+
+def test_every_length_of_a_model_is_stretched():
+    cfg = scaled(1, **{'model.rampup_iters': 5, 'model.low_rank': 3})
+    assert cfg.model == dict(warmup_iters=24, rampup_iters=20, low_rank=3)
 
 
 def test_a_smaller_batch_accumulates_too():
