@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from rich.table import Table
 
-from ..datasets.provenance import Protocol, same_family, same_scores
+from ..datasets.provenance import Protocol
 
 CLASS_PREFIX = 'IoU.'
 UNKNOWN = 'unknown'
@@ -210,6 +210,23 @@ def check_protocols(tests: Mapping[str, Sequence[Run]]) -> None:
                     f'{one} was {what} on {first.name!r}, {other} on {second.name!r}: their scores '
                     'do not compare. Make a table of each, or run both on the same lists'
                 )
+
+
+def same_family(one: Protocol, other: Protocol) -> bool:
+    """Whether results of training on two lists may stand side by side.
+
+    They may not if they are of different families, or of one name but with other images.
+    Unknown families are not held against them.
+    """
+    if one.list_name == other.list_name and one.digest != other.digest:
+        return False
+    return one.family == other.family or not (one.family and other.family)
+
+
+def same_scores(one: Protocol, other: Protocol) -> bool:
+    """Whether scores on two lists may: those of the same images, or of folds of one draw."""
+    folds = one.family != '' and one.family == other.family
+    return one.digest == other.digest or (folds and same_family(one, other))
 
 
 def _notes(tests: Mapping[str, Sequence[Run]]) -> list[str]:

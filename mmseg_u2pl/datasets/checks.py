@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,12 +15,9 @@ from mmengine.dist import all_gather_object, get_dist_info
 from mmseg.datasets.transforms import LoadAnnotations as MMSegLoadAnnotations
 from PIL import Image
 
-from .files import line_error, numbered_lines, other_spelling, raise_first, repeated
-from .folder import FolderDataset
-from .headers import READ_ERRORS, require_size, size_of
-from .masks import INDEX_MODES, LoadMask
+from .headers import READ_ERRORS, image_size, require_size
+from .masks import INDEX_MODES, LoadMask, color_mask
 from .threads import in_threads
-from .unlabeled import UnlabeledDataset
 
 _NAMED = 10  # files that a message names, before it only counts
 
@@ -50,17 +48,16 @@ def check_dataset_config(config: dict, where: str) -> None:
     for key, folder in config.get('data_prefix', {}).items():
         if folder is not None and not (root / folder).is_dir():
             raise FileNotFoundError(f'{where}.data_prefix.{key}: no folder {str(root / folder)!r}')
-    path = root / (config.get('ann_file') or '')
-    if config.get('ann_file') and not path.is_file():
-        makers = (
-            '. tools/dataset_converters/import_splits.py imports published lists, '
-            'tools/make_splits.py makes your own'
-        )
+    if not config.get('ann_file'):
+        return
+    path = root / config['ann_file']
+    if not path.is_file():
         raise FileNotFoundError(
-            f'{where}.ann_file: no list {str(path)!r}. It names one image a line, its path in '
-            f'the image folder{makers if "splits" in path.parts else ""}'
+            f'{where}.ann_file: no list {str(path)!r}. It names one image a line, its path in the '
+            'image folder. tools/dataset_converters/import_splits.py imports published lists, '
+            'tools/make_splits.py makes others'
         )
-    if config.get('ann_file') and not path.stat().st_size:
+    if not path.stat().st_size:
         raise ValueError(f'{where}.ann_file: the list {str(path)!r} is empty')
 
 
@@ -101,7 +98,7 @@ def check_files(dataset: Any, where: str) -> None:
 
     Raises:
         FileNotFoundError: Names the first missing file, how many there are, and the remedy.
-        ValueError: The data set is empty; its list repeats an image or leaves the folder; a file
+        ValueError: The data set is empty; its list repeats an image; a file
             is not an image; a mask is of another size than its image, or of colors that the
             pipeline does not map.
     """
@@ -110,16 +107,20 @@ def check_files(dataset: Any, where: str) -> None:
 
 
 def _check_leaf(dataset: Any, where: str) -> None:
-    listed = f' the list {dataset.ann_file!r}' if dataset.ann_file else ''
+    source = f'{dataset.data_prefix.get("img_path")!r}'
+    if dataset.ann_file:
+        source += f' and the list {dataset.ann_file!r}'
     if not len(dataset):
-        raise ValueError(
-            f'{where}: no image found in {dataset.data_prefix.get("img_path")!r}'
-            + (f' by{listed}' if listed else '')
-        )
-    if listed and not isinstance(dataset, (FolderDataset, UnlabeledDataset)):  # those read lists
-        _check_lines(dataset, where)
+        raise ValueError(f'{where}: no image found by {source}')
     load_image = loading_step(dataset, LoadImageFromFile)
     load_mask = loading_step(dataset, LoadAnnotations)
+    if dataset.ann_file and load_mask is not None:  # lists of unlabeled images were checked
+        counts = Counter(os.path.normpath(info['img_path']) for info in infos(dataset))
+        path, number = counts.most_common(1)[0]
+        if number > 1:
+            raise ValueError(
+                f'{where}: the list {dataset.ann_file!r} names {path!r} {number} times'
+            )
 
     def check(index: int) -> list[str | FileNotFoundError]:
         return _header_problems(dataset.get_data_info(index), load_image, load_mask)
@@ -130,17 +131,11 @@ def _check_leaf(dataset: Any, where: str) -> None:
     found = list(chain.from_iterable(all_gather_object(found)))
     missing = sorted(str(p) for p in found if isinstance(p, FileNotFoundError))
     if missing:
-        spelling = other_spelling(missing[0])
         masked = load_mask is not None and 'seg_map_path' in dataset.get_data_info(0)
-        remedy = f'Check data_prefix, img_suffix{" and seg_map_suffix" if masked else ""}'
-        if spelling:
-            remedy = (
-                f'There is {spelling!r}, the same name in another Unicode form: without suffixes '
-                'in the config, FolderDataset and UnlabeledDataset find it'
-            )
         raise FileNotFoundError(
-            f'{where}: {len(missing)} of {len(dataset) * (1 + masked)} files are missing, the '
-            f'first is {missing[0]!r}. {remedy}' + (f' against{listed}' if listed else '')
+            f'{where}: {len(missing)} of {len(dataset) * (1 + masked)} files are missing, the first '
+            f'is {missing[0]!r}. Check img_suffix and seg_map_suffix against {source}; '
+            'FolderDataset and UnlabeledDataset find any suffix and Unicode form'
         )
     raise_problems(where, [p for p in found if isinstance(p, str)])
 
@@ -160,30 +155,6 @@ def raise_problems(where: str, problems: Sequence[str]) -> None:
         )
 
 
-def _check_lines(dataset: Any, where: str) -> None:
-    """No line of an mmseg data set's list leaves the folder or names an image twice.
-
-    The list itself is read again only to name the line of a mistake.
-    """
-    folder = dataset.data_prefix.get('img_path') or ''
-    names = [os.path.normpath(info['img_path']) for info in infos(dataset)]
-    below = os.path.normpath(folder) + os.sep
-    if len(set(names)) == len(names) and (not folder or all(n.startswith(below) for n in names)):
-        return
-    first: dict[str, int] = {}
-    errors = []
-    for number, text in numbered_lines(dataset.ann_file):
-        line = first.setdefault(os.path.normpath(text), number)
-        if error := line_error(number, text, folder):
-            errors.append(error)
-        elif line != number:
-            errors.append(repeated(number, text, line))
-    try:
-        raise_first(dataset.ann_file, errors)
-    except ValueError as error:
-        raise ValueError(f'{where}.ann_file: {error}') from None
-
-
 def _header_problems(info: dict, load_image: Any, load_mask: Any) -> list[str | FileNotFoundError]:
     """What is wrong with an image and its mask by their headers; missing ones as exceptions."""
     image, mask = info['img_path'], info.get('seg_map_path') if load_mask else None
@@ -192,10 +163,11 @@ def _header_problems(info: dict, load_image: Any, load_mask: Any) -> list[str | 
     ]
     if problems:
         return problems
-    size = None
+    path, size = image, None
     try:
         if load_image is not None:
             size = _image_size(image, load_image)
+        path = mask
         if mask and type(load_mask) in (MMSegLoadAnnotations, LoadMask):  # others may read anything
             with Image.open(mask) as file:
                 _check_mode(file, mask, load_mask)
@@ -203,16 +175,14 @@ def _header_problems(info: dict, load_image: Any, load_mask: Any) -> list[str | 
                     require_size(mask, file.size, image, size)
     except READ_ERRORS as error:
         text = str(error)
-        path = image if size is None and load_image is not None else mask
-        problems.append(text if str(path) in text else f'{path!r} is not a whole image: {text}')
-    return problems
+        return [text if str(path) in text else f'{path!r} is not a whole image: {text}']
+    return []
 
 
 def _image_size(path: str, load: Any) -> tuple[int, int]:
     try:
-        with Image.open(path) as file:
-            return size_of(file)
-    except (Image.UnidentifiedImageError, Image.DecompressionBombError):
+        return image_size(path)
+    except ValueError:
         try:  # mmcv's decoders may know the format, or take larger images
             height, width = load({'img_path': path})['img'].shape[:2]
         except Exception as error:
@@ -228,7 +198,7 @@ def _check_mode(mask: Image.Image, path: str, load: Any) -> None:
     """
     mapped = isinstance(load, LoadMask) and load.colors is not None
     if mask.mode not in INDEX_MODES and not mapped:
-        raise ValueError(color_mask(path))
+        raise ValueError(color_mask(path, mask.mode))
     if type(load) is MMSegLoadAnnotations and mask.mode.startswith('I'):
         largest = np.asarray(mask).max()
         if largest > 255:
@@ -237,11 +207,3 @@ def _check_mode(mask: Image.Image, path: str, load: Any) -> None:
                 'LoadAnnotations keeps the lowest byte. Map them: '
                 "dict(type='LoadMask', values={value: class, ...})"
             )
-
-
-def color_mask(path: str) -> str:
-    """The message for a mask of colors where class numbers are expected."""
-    return (
-        f'mask {path!r} is a color image. If its colors mean classes, load it by '
-        "dict(type='LoadMask', colors=[[r, g, b], ...]) instead of LoadAnnotations"
-    )

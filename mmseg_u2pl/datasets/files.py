@@ -10,20 +10,25 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 from unicodedata import normalize
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def image_names(folder: str | Path) -> list[str]:
-    """Names in the folder, with ``/``, of every image below it; hidden files are left out.
+    """Names in the folder, with ``/``, of every image below it, sorted folder by folder.
 
-    Sorted folder by folder. Hidden are names that begin with a dot: copies that systems and
-    notebooks leave behind, which often are not images.
+    Files and folders that begin with a dot are left out: systems and notebooks leave such copies
+    behind, which often are not images.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: It has no image.
     """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f'no folder {str(folder)!r} (from {Path.cwd()})')
     names: list[str] = []
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith('.')]
@@ -34,6 +39,9 @@ def image_names(folder: str | Path) -> list[str]:
             for name in files
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
         ]
+    if not names:
+        endings = ', '.join(IMAGE_SUFFIXES)
+        raise ValueError(f'no image found in {str(folder)!r}: none of its files ends in {endings}')
     return sorted(names, key=lambda name: name.split('/'))
 
 
@@ -44,55 +52,11 @@ def stem_of(name: str) -> str:
 
 
 def images_by_stem(folder: str | Path) -> dict[str, list[str]]:
-    """Names of the images below a folder by stem, in the order of :func:`image_names`.
-
-    Raises:
-        FileNotFoundError: No such folder.
-        ValueError: It has no image.
-    """
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f'no folder {str(folder)!r} (from {Path.cwd()})')
+    """Names of the images below a folder by stem; order and errors as :func:`image_names`."""
     found: dict[str, list[str]] = {}
     for name in image_names(folder):
         found.setdefault(stem_of(name), []).append(name)
-    if not found:
-        raise ValueError(no_image_in(folder))
     return found
-
-
-def no_image_in(folder: str | Path) -> str:
-    """The message for a folder without images."""
-    endings = ', '.join(IMAGE_SUFFIXES)
-    return f'no image found in {str(folder)!r}: none of its files ends in {endings}'
-
-
-class LineError(NamedTuple):
-    """What is wrong with a line of a list; ``missing``: a file does not exist."""
-
-    line: int
-    problem: str
-    missing: bool = False
-
-
-def raise_first(path: str | Path, errors: Sequence[LineError]) -> None:
-    """Name the first wrong line of a list, and how many there are; no errors, no exception.
-
-    Args:
-        path: The list; empty: the errors are those of a folder without list.
-        errors: In any order.
-
-    Raises:
-        FileNotFoundError: The first names a file that does not exist.
-        ValueError: Anything else.
-    """
-    if not errors:
-        return
-    first = min(errors)
-    place = f'the list {str(path)!r}, line {first.line}: ' if path else ''
-    which = 'lines are wrong' if path else 'are like this'
-    count = f' ({len(errors)} {which})' if len(errors) > 1 else ''
-    kind = FileNotFoundError if first.missing else ValueError
-    raise kind(place + first.problem + count)
 
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
@@ -113,18 +77,9 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         raise ValueError(f'the list {str(path)!r} is not UTF-8 text: save it as UTF-8') from error
 
 
-def line_error(number: int, text: str, folder: str | Path) -> LineError | None:
-    """What is wrong with a line whose path is not inside the image folder."""
-    if os.path.isabs(text) or posixpath.normpath(text).split('/', 1)[0] == '..':
-        return LineError(
-            number, f'{text!r} leaves the image folder {str(folder)!r}: write a path inside it'
-        )
-    return None
-
-
-def repeated(number: int, text: str, first: int) -> LineError:
-    """A line names an image for the second time."""
-    return LineError(number, f'{text!r} is the image of line {first} again: remove one')
+def line_of(path: str | Path, number: int) -> str:
+    """How a message about a line of a list begins."""
+    return f'the list {str(path)!r}, line {number}: '
 
 
 def listed_images(
@@ -150,48 +105,44 @@ def listed_images(
     if img_suffix is None and images is None:
         images = images_by_stem(folder)
     found: dict[str, int] = {}
-    errors: list[LineError] = []
     for number, text in numbered_lines(path):
-        if error := line_error(number, text, folder):
-            errors.append(error)
-            continue
         name = posixpath.normpath(text)
-        if images is None:
-            name += '' if name.lower().endswith(IMAGE_SUFFIXES) else img_suffix or ''
-        else:
-            names = _names_of(name, images)
-            if len(names) != 1:
-                errors.append(_no_single_image(number, text, folder, names, images))
-                continue
+        if os.path.isabs(text) or name.split('/', 1)[0] == '..':
+            raise ValueError(
+                f'{line_of(path, number)}{text!r} leaves the image folder {str(folder)!r}: write a '
+                'path inside it'
+            )
+        if images is not None:
+            names = _named(name, images)
+            if len(names) > 1:
+                raise ValueError(
+                    f'{line_of(path, number)}{text!r} is the stem of {names[0]!r} and '
+                    f'{names[1]!r}: write the suffix too'
+                )
+            if not names:
+                example = images.get(stem_of(name)) or next(iter(images.values()))
+                raise FileNotFoundError(
+                    f'{line_of(path, number)}no image {text!r} in {str(folder)!r}, where images '
+                    f'are named like {example[0]!r}'
+                )
             name = names[0]
+        elif not name.lower().endswith(IMAGE_SUFFIXES):
+            name += img_suffix or ''
         first = found.setdefault(name, number)
         if first != number:
-            errors.append(repeated(number, text, first))
-    raise_first(path, errors)
+            raise ValueError(
+                f'{line_of(path, number)}{text!r} is the image of line {first} again: remove one'
+            )
     if not found:
         raise ValueError(f'the list {str(path)!r} is empty: write one image a line')
     return found
 
 
-def _names_of(name: str, images: Mapping[str, list[str]]) -> list[str]:
+def _named(name: str, images: Mapping[str, list[str]]) -> list[str]:
     """Files that a line may mean: that name's, or all of that stem."""
     exact = normalize('NFC', name)
     same_stem = images.get(stem_of(name), [])
     return [n for n in same_stem if normalize('NFC', n) == exact] or images.get(exact, [])
-
-
-def _no_single_image(
-    number: int, text: str, folder: str | Path, names: list[str], images: Mapping[str, list[str]]
-) -> LineError:
-    if names:
-        return LineError(
-            number, f'{text!r} is the stem of {names[0]!r} and {names[1]!r}: write the suffix too'
-        )
-    alike = images.get(stem_of(posixpath.normpath(text)))
-    hint = (
-        f'there is {alike[0]!r}' if alike else f'its images are named like {next(iter(images))!r}'
-    )
-    return LineError(number, f'no image {text!r} in {str(folder)!r}; {hint}', missing=True)
 
 
 def list_text(names: Iterable[str]) -> bytes:
@@ -202,13 +153,3 @@ def list_text(names: Iterable[str]) -> bytes:
 def sha256_of(content: bytes) -> str:
     """The hash in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
-
-
-def other_spelling(path: str) -> str | None:
-    """The name in its folder that differs from a missing file's in Unicode form only."""
-    folder, name = os.path.split(path)
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return None
-    return next((n for n in names if normalize('NFC', n) == normalize('NFC', name)), None)

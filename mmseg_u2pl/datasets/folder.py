@@ -8,7 +8,7 @@ from typing import Any
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from .files import LineError, images_by_stem, listed_images, raise_first, stem_of
+from .files import images_by_stem, line_of, listed_images, stem_of
 
 
 @DATASETS.register_module()
@@ -47,7 +47,6 @@ class FolderDataset(BaseSegDataset):
         """One dict an image: ``img_path``, ``seg_map_path`` and what mmseg's transforms expect."""
         folder, mask_folder = self.data_prefix['img_path'], self.data_prefix['seg_map_path']
         images, masks = images_by_stem(folder), images_by_stem(mask_folder)
-        errors: list[LineError] = []
         if self.ann_file:
             listed = listed_images(self.ann_file, folder, images=images)
         else:
@@ -63,25 +62,22 @@ class FolderDataset(BaseSegDataset):
         for name, line in listed.items():
             stem = stem_of(name)
             names = masks.get(stem, [])
+            where = line_of(self.ann_file, line) if line else ''
             if image_of.setdefault(stem, name) != name:
-                problem = (
-                    f'{image_of[stem]!r} and {name!r} in {folder!r} have one stem, so one mask: keep '
-                    'one, or write a list that names one with its suffix'
+                raise ValueError(
+                    f'{where}{image_of[stem]!r} and {name!r} in {folder!r} have one stem, so one '
+                    'mask: keep one, or write a list that names one with its suffix'
                 )
-                errors.append(LineError(line, problem))
-            elif not names:
-                problem = (
-                    f'the image {name!r} has no mask {stem!r} with any suffix in {mask_folder!r}: '
-                    'add it, or take the line away'
+            if not names:
+                raise FileNotFoundError(
+                    f'{where}the image {name!r} has no mask {stem!r} with any suffix in '
+                    f'{mask_folder!r}: add it, or take the line away'
                 )
-                errors.append(LineError(line, problem, missing=True))
-            elif len(names) > 1:
-                problem = (
-                    f'{names[0]!r} and {names[1]!r} in {mask_folder!r} are both the mask of the '
-                    f'image {name!r}: keep one, and masks in a separate folder'
+            if len(names) > 1:
+                raise ValueError(
+                    f'{where}{names[0]!r} and {names[1]!r} in {mask_folder!r} are both the mask of '
+                    f'the image {name!r}: keep one, and masks in a separate folder'
                 )
-                errors.append(LineError(line, problem))
-        raise_first(self.ann_file, errors)
         return [
             dict(
                 img_path=os.path.join(folder, name),

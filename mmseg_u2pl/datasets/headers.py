@@ -11,16 +11,8 @@ READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What PIL raises on files that are not whole images."""
 
 
-def size_of(image: Image.Image) -> tuple[int, int]:
-    """Width and height of an opened image as mmcv loads it: turned as its EXIF orientation says."""
-    # asking a PNG without EXIF would decode it; a TIFF's size is turned already
-    exif = image.getexif() if 'exif' in image.info else {}
-    turned = exif.get(_EXIF_ORIENTATION) in _ON_ITS_SIDE
-    return image.size[::-1] if turned else image.size
-
-
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Width and height of an image file, as :func:`size_of`.
+    """Width and height of an image file as mmcv loads it: turned as its EXIF orientation says.
 
     Raises:
         FileNotFoundError: No such file.
@@ -28,7 +20,10 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            return size_of(image)
+            # asking a PNG without EXIF would decode it; a TIFF's size is turned already
+            exif = image.getexif() if 'exif' in image.info else {}
+            turned = exif.get(_EXIF_ORIENTATION) in _ON_ITS_SIDE
+            return image.size[::-1] if turned else image.size
     except FileNotFoundError:
         raise
     except READ_ERRORS as error:

@@ -8,7 +8,8 @@ import numpy as np
 from mmcv.transforms import LoadAnnotations
 from mmengine.dist import all_gather_object, get_dist_info
 
-from .checks import color_mask, infos, leaves, loading_step, raise_problems
+from .checks import infos, leaves, loading_step, raise_problems
+from .masks import color_mask
 from .threads import in_threads
 
 
@@ -58,20 +59,19 @@ def count_labels(dataset: Any, where: str) -> Labels:
     mine = range(rank, len(items), world_size)
     counts = np.zeros(256, dtype=np.int64)
     first: dict[int, int] = {}  # index of a label's first mask
-    problems: list[tuple[int, str]] = []
+    problems: list[str] = []
     for index, found in zip(mine, in_threads(count, mine, 'masks'), strict=True):
         if isinstance(found, str):
-            problems.append((index, found))
+            problems.append(found)
             continue
         counts += found
         for label in np.flatnonzero(found).tolist():
             first.setdefault(label, index)
     parts = all_gather_object((counts, first, problems))
-    raise_problems(where, [text for _, text in sorted(p for part in parts for p in part[2])])
-    examples = {
-        label: items[min(part[1].get(label, len(items)) for part in parts)][0]['seg_map_path']
-        for label in sorted({label for part in parts for label in part[1]})
-    }
+    raise_problems(where, [text for part in parts for text in part[2]])
+    pairs = sorted((label, index) for part in parts for label, index in part[1].items())
+    indices = dict(reversed(pairs))  # of several indices of a label the smallest stays
+    examples = {label: items[indices[label]][0]['seg_map_path'] for label in sorted(indices)}
     return Labels(sum(part[0] for part in parts), examples)
 
 
@@ -92,7 +92,7 @@ def read_labels(info: dict, load: Any) -> np.ndarray:
         text = str(error) or repr(error)
         raise ValueError(text if path in text else f'mask {path!r}: {text}') from error
     if labels.ndim != 2:
-        raise ValueError(color_mask(path))
+        raise ValueError(color_mask(path, 'color'))
     if labels.max() > 255:
         raise ValueError(f'mask {path!r} holds the label {labels.max()}: labels are 0 ... 255')
     return labels

@@ -71,7 +71,7 @@ def list_record(path: str | Path) -> dict[str, Any]:
 
     Returns:
         The list's entry, such as ``images``, ``sha256`` and ``class_share``; ``family`` where it
-        was published, ``drawn`` as ``'make_splits stratified seed 0'`` where it was drawn.
+        was published or drawn, then as ``'make_splits stratified seed 0'`` with ``drawn`` True.
 
     Raises:
         ValueError: The file is not such a record.
@@ -84,43 +84,14 @@ def list_record(path: str | Path) -> dict[str, Any]:
         record = dict(whole['lists'].get(Path(path).stem, {}))
         if record and 'family' not in record and 'options' in whole:
             options = whole['options']
-            record['drawn'] = f'{whole["tool"]} {options["method"]} seed {options["seed"]}'
+            family = f'{whole["tool"]} {options["method"]} seed {options["seed"]}'
+            record.update(family=family, drawn=True)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f'cannot read {str(file)!r} as a record of lists ({error!r}): restore it, make the '
             'lists again, or delete it if you can do without knowing where they come from'
         ) from error
     return record
-
-
-def check_provenance(images: Images) -> None:
-    """A list that has a record is still what was recorded; line ends do not matter.
-
-    Raises:
-        ValueError: It was edited since, or as :func:`list_record`.
-    """
-    record = list_record(images.ann_file)
-    if record:
-        _is_whole(images, record, images.sha256())
-
-
-def _is_whole(images: Images, record: Mapping[str, Any], sha256: str) -> bool:
-    """Whether the images are all of a recorded list; it is read only if they are not.
-
-    Raises:
-        ValueError: The list is not the recorded one.
-    """
-    if record.get('sha256') == sha256:
-        return True
-    path = images.ann_file
-    lines = (stem_of(line) for _, line in numbered_lines(path))
-    if record.get('sha256') == sha256_of(list_text(lines)):
-        return False
-    raise ValueError(
-        f'the list {str(path)!r} was edited after it was made: its hash is not the one in '
-        f'provenance.json beside it. Restore it, run the tool that made it again with --force, '
-        f'or, if the change is meant, delete the entry {Path(path).stem!r} there'
-    )
 
 
 def protocol_of(parts: Sequence[Images]) -> Protocol:
@@ -132,7 +103,8 @@ def protocol_of(parts: Sequence[Images]) -> Protocol:
         set without list is ``'all of <folder> (<number> images) <digest>'``.
 
     Raises:
-        ValueError: As :func:`check_provenance`.
+        ValueError: A list that has a record was edited since, other line ends aside; or as
+            :func:`list_record`.
     """
     protocols = [_protocol_of(part) for part in parts]
     if len(protocols) == 1:
@@ -147,35 +119,30 @@ def protocol_of(parts: Sequence[Images]) -> Protocol:
 
 
 def _protocol_of(images: Images) -> Protocol:
-    path, sha256 = images.ann_file, images.sha256()
-    name, digest, record = Path(path).stem, sha256[:8], list_record(path)
-    title = f'all of {os.path.basename(os.path.abspath(images.folder))}'
-    if record and not _is_whole(images, record, sha256):
-        title, path = f'part of {name}', ''
+    path, sha256, record = images.ann_file, images.sha256(), list_record(images.ann_file)
+    name, digest, count = Path(path).stem, sha256[:8], f'({len(images.paths)} images)'
     if not path:
-        return Protocol(f'{title} ({len(images.paths)} images) {digest}', '', title, digest)
-    if 'family' in record:
-        return Protocol(f'{record["family"]} {name}', record['family'], name, digest)
-    if 'drawn' in record:
-        return Protocol(f'{record["drawn"]}, {name} {digest}', record['drawn'], name, digest)
-    return Protocol(f'{name} {digest}', '', name, digest)
+        title = f'all of {os.path.basename(os.path.abspath(images.folder))}'
+        return Protocol(f'{title} {count} {digest}', '', title, digest)
+    if record and record.get('sha256') != sha256:  # other images, or an edited list
+        lines = (stem_of(line) for _, line in numbered_lines(path))
+        if record.get('sha256') != sha256_of(list_text(lines)):
+            raise ValueError(
+                f'the list {str(path)!r} was edited after it was made: its hash is not the one in '
+                f'provenance.json beside it. Restore it, run the tool that made it again with '
+                f'--force, or, if the change is meant, delete the entry {name!r} there'
+            )
+        return Protocol(f'part of {name} {count} {digest}', '', f'part of {name}', digest)
+    family = record.get('family', '')
+    if family and not record.get('drawn'):
+        return Protocol(f'{family} {name}', family, name, digest)
+    return Protocol(f'{family}, {name} {digest}'.removeprefix(', '), family, name, digest)
 
 
-def same_family(one: Protocol, other: Protocol) -> bool:
-    """Whether results of training on two lists may stand side by side.
-
-    They may not if they are of different families, or of one name but with other images.
-    Unknown families are not held against them.
-    """
-    if one.list_name == other.list_name and one.digest != other.digest:
-        return False
-    return one.family == other.family or not (one.family and other.family)
-
-
-def same_scores(one: Protocol, other: Protocol) -> bool:
-    """Whether scores on two lists may: those of the same images, or of folds of one draw."""
-    folds = one.family != '' and one.family == other.family
-    return one.digest == other.digest or (folds and same_family(one, other))
+def check_provenance(images: Images) -> None:
+    """A list that has a record is still what was recorded; errors as :func:`protocol_of`."""
+    if list_record(images.ann_file):
+        protocol_of([images])
 
 
 def check_disjoint(streams: Mapping[str, Sequence[Images]]) -> None:
@@ -198,18 +165,18 @@ def check_disjoint(streams: Mapping[str, Sequence[Images]]) -> None:
     for one, other in combinations(streams, 2):
         if one in SCORED and other in SCORED:
             continue
-        common = set(np.intersect1d(hashes[one], hashes[other]).tolist())
+        alike = set(np.intersect1d(hashes[one], hashes[other]).tolist())
+        if not alike:
+            continue
+        files = [
+            [path for path in _real_paths(streams[name]) if hash(path) in alike]
+            for name in (one, other)
+        ]
+        common = set(files[0]) & set(files[1])  # hashes may coincide by chance
         if not common:
             continue
-        files = {
-            name: [path for path in _real_paths(streams[name]) if hash(path) in common]
-            for name in (one, other)
-        }
-        both = set(files[one]) & set(files[other])
-        if not both:  # hashes that coincide by chance
-            continue
-        first = next(path for path in files[one] if path in both)
-        places = [_place(first, streams[name]) for name in (one, other)]
+        first = next(path for path in files[0] if path in common)
+        places = ', '.join(f'{name}: {_place(first, streams[name])}' for name in (one, other))
         remedy = (
             'leave the labeled ones out of unlabeled.ann_file, or give unlabeled.without the masks'
             if {one, other}.isdisjoint(SCORED)
@@ -217,8 +184,8 @@ def check_disjoint(streams: Mapping[str, Sequence[Images]]) -> None:
             'for others; take them out of one of the two'
         )
         raise ValueError(
-            f'images both {one} and {other}: {len(both)}, the first is {first!r} ({one}: '
-            f'{places[0]}, {other}: {places[1]}): {remedy}. tools/make_splits.py makes such lists'
+            f'images both {one} and {other}: {len(common)}, the first is {first!r} ({places}): '
+            f'{remedy}. tools/make_splits.py makes such lists'
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from mmengine.dist import get_dist_info, sync_random_seed
@@ -13,35 +12,11 @@ from torch.utils.data import Sampler
 from .semi_dataset import SemiDataset
 
 
-class Draw(NamedTuple):
-    """What the sampler hands the data set: which sample, and the seed of its augmentation."""
-
-    sample: int
-    seed: int
-
-
-class _Pool:
-    """The endless, seeded permutations of one pool; any position can be asked for at once."""
-
-    def __init__(self, start: int, size: int, seed: int, shuffle: bool) -> None:
-        self.start, self.size, self.seed, self.shuffle = start, size, seed, shuffle
-        self._epoch = -1
-        self._order = np.arange(0)
-
-    def __getitem__(self, position: int) -> int:
-        epoch, offset = divmod(position, self.size)
-        if epoch != self._epoch:
-            end = self.start + self.size
-            order = np.arange(self.start, end, dtype=np.min_scalar_type(end))
-            if self.shuffle:  # in place, and the type does not change the order
-                np.random.default_rng((self.seed, self.start, epoch)).shuffle(order)
-            self._epoch, self._order = epoch, order
-        return int(self._order[offset])
-
-
 @DATA_SAMPLERS.register_module()
 class SemiSampler(Sampler):
     """Endless draws in the pattern of ``ratio``: (1, 1) is labeled, unlabeled, labeled, ...
+
+    A draw is what :class:`SemiDataset` takes: (index of a sample, seed of its augmentation).
 
     Invariants:
         * A batch whose size is a multiple of ``sum(ratio)`` holds the ratio exactly; the batch
@@ -57,7 +32,6 @@ class SemiSampler(Sampler):
         ratio: Labeled and unlabeled samples of the repeating pattern. (1, 0) for a data set without
             unlabeled part: a supervised baseline then sees the labeled images in the same order
             as a semi-supervised run of the same seed.
-        shuffle: Permute each pool; else its own order.
         seed: None draws one and shares it among processes.
 
     Raises:
@@ -67,41 +41,44 @@ class SemiSampler(Sampler):
     """
 
     def __init__(
-        self,
-        dataset: SemiDataset,
-        ratio: tuple[int, int] = (1, 1),
-        shuffle: bool = True,
-        seed: int | None = None,
+        self, dataset: SemiDataset, ratio: tuple[int, int] = (1, 1), seed: int | None = None
     ) -> None:
         if not isinstance(dataset, SemiDataset):
             raise TypeError(f'SemiSampler needs a SemiDataset, got {type(dataset).__name__}')
-        _check_ratio(ratio, dataset)
+        _check_ratio(ratio, dataset.lengths[1])
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
         self.ratio = (int(ratio[0]), int(ratio[1]))
         self.seed = sync_random_seed() if seed is None else seed
-        labeled, unlabeled = dataset.lengths
-        self._pools = (
-            _Pool(0, labeled, self.seed, shuffle),
-            _Pool(labeled, unlabeled, self.seed, shuffle),
-        )
+        self._epochs, self._orders = [-1, -1], [np.arange(0), np.arange(0)]  # of each pool
         self._position = 0
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         position = self._position
         while True:
             yield self._draw(position)
             position += 1
 
-    def _draw(self, position: int) -> Draw:
+    def _draw(self, position: int) -> tuple[int, int]:
         """This rank's draw number ``position``."""
         turn, place = divmod(position, sum(self.ratio))
-        labeled = place < self.ratio[0]
-        share = self.ratio[0] if labeled else self.ratio[1]
-        nth = turn * share + (place if labeled else place - self.ratio[0])  # of this rank, pool
-        index = self._pools[0 if labeled else 1][nth * self.world_size + self.rank]
+        pool = 0 if place < self.ratio[0] else 1
+        nth = turn * self.ratio[pool] + place - pool * self.ratio[0]  # of this rank in the pool
+        index = self._index(pool, nth * self.world_size + self.rank)
         seed = np.random.SeedSequence((self.seed, position, self.rank)).generate_state(1)[0]
-        return Draw(index, int(seed))
+        return index, int(seed)
+
+    def _index(self, pool: int, position: int) -> int:
+        """The sample at a position of the endless permutations of a pool."""
+        start = self.dataset.lengths[0] if pool else 0
+        end = start + self.dataset.lengths[pool]
+        epoch, offset = divmod(position, end - start)
+        if epoch != self._epochs[pool]:
+            # in place, and the smallest type, as pools may be long; neither changes the order
+            order = np.arange(start, end, dtype=np.min_scalar_type(end))
+            np.random.default_rng((self.seed, start, epoch)).shuffle(order)
+            self._epochs[pool], self._orders[pool] = epoch, order
+        return int(self._orders[pool][offset])
 
     def skip(self, num_samples: int) -> None:
         """Start at this rank's draw ``num_samples``, counted from the beginning of the stream.
@@ -119,24 +96,20 @@ class SemiSampler(Sampler):
         turns = -(-self.dataset.lengths[last] // (self.ratio[last] * self.world_size))
         return turns * sum(self.ratio)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Nothing to do: the stream has no epochs."""
 
-
-def _check_ratio(ratio: tuple[int, int], dataset: SemiDataset) -> None:
+def _check_ratio(ratio: tuple[int, int], num_unlabeled: int) -> None:
     where = f'train_dataloader.sampler.ratio={ratio}'
-    unlabeled = dataset.lengths[1]
     if len(ratio) != 2 or any(int(part) != part or part < 0 for part in ratio) or ratio[0] < 1:
         raise ValueError(
             f'{where}: give two positive whole numbers, labeled and unlabeled, for example (1, 1)'
         )
-    if ratio[1] and not unlabeled:
+    if ratio[1] and not num_unlabeled:
         raise ValueError(
             f'{where}: the SemiDataset has no unlabeled part. Use ratio=(1, 0), or give it '
             'unlabeled=...'
         )
-    if unlabeled and not ratio[1]:
+    if num_unlabeled and not ratio[1]:
         raise ValueError(
-            f'{where}: no batch would have one of the {unlabeled} unlabeled images. Use (1, 1), or '
-            'unlabeled=None for a supervised baseline'
+            f'{where}: no batch would have one of the {num_unlabeled} unlabeled images. Use (1, 1), '
+            'or unlabeled=None for a supervised baseline'
         )

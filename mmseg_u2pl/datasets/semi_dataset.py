@@ -92,23 +92,20 @@ class SemiDataset(Dataset):
                 return self[index]
         if draw >= len(self):
             raise IndexError(f'{draw} of {len(self)} samples')
-        if self.unlabeled is None:
-            return _sample(self.labeled, draw)
         first = len(self.labeled)
-        if draw < first:
-            return dict(_sample(self.labeled, draw), stream='sup')
-        return dict(_sample(self.unlabeled, draw - first), stream='unsup')
-
-
-def _sample(dataset: Any, index: int) -> dict[str, Any]:
-    """What the pipeline makes of an image; an error in it names the files."""
-    try:
-        return dataset[index]
-    except Exception as error:
-        info = dataset.get_data_info(index)
-        mask = f' with the mask {info["seg_map_path"]!r}' if 'seg_map_path' in info else ''
-        raise ValueError(
-            f'the pipeline fails at the image {info["img_path"]!r}{mask}: '
-            f'{type(error).__name__}: {error}. If a file is damaged, replace it, or take its line '
-            'out of the list; tools/check_data.py CONFIG names all damaged files'
-        ) from error
+        labeled = draw < first
+        dataset: Any = self.labeled if labeled else self.unlabeled
+        index = draw if labeled else draw - first
+        try:
+            sample = dataset[index]
+        except Exception as error:
+            info = dataset.get_data_info(index)
+            mask = f' with the mask {info["seg_map_path"]!r}' if 'seg_map_path' in info else ''
+            raise ValueError(
+                f'the pipeline fails at the image {info["img_path"]!r}{mask}: '
+                f'{type(error).__name__}: {error}. If a file is damaged, replace it, or take its '
+                'line out of the list; tools/check_data.py CONFIG names all damaged files'
+            ) from error
+        return (
+            sample if self.unlabeled is None else dict(sample, stream='sup' if labeled else 'unsup')
+        )

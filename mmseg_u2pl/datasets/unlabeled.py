@@ -12,7 +12,7 @@ from mmengine.dataset import force_full_init
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from .files import image_names, images_by_stem, listed_images, no_image_in, stem_of
+from .files import image_names, listed_images, stem_of
 
 
 @DATASETS.register_module()
@@ -52,9 +52,23 @@ class UnlabeledDataset(BaseSegDataset):
             names = list(listed_images(self.ann_file, folder, self.img_suffix))
         else:
             names = image_names(folder)
-        if not names:
-            raise ValueError(f'data_prefix.img_path: {no_image_in(folder)}')
-        return self._leave_out(names, self.without) if self.without else names
+        if not self.without:
+            return names
+        masks = image_names(os.path.join(self.data_root or '', self.without))
+        stems = {stem_of(name) for name in masks}
+        left = [name for name in names if stem_of(name) not in stems]
+        if not left:
+            raise ValueError(
+                f'without={self.without!r} leaves out all {len(names)} images of {folder!r}: there '
+                'is nothing unlabeled to train on'
+            )
+        if len(left) == len(names):
+            warnings.warn(
+                f'without={self.without!r} leaves out no image of {folder!r}: images are named like '
+                f'{names[0]!r}, those to leave out like {masks[0]!r}',
+                stacklevel=2,
+            )
+        return left
 
     def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
         """All names as bytes, end to end, and where each ends; mmengine would pickle dicts."""
@@ -67,36 +81,16 @@ class UnlabeledDataset(BaseSegDataset):
     def get_data_info(self, idx: int) -> dict:
         """What mmseg's transforms expect of an image: ``img_path``, and no label anywhere."""
         position = range(len(self))[idx]
-        if self.serialize_data:
-            start = self.data_address[position - 1] if position else 0
-            name = self.data_bytes[start : self.data_address[position]].tobytes()
-            name = name.decode('utf-8', 'surrogatepass')
-        else:
-            name = self.data_list[position]
+        start = self.data_address[position - 1] if position else 0
+        name = self.data_bytes[start : self.data_address[position]].tobytes()
+        folder = self.data_prefix['img_path']
         return dict(
-            img_path=os.path.join(self.data_prefix['img_path'], name),
+            img_path=os.path.join(folder, name.decode('utf-8', 'surrogatepass')),
             label_map=None,
             reduce_zero_label=False,
             seg_fields=[],
             sample_idx=position,
         )
-
-    def _leave_out(self, names: list[str], without: str) -> list[str]:
-        stems = images_by_stem(os.path.join(self.data_root or '', without))
-        left = [name for name in names if stem_of(name) not in stems]
-        if not left:
-            raise ValueError(
-                f'without={without!r} leaves out all {len(names)} images of '
-                f'{self.data_prefix["img_path"]!r}: there is nothing unlabeled to train on'
-            )
-        if len(left) == len(names):
-            warnings.warn(
-                f'without={without!r} leaves out no image of '
-                f'{self.data_prefix["img_path"]!r}: their stems are like {stem_of(names[0])!r}, '
-                f'those to leave out like {min(stems)!r}',
-                stacklevel=2,
-            )
-        return left
 
 
 @TRANSFORMS.register_module()

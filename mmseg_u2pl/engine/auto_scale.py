@@ -14,15 +14,9 @@ from .optim.constructor import DISCRIMINATOR_OPTIMIZER
 WORLD_SIZE = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
 """Where each launcher leaves the number of processes before they are connected."""
 
-SCHEDULERS = {
-    'PolyLR': (),
-    'LinearLR': (),
-    'ConstantLR': (),
-    'CosineAnnealingLR': ('T_max',),
-    'MultiStepLR': ('milestones',),
-    'StepLR': ('step_size',),
-}
-"""Schedulers that stretch, and what they count in iterations in addition to ``begin`` and ``end``."""
+SCHEDULERS = ('PolyLR', 'LinearLR', 'ConstantLR', 'CosineAnnealingLR', 'MultiStepLR', 'StepLR')
+"""Schedulers that stretch: other settings than these do not depend on the number of iterations."""
+SCHEDULER_ITERATIONS = ('begin', 'end', 'T_max', 'milestones', 'step_size')
 
 
 class Change(NamedTuple):
@@ -33,26 +27,18 @@ class Change(NamedTuple):
     new: Any
 
 
-class _New(NamedTuple):
-    """The value of a key of a part of the config that is to be."""
-
-    place: str
-    part: dict
-    key: str
-    value: Any
-
-
 def auto_scale(cfg: Config, world_size: int) -> list[Change]:
     """Change a config so that each optimizer step sees as many samples as it was written for.
 
     The config says what that is: ``auto_scale_lr.base_batch_size`` is B, the samples, labeled and
     unlabeled, of all processes in an iteration. W processes with b each see W·b. The run sees as
     many samples as the config, so everything in iterations is multiplied by B / (W·b): length,
-    validations, checkpoints, schedulers and warm-ups. Beyond that,
+    validations, checkpoints, schedulers and the model's settings ``*_iters``. Beyond that,
 
     * with fewer samples gradients are accumulated over B / (W·b) iterations. Learning rates stay;
-    * with more samples, which cannot be undone, all learning rates, RRN's discriminators' too, are
-      multiplied by W·b / B (linear scaling, arXiv 1706.02677), as mmengine's scaling does.
+    * with more samples, which cannot be undone, all learning rates that the config states, RRN's
+      ``discriminator_optimizer`` too, are multiplied by W·b / B (linear scaling, arXiv 1706.02677),
+      as mmengine's scaling does.
 
     Intervals at which something is logged stay. What a forward computes for itself is over the W·b
     images at hand: BatchNorm's statistics (where ``sync_bn`` joins the processes; else over b, like
@@ -89,15 +75,11 @@ def auto_scale(cfg: Config, world_size: int) -> list[Change]:
             + (f'use {", ".join(fitting)} processes, or ' if fitting else '')
             + f'a batch_size whose {world_size}-fold divides {step}'
         )
-    new = list(_iterations(cfg, Fraction(base, now)))
-    new.append(_New('optim_wrapper', optim_wrapper, 'accumulative_counts', max(1, step // now)))
+    changes = list(_stretch_iterations(cfg, Fraction(base, now)))
+    changes.append(_set(optim_wrapper, 'optim_wrapper', 'accumulative_counts', max(1, step // now)))
     if now > step:
-        new += _rates(cfg, Fraction(now, step))
-    new.append(_New('auto_scale_lr', cfg.auto_scale_lr, 'base_batch_size', now))
-
-    changes = [Change(f'{n.place}.{n.key}', n.part[n.key], n.value) for n in new]
-    for n in new:
-        n.part[n.key] = n.value
+        changes += _raise_rates(cfg, Fraction(now, step))
+    changes.append(_set(cfg.auto_scale_lr, 'auto_scale_lr', 'base_batch_size', now))
     return [change for change in changes if change.old != change.new]
 
 
@@ -129,64 +111,63 @@ def _base_batch_size(cfg: Config) -> int:
     return setting['base_batch_size']
 
 
-def _iterations(cfg: Config, scale: Fraction) -> Iterator[_New]:
+def _set(part: dict, place: str, key: str, value: Any) -> Change:
+    """Change a setting of the part of the config that is at a place."""
+    change = Change(f'{place}.{key}', part[key], value)
+    part[key] = value
+    return change
+
+
+def _stretch_iterations(cfg: Config, scale: Fraction) -> Iterator[Change]:
     """Everything that is counted in iterations."""
     if 'max_iters' not in cfg.train_cfg:
         raise ValueError('train_cfg has no max_iters: --auto-scale is for an IterBasedTrainLoop')
     loop = ('max_iters', 'val_begin', 'val_interval', 'dynamic_intervals')
-    yield from _scaled('train_cfg', cfg.train_cfg, *loop, scale=scale)
-    yield from _scaled('model', cfg.model, 'warmup_iters', 'selftrain_warmup_iters', scale=scale)
+    lengths = [key for key in cfg.model if key.endswith('_iters')]
+    parts = [(cfg.train_cfg, 'train_cfg', loop), (cfg.model, 'model', lengths)]
     checkpoint = cfg.get('default_hooks', {}).get('checkpoint') or {}
     if not checkpoint.get('by_epoch', True):
-        place = 'default_hooks.checkpoint'
-        yield from _scaled(place, checkpoint, 'interval', 'save_begin', scale=scale)
-    for place, scheduler in _schedulers(cfg):
+        parts.append((checkpoint, 'default_hooks.checkpoint', ('interval', 'save_begin')))
+    for scheduler, place in _schedulers(cfg):
         if scheduler['type'] not in SCHEDULERS:
             raise ValueError(
                 f'{place}.type={scheduler["type"]!r} cannot be stretched: --auto-scale knows '
                 f'{", ".join(SCHEDULERS)}'
             )
-        keys = ('begin', 'end', *SCHEDULERS[scheduler['type']])
-        yield from _scaled(place, scheduler, *keys, scale=scale)
+        parts.append((scheduler, place, SCHEDULER_ITERATIONS))
+    for part, place, keys in parts:
+        for key in keys:
+            if part.get(key) is not None:
+                yield _set(part, place, key, _stretched(part[key], scale))
 
 
-def _rates(cfg: Config, scale: Fraction) -> Iterator[_New]:
+def _stretched(iterations: Any, scale: Fraction) -> Any:
+    """A number of iterations, or several; 0 and "never" (-1) stay."""
+    if isinstance(iterations, list | tuple):
+        return [_stretched(each, scale) for each in iterations]
+    return max(1, round(iterations * scale)) if iterations > 0 else iterations
+
+
+def _raise_rates(cfg: Config, scale: Fraction) -> Iterator[Change]:
     """Every learning rate."""
     optim_wrapper = cfg.optim_wrapper
-    parts = ['optimizer']
-    # RRN has discriminators whether or not its config says so
-    has_discriminators = cfg.model.get('type') == 'RRN' or 'discriminator' in cfg.model
-    if has_discriminators or 'discriminator_optimizer' in optim_wrapper:
+    parts = [(optim_wrapper.optimizer, 'optim_wrapper.optimizer', 'lr')]
+    if cfg.model.get('type') == 'RRN':  # it has discriminators whether or not its config says so
         optim_wrapper.setdefault('discriminator_optimizer', dict(DISCRIMINATOR_OPTIMIZER))
-        parts.append('discriminator_optimizer')
-    for name in parts:
-        place = f'optim_wrapper.{name}'
-        if 'lr' not in optim_wrapper[name]:
+    if 'discriminator_optimizer' in optim_wrapper:
+        part = optim_wrapper.discriminator_optimizer
+        parts.append((part, 'optim_wrapper.discriminator_optimizer', 'lr'))
+    parts += [(part, place, 'eta_min') for part, place in _schedulers(cfg) if 'eta_min' in part]
+    for part, place, key in parts:
+        if key not in part:
             raise ValueError(f'{place} has no lr to scale: set it in the config')
-        yield _New(place, optim_wrapper[name], 'lr', float(optim_wrapper[name]['lr'] * scale))
-    for place, scheduler in _schedulers(cfg):
-        if 'eta_min' in scheduler:
-            yield _New(place, scheduler, 'eta_min', float(scheduler['eta_min'] * scale))
+        yield _set(part, place, key, float(part[key] * scale))
 
 
-def _schedulers(cfg: Config) -> Iterator[tuple[str, dict]]:
+def _schedulers(cfg: Config) -> Iterator[tuple[dict, str]]:
     """Those that count iterations, each with its place."""
     schedulers = cfg.get('param_scheduler') or []
     single = isinstance(schedulers, Mapping)
     for index, scheduler in enumerate([schedulers] if single else schedulers):
         if not scheduler.get('by_epoch', True):
-            yield 'param_scheduler' if single else f'param_scheduler.{index}', scheduler
-
-
-def _scaled(place: str, part: dict, *keys: str, scale: Fraction) -> Iterator[_New]:
-    """The keys that the part has, stretched."""
-    for key in keys:
-        if part.get(key) is not None:
-            yield _New(place, part, key, _stretch(part[key], scale))
-
-
-def _stretch(iterations: Any, scale: Fraction) -> Any:
-    """A number of iterations, or several; 0 and "never" (-1) stay."""
-    if isinstance(iterations, list | tuple):
-        return [_stretch(each, scale) for each in iterations]
-    return max(1, round(iterations * scale)) if iterations > 0 else iterations
+            yield scheduler, 'param_scheduler' if single else f'param_scheduler.{index}'

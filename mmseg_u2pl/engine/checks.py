@@ -30,7 +30,8 @@ def check_training(runner: Runner) -> None:
         TypeError: The training data set is not a ``SemiDataset``, or its sampler not a
             ``SemiSampler``.
         FileNotFoundError: A file of the training, validation or test data is missing.
-        ValueError: Names the setting or file, its value and the remedy.
+        ValueError: Names the setting or file, its value and the remedy; also as
+            :func:`check_labels`.
     """
     model = segmentor(runner)
     loader = runner.train_dataloader
@@ -42,25 +43,17 @@ def check_training(runner: Runner) -> None:
         )
     _check_classes(model, loader.dataset)
     _check_batch(model, loader)
-    _check_sync_bn(model)
+    layers = [name for name, m in model.named_modules() if isinstance(m, nn.SyncBatchNorm)]
+    if layers and next(model.parameters()).device.type == 'cpu':
+        raise ValueError(
+            f'{layers[0]} is a SyncBatchNorm, which does not train on a CPU: use '
+            "norm_cfg=dict(type='BN'), and leave sync_bn='torch' to runs on several GPUs"
+        )
     if hasattr(model, 'check'):
         model.check(runner)
-    check_training_data(runner)
-
-
-def check_training_data(runner: Runner) -> None:
-    """Every file of training, validation and test exists and fits; labels fit the classes.
-
-    Raises:
-        FileNotFoundError: A folder, list or file is missing.
-        ValueError: A file cannot be used, or as :func:`check_labels`.
-    """
-    train = runner.train_dataloader.dataset
-    check_files(train, 'train_dataloader.dataset')
-    for name, dataset in scored_datasets(runner).items():
+    for name, dataset in {'train': loader.dataset, **scored_datasets(runner)}.items():
         check_files(dataset, f'{name}_dataloader.dataset')
-    model = segmentor(runner)
-    check_labels(train.labels, model.num_classes, train.metainfo['classes'])
+    check_labels(loader.dataset.labels, model.num_classes, loader.dataset.metainfo['classes'])
 
 
 def scored_datasets(runner: Runner) -> dict[str, Any]:
@@ -76,15 +69,15 @@ def scored_datasets(runner: Runner) -> dict[str, Any]:
         if isinstance(loop, BaseLoop):
             found[name] = loop.dataloader.dataset
         elif isinstance(loader, dict):
-            config = loader['dataset']
-            val = runner.cfg.get('val_dataloader') or {}
-            if isinstance(config, dict) and 'val' in found and config == val.get('dataset'):
-                continue
-            if isinstance(config, dict):
-                check_dataset_config(config, f'{name}_dataloader.dataset')
-                config = DATASETS.build(config)
-                setattr(runner, f'_{name}_dataloader', {**loader, 'dataset': config})
-            found[name] = config
+            dataset = loader['dataset']
+            if isinstance(dataset, dict):
+                val = runner.cfg.get('val_dataloader') or {}
+                if 'val' in found and dataset == val.get('dataset'):
+                    continue
+                check_dataset_config(dataset, f'{name}_dataloader.dataset')
+                dataset = DATASETS.build(dataset)
+                setattr(runner, f'_{name}_dataloader', {**loader, 'dataset': dataset})
+            found[name] = dataset
     return found
 
 
@@ -188,13 +181,4 @@ def _check_batch(model: Any, loader: Any) -> None:
             f'but a batch has {unlabeled}: change the second number of '
             f'train_dataloader.sampler.ratio={tuple(sampler.ratio)} or '
             f'batch_size={loader.batch_size}'
-        )
-
-
-def _check_sync_bn(model: nn.Module) -> None:
-    layers = [name for name, m in model.named_modules() if isinstance(m, nn.SyncBatchNorm)]
-    if layers and next(model.parameters()).device.type == 'cpu':
-        raise ValueError(
-            f'{layers[0]} is a SyncBatchNorm, which does not train on a CPU: use '
-            "norm_cfg=dict(type='BN'), and leave sync_bn='torch' to runs on several GPUs"
         )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmseg.models.losses import CrossEntropyLoss
 from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
@@ -41,17 +38,27 @@ class ClassWeightsHook(Hook):
         dataset = runner.train_dataloader.dataset
         counts = dataset.label_counts[: model.num_classes]
         share, weights = counts / counts.sum(), class_weights(counts, self.power)
-        for loss in _losses(model):
+        losses = [loss for _, _, losses in softmax_heads(model) for loss in losses]
+        if not losses:
+            raise ValueError(
+                'ClassWeightsHook weights a softmax CrossEntropyLoss, but decode_head.loss_decode '
+                f'is a {type(model.decode_head.loss_decode).__name__}: take the hook out of '
+                'custom_hooks'
+            )
+        for loss in losses:
+            if loss.class_weight is not None:
+                raise ValueError(
+                    f'loss_decode.class_weight={loss.class_weight} is set, and ClassWeightsHook '
+                    'would replace it: remove one of them'
+                )
             loss.class_weight = weights.tolist()
             # mmseg divides by the labeled pixels' weights already; its branch for
             # avg_non_ignore fails on weighted maps
             loss.avg_non_ignore = False
         table = PrettyTable(['class', 'labeled pixels, %', 'weight'], align='r')
         table.align['class'] = 'l'
-        for row in zip(dataset.metainfo['classes'], share, weights, strict=True):
-            table.add_row(
-                [row[0], f'{100 * row[1]:.2f}', f'{row[2]:.2f}' if row[1] else 'no pixel']
-            )
+        for name, part, weight in zip(dataset.metainfo['classes'], share, weights, strict=True):
+            table.add_row([name, f'{100 * part:.2f}', f'{weight:.2f}' if part else 'no pixel'])
         runner.logger.info(f'class weights of the supervised loss\n{table}')
 
 
@@ -65,20 +72,3 @@ def class_weights(counts: np.ndarray, power: float) -> np.ndarray:
     share = counts / counts.sum()
     weights = np.where(share > 0, np.maximum(share, 1e-12) ** -power, 0.0)
     return weights / (weights * share).sum()
-
-
-def _losses(model: Any) -> list[CrossEntropyLoss]:
-    """The softmax losses of the heads, none of which has weights."""
-    losses = [loss for _, _, losses in softmax_heads(model) for loss in losses]
-    if not losses:
-        raise ValueError(
-            'ClassWeightsHook weights a softmax CrossEntropyLoss, but decode_head.loss_decode is a '
-            f'{type(model.decode_head.loss_decode).__name__}: take the hook out of custom_hooks'
-        )
-    for loss in losses:
-        if loss.class_weight is not None:
-            raise ValueError(
-                f'loss_decode.class_weight={loss.class_weight} is set, and ClassWeightsHook would '
-                'replace it: remove one of them'
-            )
-    return losses

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -14,7 +13,7 @@ from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
 from ..datasets import SemiDataset
-from ..datasets.checks import infos, leaves
+from ..datasets.checks import leaves
 from ..datasets.provenance import Images, check_disjoint, check_provenance, protocol_of
 from .checks import scored_datasets
 
@@ -49,9 +48,16 @@ class ProtocolHook(Hook):
         Raises:
             ValueError: Names the image, list and line, or both protocols, and the remedy.
         """
-        streams = {name: _images(dataset) for name, dataset in _datasets(runner).items()}
-        for part in chain.from_iterable(streams.values()):
-            check_provenance(part)
+        train = runner.train_dataloader.dataset
+        parts = train.parts if isinstance(train, SemiDataset) else dict(labeled=train)
+        datasets = {**parts, **scored_datasets(runner)}
+        streams = {name: _images(dataset) for name, dataset in datasets.items()}
+        table = PrettyTable(['stream', 'images', 'list or folder'], align='l')
+        table.align['images'] = 'r'
+        for name, images in streams.items():
+            for part in images:
+                check_provenance(part)
+                table.add_row([name, len(part.paths), part.ann_file or part.folder])
         check_disjoint(streams)
         protocol = protocol_of(streams['labeled'])
         if runner.iter and self.protocol and self.protocol['digest'] != protocol.digest:
@@ -61,9 +67,9 @@ class ProtocolHook(Hook):
             )
         self.protocol = protocol._asdict()
         runner.message_hub.update_info('protocol', self.protocol)
-        shares = _class_shares(runner.train_dataloader.dataset)
+        shares = _class_shares(train) if isinstance(train, SemiDataset) else ''
         if is_main_process():
-            runner.logger.info(f'protocol: {protocol.name}\n{_table(streams)}{shares}')
+            runner.logger.info(f'protocol: {protocol.name}\n{table}{shares}')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Write the protocol into the checkpoint."""
@@ -85,13 +91,6 @@ class ProtocolHook(Hook):
             runner.message_hub.update_info('test/protocol', self.protocol)
 
 
-def _datasets(runner: Runner) -> dict[str, Any]:
-    """The data set of each stream."""
-    train = runner.train_dataloader.dataset
-    parts = train.parts if isinstance(train, SemiDataset) else dict(labeled=train)
-    return {**parts, **scored_datasets(runner)}
-
-
 class _Paths(Sequence):
     """Image paths of a data set, made when they are asked for."""
 
@@ -103,9 +102,6 @@ class _Paths(Sequence):
 
     def __getitem__(self, index: Any) -> Any:
         return self.dataset.get_data_info(index)['img_path']
-
-    def __iter__(self) -> Iterator[str]:
-        return (info['img_path'] for info in infos(self.dataset))
 
 
 def _images(dataset: Any) -> list[Images]:
@@ -121,20 +117,8 @@ def _images(dataset: Any) -> list[Images]:
     ]
 
 
-def _table(streams: Mapping[str, Sequence[Images]]) -> str:
-    """Images and list of each stream."""
-    table = PrettyTable(['stream', 'images', 'list or folder'], align='l')
-    table.align['images'] = 'r'
-    for stream, parts in streams.items():
-        for part in parts:
-            table.add_row([stream, len(part.paths), part.ann_file or part.folder])
-    return str(table)
-
-
-def _class_shares(dataset: Any) -> str:
+def _class_shares(dataset: SemiDataset) -> str:
     """How the labeled pixels fall on the classes; all processes ask together."""
-    if not isinstance(dataset, SemiDataset):
-        return ''
     classes: Sequence[str] = dataset.metainfo.get('classes') or list(map(str, range(255)))
     counts = dataset.label_counts[: len(classes)]
     shares = 100 * counts / max(1, counts.sum())

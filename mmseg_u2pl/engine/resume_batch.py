@@ -46,10 +46,8 @@ class ResumeBatchHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Rewrite what the runner is about to resume; checkpoints of other code do not say P."""
-        if not runner._resume:
-            return
         before, now = checkpoint.get('meta', {}).get(KEY), samples_per_iter(runner)
-        if before in (None, now):
+        if not runner._resume or before in (None, now):
             return
         base = _base_batch_size(runner)
         if base != now:

@@ -69,16 +69,14 @@ def check_data(cfg: Config) -> list[DataSetReport]:
 
 def _report(name: str, dataset: Any) -> DataSetReport:
     report = DataSetReport(name, [str(c) for c in dataset.metainfo.get('classes') or range(IGNORE)])
-    num_classes = len(report.classes)
     for _, leaf in leaves(dataset):
-        decode = partial(_decode, leaf, num_classes)
+        decode = partial(_decode, leaf, len(report.classes))
         for size, counts, problems in in_threads(decode, range(len(leaf)), name):
             report.sizes.update([size] if size else [])
+            report.num_masks += counts is not None
+            report.counts += 0 if counts is None else counts
             report.problems += problems
-            if counts is not None:
-                report.num_masks += 1
-                report.counts += counts
-    report.counts = report.counts[:num_classes]
+    report.counts = report.counts[: len(report.classes)]
     return report
 
 
@@ -87,9 +85,10 @@ def _decode(
 ) -> tuple[tuple[int, int] | None, np.ndarray | None, list[str]]:
     """Size of an image and label counts (256,) of its mask, by the pipeline's loading steps."""
     info = dataset.get_data_info(index)
-    image, problems, size, counts = info['img_path'], [], None, None
+    image, mask = info['img_path'], info.get('seg_map_path')
     load_image = loading_step(dataset, LoadImageFromFile)
     load_mask = loading_step(dataset, LoadAnnotations)
+    size, counts, problems = None, None, []
     try:
         if load_image is not None:
             _decode_whole(image)
@@ -98,14 +97,12 @@ def _decode(
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, cv2.error, ...
         problems.append(f'{image!r}: {error or repr(error)}')
     try:
-        if load_mask is not None and 'seg_map_path' in info:
-            mask = info['seg_map_path']
+        if load_mask is not None and mask is not None:
             labels = read_labels(info, load_mask)
-            if size is not None:
-                require_size(mask, labels.shape[::-1], image, size)
+            require_size(mask, labels.shape[::-1], image, size or labels.shape[::-1])
             counts = np.bincount(labels.ravel(), minlength=256)
             for label in np.flatnonzero(counts[num_classes:IGNORE])[:1] + num_classes:
-                problems.append(
+                raise ValueError(
                     f'{mask!r}: the label {label}, but the classes are 0 ... {num_classes - 1}, '
                     f'and {IGNORE} means ignore'
                 )

@@ -31,13 +31,16 @@ def find_images(folder: str | Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for stem, names in sorted(images_by_stem(folder).items()):
-        paths = [Path(folder, name) for name in names]
+        paths = [Path(folder, name) for name in sorted(names)]
         if len(paths) > 1:
-            one, other = sorted(map(str, paths))[:2]
-            raise ValueError(f'{one!r} and {other!r} have one stem {stem!r}: rename one')
+            raise ValueError(
+                f'{str(paths[0])!r} and {str(paths[1])!r} have one stem {stem!r}: rename one'
+            )
         if stem != stem.strip() or len(stem.splitlines()) > 1:
-            why = 'begins or ends with a space or has a line break; rename it'
-            raise ValueError(f'{str(paths[0])!r}: a list cannot hold a name that {why}')
+            raise ValueError(
+                f'{str(paths[0])!r}: a list cannot hold a name that begins or ends with a space or '
+                'has a line break; rename it'
+            )
         found[stem] = paths[0]
     return found
 
@@ -92,11 +95,7 @@ def read_mask(path: Path, image: Path) -> tuple[np.ndarray, str]:
 
 
 def require_images(masks: Mapping[str, Path], images: Mapping[str, Path]) -> None:
-    """Every mask has an image of its stem.
-
-    Raises:
-        ValueError: One has not.
-    """
+    """Raise ValueError unless every mask has an image of its stem."""
     alone = [str(path) for stem, path in masks.items() if stem not in images]
     if alone:
         raise ValueError(

@@ -73,37 +73,32 @@ def read_groups(source: str, stems: Sequence[str]) -> list[str]:
     Raises:
         ValueError: A stem has no group, or two; a bad line; a bad expression.
     """
+    known: dict[str, str | None] = {}
     if Path(source).is_file():
-        known = _groups_of_file(Path(source))
+        lines = Path(source).read_text(encoding='utf-8-sig').splitlines()  # as spreadsheets write
+        delimiter = '\t' if any('\t' in line for line in lines) else ','
+        for row in csv.reader(lines, delimiter=delimiter):
+            if row and (len(row) != 2 or known.setdefault(stem_of(row[0]), row[1]) != row[1]):
+                raise ValueError(
+                    f'{source!r}: {delimiter.join(row)!r} is not a line of stem and group, or '
+                    'gives a stem its second group'
+                )
     else:
         try:
             pattern = re.compile(source)
+            if not pattern.groups:
+                raise re.error('it has no (...)')
         except re.error as error:
-            what = f'no such file, and no regular expression: {error}'
-            raise ValueError(f'--groups {source!r}: {what}') from error
-        if not pattern.groups:
             raise ValueError(
-                f"--groups {source!r}: no such file; a regex needs (...) as in '^(.*)_'"
-            )
-        found = {stem: pattern.search(stem) for stem in stems}
-        known = {stem: match[1] for stem, match in found.items() if match and match[1] is not None}
-    for stem in stems:
-        if stem not in known:
-            raise ValueError(f'--groups {source!r}: the image {stem!r} gets no group from it')
-    return [known[stem] for stem in stems]
-
-
-def _groups_of_file(path: Path) -> dict[str, str]:
-    lines = path.read_text(encoding='utf-8-sig').splitlines()  # spreadsheets write the mark
-    delimiter = '\t' if any('\t' in line for line in lines) else ','
-    known: dict[str, str] = {}
-    for row in csv.reader(lines, delimiter=delimiter):
-        if row and (len(row) != 2 or known.setdefault(stem_of(row[0]), row[1]) != row[1]):
-            raise ValueError(
-                f'{str(path)!r}: {delimiter.join(row)!r} is not a line of stem and group, or gives '
-                'a stem its second group'
-            )
-    return known
+                f'--groups {source!r}: no such file, and not a regular expression with a group as '
+                f"'^(.*)_': {error}"
+            ) from error
+        known = {stem: match[1] for stem in stems if (match := pattern.search(stem))}
+    groups = [known.get(stem) for stem in stems]
+    if None in groups:
+        stem = stems[groups.index(None)]
+        raise ValueError(f'--groups {source!r}: the image {stem!r} gets no group from it')
+    return [group for group in groups if group is not None]
 
 
 def share_distance(counts: np.ndarray, target: np.ndarray) -> float:
@@ -138,14 +133,14 @@ def summarize(
         rows = [row[stem] for stem in part if stem in row]
         counts, total = masks.counts[rows].sum(0), masks.counts.sum(0)
         shares = (counts / max(1, counts.sum())).round(6).tolist()
-        present = total > 0  # a label between others that is in no mask cannot be missed
-        entry['images_with_mask'] = len(rows)
-        entry['class_share'] = dict(zip(classes, shares, strict=True))
-        entry['classes_covered'] = f'{(counts > 0).sum()} of {present.sum()}'
-        entry['classes_missing'] = [
-            classes[c] for c in np.flatnonzero(present & (counts == 0)).tolist()
-        ]
-        entry['share_distance'] = round(share_distance(counts, total), 6)
+        missing = (total > 0) & (counts == 0)  # a label that is in no mask cannot be missed
+        entry.update(
+            images_with_mask=len(rows),
+            class_share=dict(zip(classes, shares, strict=True)),
+            classes_covered=f'{(counts > 0).sum()} of {(total > 0).sum()}',
+            classes_missing=[name for name, gone in zip(classes, missing, strict=True) if gone],
+            share_distance=round(share_distance(counts, total), 6),
+        )
     return summary
 
 
@@ -194,25 +189,23 @@ def write_lists(
         Whether anything changed.
 
     Raises:
-        FileExistsError: A file is there with other content, without ``force``; nothing is
-            written then.
+        FileExistsError: As :func:`changed_files`; nothing is written then.
     """
-    contents = {f'{name}.txt': list_text(part) for name, part in stems.items()}
+    contents = {Path(out) / f'{name}.txt': list_text(part) for name, part in stems.items()}
     text = json.dumps(provenance, indent=1, sort_keys=True, ensure_ascii=False) + '\n'
-    contents['provenance.json'] = text.encode()
-    paths = {Path(out) / name: content for name, content in contents.items()}
-    changed = changed_files(paths, force)
+    contents[Path(out) / 'provenance.json'] = text.encode()
+    changed = changed_files(contents, force)
     Path(out).mkdir(parents=True, exist_ok=True)
     for path in changed:
-        path.write_bytes(paths[path])
+        path.write_bytes(contents[path])
     return bool(changed)
 
 
 def changed_files(contents: Mapping[Path, bytes], force: bool) -> list[Path]:
-    """Which files are not there yet with this content.
+    """Which files do not exist yet with this content.
 
     Raises:
-        FileExistsError: One has another, without ``force``.
+        FileExistsError: One has other content, without ``force``.
     """
     changed = [p for p, content in contents.items() if not p.is_file() or p.read_bytes() != content]
     for path in changed:

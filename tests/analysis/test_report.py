@@ -12,6 +12,7 @@ from mmseg_u2pl.analysis.report import (
     mean_std,
     read_run,
     read_test_metrics,
+    same_family,
 )
 from mmseg_u2pl.datasets.provenance import Protocol
 
@@ -230,3 +231,13 @@ def test_gain_table_shows_the_difference():
     assert cells[0] == ['sky', 'mIoU']
     assert cells[1:3] == [['80.0', '50.0'], ['78.5', '54.2']]
     assert cells[3] == ['[red]-1.5[/]', '[green]+4.2[/]']
+
+
+def test_lists_of_one_family_compare():
+    u2pl = Protocol('u2pl 1_16', 'u2pl', '1_16', '1')
+    other = Protocol('list 2', '', 'list', '2')
+    assert same_family(u2pl, u2pl._replace(list_name='1_8', digest='0'))
+    assert same_family(u2pl, other)
+    assert not same_family(u2pl, u2pl._replace(family='cps', list_name='1_8'))
+    assert not same_family(u2pl, u2pl._replace(digest='0'))
+    assert not same_family(other, other._replace(digest='0'))

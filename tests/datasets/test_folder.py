@@ -182,7 +182,7 @@ def test_it_serves_as_a_test_set(root):
     ('line', 'kind', 'parts'),
     [
         ('nowhere', FileNotFoundError, ["no image 'nowhere'"]),
-        ('a.png', FileNotFoundError, ["no image 'a.png'", "there is 'a.jpg'"]),
+        ('a.png', FileNotFoundError, ["no image 'a.png'", "named like 'a.jpg'"]),
         ('A', FileNotFoundError, ["no image 'A'"]),
         ('../images/a', ValueError, ["'../images/a' leaves the image folder"]),
         ('sub/../../x', ValueError, ['leaves the image folder', 'write a path inside it']),
@@ -199,13 +199,12 @@ def test_a_bad_line_is_named(root, line, kind, parts):
     )
 
 
-def test_of_several_bad_lines_the_first_is_named_and_all_are_counted(root):
+def test_of_several_bad_lines_the_first_is_named(root):
     write_list(root, 'a', 'x', 'a', 'y', '../z')
     tiny.assert_raises(
         FileNotFoundError,
         lambda: folder_dataset(root, ann_file='list.txt'),
         "line 2: no image 'x'",
-        '(4 lines are wrong)',
     )
 
 

@@ -272,12 +272,6 @@ def test_a_bad_setting_is_named(settings, part):
     tiny.assert_raises(ValueError, lambda: LoadMask(**settings), 'LoadMask', part)
 
 
-def test_it_says_what_it_does():
-    assert 'colors=((200, 0, 0),), ignore_colors=((255, 255, 255),)' in repr(
-        LoadMask(colors=[RED], ignore_colors=[VOID])
-    )
-
-
 def test_an_image_without_a_mask_passes():
     results = dict(img=np.zeros((2, 3, 3), np.uint8), seg_fields=[])
     assert LoadMask(values={0: 0, 255: 1})(dict(results)).keys() == results.keys()

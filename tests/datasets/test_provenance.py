@@ -16,7 +16,6 @@ from mmseg_u2pl.datasets.provenance import (
     check_provenance,
     list_record,
     protocol_of,
-    same_family,
 )
 
 
@@ -138,16 +137,6 @@ def test_several_lists_are_named_together(tmp_path, published):
     assert (both.family, both.list_name) == ('', '1_16 + own')
     assert both.digest != protocol_of([other, one]).digest
     assert protocol_of([one, one]).family == 'u2pl'
-
-
-def test_same_family(tmp_path, published):
-    u2pl = protocol_of([listed(published, 'a.jpg', 'b.jpg')])
-    own = protocol_of([listed(tmp_path / 'own.txt', 'c.jpg')])
-    assert same_family(u2pl, u2pl._replace(list_name='1_8', digest='0'))
-    assert same_family(u2pl, own)
-    assert not same_family(u2pl, u2pl._replace(family='cps', list_name='1_8'))
-    assert not same_family(u2pl, u2pl._replace(digest='0'))
-    assert not same_family(own, own._replace(digest='0'))
 
 
 # ------------------------------------------------------------------------------- edited lists

@@ -55,8 +55,14 @@ def test_every_batch_has_exactly_the_ratio(labeled, unlabeled, ratio, repeats):
 
 
 def test_the_pattern_by_hand():
-    indices = indices_of(sampler_of(2, 3, ratio=(1, 2), shuffle=False), 9)
-    assert indices == [0, 2, 3, 1, 4, 2, 0, 3, 4]  # labeled 0 1 0; unlabeled 2 3 4 2 3 4
+    labeled, unlabeled = (
+        [i for epoch in (0, 1) for i in np.random.default_rng((3, start, epoch)).permutation(pool)]
+        for start, pool in ((0, [0, 1]), (2, [2, 3, 4]))
+    )
+    first, second, third = labeled[:3]
+    a, b, c, d, e, f = unlabeled
+    indices = indices_of(sampler_of(2, 3, ratio=(1, 2)), 9)
+    assert indices == [first, a, b, second, c, d, third, e, f]
 
 
 @given(**SIZES, ratio=RATIO, world_size=st.integers(1, 4))

@@ -128,6 +128,11 @@ def test_a_config_that_accumulates_already(world_size, counts, max_iters, rate):
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.1 * rate)
 
 
+def test_every_length_of_a_model_is_stretched():
+    cfg = scaled(1, **{'model.rampup_iters': 5, 'model.low_rank': 3})
+    assert cfg.model == dict(warmup_iters=24, rampup_iters=20, low_rank=3)
+
+
 def test_a_smaller_batch_accumulates_too():
     assert scaled(4, batch_size=1).optim_wrapper.accumulative_counts == 4
 

@@ -205,8 +205,8 @@ def test_groups_by_a_regular_expression():
 @pytest.mark.parametrize(
     ('source', 'says'),
     [
-        ('groups.tsv', 'no such file; a regex needs'),
-        ('(', 'no such file, and no regular expression'),
+        ('groups.tsv', r'no such file, and not a regular expression .* has no \(\.\.\.\)'),
+        ('(', 'no such file, and not a regular expression'),
         ('^(seq)', "the image 'a' gets no group"),
         ('(x)?', "the image 'a' gets no group"),
     ],

@@ -9,14 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmseg_u2pl.prepare import splits
 from mmseg_u2pl.prepare.split_files import share_distance
-from mmseg_u2pl.prepare.splits import (
-    Request,
-    folds,
-    make_lists,
-    nested,
-    resolve_size,
-)
+from mmseg_u2pl.prepare.splits import Request, make_lists, resolve_size
+
+
+def by_stem(stems, counts, groups, method):
+    """What the functions take, of counts (N, C) and groups of N stems."""
+    return dict(
+        counts=dict(zip(stems, counts, strict=True)) if method == 'stratified' else None,
+        groups=dict(zip(stems, groups, strict=True)) if groups else None,
+    )
+
+
+def nested(stems, sizes, counts=None, groups=None, *, method='plain', **how):
+    return splits.nested(stems, sizes, **by_stem(stems, counts, groups, method), **how)
+
+
+def folds(stems, number, counts=None, groups=None, *, method='plain', **how):
+    return splits.folds(stems, number, **by_stem(stems, counts, groups, method), **how)
 
 
 def hold_out(stems, size, *arguments, **how):
@@ -285,7 +296,10 @@ def test_known_draws_stay_as_they_are():
     ('call', 'says'),
     [
         (lambda: nested(['a', 'b'], [3]), 'cannot choose 3 of 2 images'),
-        (lambda: nested(['a'], [1], method='stratified'), "needs masks; without them use 'plain'"),
+        (
+            lambda: make_lists(['a'], ['a'], Request({'1': 1}, method='stratified')),
+            "needs masks; without them use 'plain'",
+        ),
         (
             lambda: nested(['a'], [1], np.zeros((1, 2), int), method='stratified'),
             'no mask holds a labeled pixel',

@@ -13,9 +13,6 @@ from torch.optim import Optimizer
 
 from .amp import BFloat16OptimWrapper
 
-DISCRIMINATORS = 'discriminators'
-"""The child module that gets a separate optimizer."""
-
 DISCRIMINATOR_OPTIMIZER = {'type': 'Adam', 'lr': 1e-4, 'betas': (0.9, 0.99)}
 """What trains it if the config does not say."""
 
@@ -101,23 +98,11 @@ class _Joint:
             self.clip_func([p for p in parameters if p.grad is not None], **self.clip_grad_kwargs)
 
 
-class JointOptimWrapper(_Joint, OptimWrapper):
-    """``OptimWrapper`` of several optimizers."""
-
-
-class AmpJointOptimWrapper(_Joint, AmpOptimWrapper):
-    """``AmpOptimWrapper`` of several optimizers, with one scaler."""
-
-
-class BFloat16JointOptimWrapper(_Joint, BFloat16OptimWrapper):
-    """``BFloat16OptimWrapper`` of several optimizers."""
-
-
 WRAPPERS = {
-    'OptimWrapper': JointOptimWrapper,
-    'AmpOptimWrapper': AmpJointOptimWrapper,
-    'BFloat16OptimWrapper': BFloat16JointOptimWrapper,
+    kind.__name__: type(f'Joint{kind.__name__}', (_Joint, kind), {})
+    for kind in (OptimWrapper, AmpOptimWrapper, BFloat16OptimWrapper)
 }
+"""Wrappers of several optimizers by the name of the wrapper of one."""
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -148,7 +133,7 @@ class SemiOptimWrapperConstructor:
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
-        self.settings = dict(optim_wrapper_cfg)
+        self.settings = {'type': 'OptimWrapper', **optim_wrapper_cfg}
         self.settings.pop('_scope_', None)  # mmengine's, of a base config from a package
         self.optimizer = dict(self.settings.pop('optimizer'))
         self.discriminator_optimizer = dict(
@@ -171,28 +156,26 @@ class SemiOptimWrapperConstructor:
         for network in getattr(segmentor, 'networks', (segmentor,)):
             view = nn.Module()
             for name, part in network.named_children():
-                if name not in (DISCRIMINATORS, 'network2'):
+                if name not in ('discriminators', 'network2'):
                     view.add_module(name, part)
             if self.paramwise_cfg:
                 self.rules.add_params(params, view)
             else:
                 params += view.parameters()
         optimizer = OPTIMIZERS.build(dict(self.optimizer, params=params))
-        discriminators = getattr(segmentor, DISCRIMINATORS, None)
+        discriminators = getattr(segmentor, 'discriminators', None)
         if discriminators is None:
-            return OPTIM_WRAPPERS.build(
-                {'type': 'OptimWrapper', **self.settings, 'optimizer': optimizer}
-            )
+            return OPTIM_WRAPPERS.build(dict(self.settings, optimizer=optimizer))
 
         settings = dict(self.settings)
-        kind = settings.pop('type', 'OptimWrapper')
+        kind = settings.pop('type')
         if kind not in WRAPPERS:
             raise ValueError(
                 f'optim_wrapper.type={kind!r} has no version for several optimizers: use '
                 f'{" or ".join(WRAPPERS)}'
             )
         other = OPTIMIZERS.build(
-            dict(self.discriminator_optimizer, params=list(discriminators.parameters()))
+            dict(self.discriminator_optimizer, params=discriminators.parameters())
         )
-        joint = JointOptimizer({'networks': optimizer, DISCRIMINATORS: other})
+        joint = JointOptimizer({'networks': optimizer, 'discriminators': other})
         return WRAPPERS[kind](optimizer=joint, **settings)
