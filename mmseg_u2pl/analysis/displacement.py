@@ -10,7 +10,7 @@ import torch
 from mmseg.models import BaseSegmentor
 from torch import Tensor
 
-IGNORE = 255
+from mmseg_u2pl.functional import IGNORE
 
 
 def agreement(prediction: Tensor, target: Tensor, reach: int = 4) -> Tensor:
