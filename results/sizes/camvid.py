@@ -73,7 +73,7 @@ networks = {
             strides=(1, 2, 2, 1),
             dilations=(1, 1, 1, 2),
         ),
-        decode_head=dict({**deeplab, **bottleneck}),
+        decode_head={**deeplab, **bottleneck},
     ),
     'deeplabv3plus_r101-d8_align': dict(
         grid=dict(stride=8, offset=1),
@@ -84,7 +84,7 @@ networks = {
             strides=(1, 2, 1, 1),
             dilations=(1, 1, 2, 4),
         ),
-        decode_head=dict({**deeplab, **bottleneck}, align_corners=True),
+        decode_head={**deeplab, **bottleneck, 'align_corners': True},
     ),
     'segformer_mit-b0': dict(
         grid=dict(stride=32),
