@@ -16,7 +16,7 @@ from mmseg_u2pl.prepare.synthetic import write_dataset
 
 pytest.importorskip('efficientnet_lite_pytorch')
 ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / 'configs/u2pl/u2pl_effnet-lite0_fpn_1xb4+4-1000_synthetic-12-96x128.py'
+CONFIG = ROOT / 'configs/u2pl/u2pl_effnet-lite0_synthetic-96x128.py'
 SMALL = (
     'model.warmup_iters=1', 'model.contrastive.bank_size=64', 'model.contrastive.num_anchors=8',
     'model.backbone.pretrained=False', 'default_hooks.logger.interval=1',
@@ -120,11 +120,11 @@ def test_weights_alone_predict(work_dir, scenes):
 
 def test_a_config_may_inherit_by_package_name(scenes, tmp_path):
     child = tmp_path / 'child.py'
-    child.write_text(f"_base_ = 'mmseg_u2pl::u2pl/{CONFIG.name}'\nmodel = dict(mix='classmix')\n")
+    child.write_text(f"_base_ = 'mmseg_u2pl::u2pl/{CONFIG.name}'\nmodel = dict(mix=dict(type='ClassMix'))\n")
     command = ('tools/train.py', child, '--work-dir', tmp_path / 'work', '--cfg-options', *SMALL)
     code, output = call(scenes, *command, 'train_cfg.max_iters=2', 'train_cfg.val_begin=9')
     assert code == 0, output
-    assert Config.fromfile(tmp_path / 'work/child.py').model.mix == 'classmix'
+    assert Config.fromfile(tmp_path / 'work/child.py').model.mix.type == 'ClassMix'
 
 
 @pytest.mark.parametrize(
