@@ -54,7 +54,7 @@ def check_dataset_config(config: dict, where: str) -> None:
     if not path.is_file():
         raise FileNotFoundError(
             f'{where}.ann_file: no list {str(path)!r}. It names one image a line, its path in the '
-            'image folder. tools/dataset_converters/import_splits.py imports published lists, '
+            'image folder. tools/import_splits.py imports published lists, '
             'tools/make_splits.py makes others'
         )
     if not path.stat().st_size:

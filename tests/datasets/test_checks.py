@@ -86,7 +86,7 @@ def test_a_missing_split_names_what_makes_splits(own_root):
         FileNotFoundError,
         lambda: tiny.semi_dataset(own_root, labeled=dict(ann_file='splits/1_8_labeled.txt')),
         own_root / 'splits' / '1_8_labeled.txt',
-        'tools/dataset_converters/import_splits.py',
+        'tools/import_splits.py',
         'tools/make_splits.py',
     )
 

@@ -2,49 +2,57 @@
 
 import hashlib
 import json
+from pathlib import Path
 
-import original_data as data
+import numpy as np
 import pytest
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+from own_folder import mask, save
 from tiny import assert_raises
 
-from mmseg_u2pl.prepare.converters.cityscapes import prepare_cityscapes
-from mmseg_u2pl.prepare.converters.split_lists import SCHEMES, import_splits
-from mmseg_u2pl.prepare.converters.voc import prepare_voc
+from mmseg_u2pl.prepare.import_splits import CLASSIC, SCHEMES, import_splits
 from mmseg_u2pl.version import __version__
 
+ROOT = Path(__file__).parents[2]
+OWN, VAL = ['2007_000032', '2007_000039', '2008_000003'], ['2007_000033', '2008_000007']
+EXTRA = ['2008_000002', '2008_000008', '2008_000009']
+TRAIN_AUG = sorted(OWN + EXTRA)
+CITIES = [*(f'aachen/aachen_{i:06}_000019' for i in range(3)), 'jena/jena_000001_000019',
+          'jena/jena_000002_000019']  # fmt: skip
 # Of the 6 training images of the miniature, 3 have VOC's masks.
 VOC = SCHEMES['voc']._replace(
     size=6,
-    classic=(1, 3),
-    ratios={2: '1_3', 4: '2_3'},
-    families={2: {2: 'u2pl', 1: 'cps'}, 4: {2: 'cps'}},
-)
-CITYSCAPES = SCHEMES['cityscapes']._replace(size=5, ratios={2: '1_2'})
-OWN, EXTRA = data.VOC_TRAIN, [s for s in data.TRAIN_AUG if s not in data.VOC_TRAIN]
+    names={1: '{}-1', 2: 'blender-{}-1_3-2', 3: '{}-3', 4: 'blender-{}-2_3-4'},
+    families={1: {1: 'classic'}, 2: {2: 'u2pl', 1: 'cps'}, 3: {3: 'classic'},
+              4: {None: 'u2pl', 2: 'cps'}},
+)  # fmt: skip
+CITYSCAPES = SCHEMES['cityscapes']._replace(size=5, names={2: '{}-1_2-2'})
 
 
-@pytest.fixture(scope='module')
-def voc_root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('voc')
-    root = data.unpacked_voc(folder)
-    data.write_tree(folder, data.sbd_files())
-    prepare_voc(root, folder / 'benchmark_RELEASE/dataset', data.VOC_COUNTS)
-    return root
+def write_list(path, lines, end='\n'):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(''.join(line + end for line in lines).encode())
 
 
 @pytest.fixture
-def voc(voc_root, tmp_path):
-    """A data root of this test's lists."""
-    root = tmp_path / 'voc'
-    root.mkdir()
-    (root / 'ImageSets').symlink_to(voc_root / 'ImageSets')
+def voc(tmp_path):
+    """VOC with masks of train_aug and val, as mmseg's converter and a copy leave it."""
+    root = tmp_path / 'VOC2012'
+    for stem in TRAIN_AUG + VAL:
+        save(root / f'JPEGImages/{stem}.jpg', np.zeros((6, 8, 3)))
+        save(root / f'SegmentationClassAug/{stem}.png', mask(0, 1, 20))
+    write_list(root / 'ImageSets/Segmentation/train.txt', OWN)
+    write_list(root / 'ImageSets/Segmentation/val.txt', VAL)
     return root
 
 
 @pytest.fixture
 def cityscapes(tmp_path):
-    root = data.cityscapes(tmp_path / 'cityscapes')
-    prepare_cityscapes(root, data.CITY_COUNTS)
+    root = tmp_path / 'cityscapes'
+    for stem in CITIES:
+        save(root / f'leftImg8bit/train/{stem}_leftImg8bit.png', np.zeros((6, 8, 3)))
+        save(root / f'gtFine/train/{stem}_gtFine_labelTrainIds.png', mask(0, 18, 255))
     return root
 
 
@@ -54,7 +62,8 @@ def theirs(tmp_path):
 
     def write(files, end='\n'):
         folder = tmp_path / 'theirs'
-        data.write_tree(folder, {name: data.text(lines, end) for name, lines in files.items()})
+        for name, rows in files.items():
+            write_list(folder / name, rows, end)
         return folder
 
     return write
@@ -74,15 +83,15 @@ def test_u2pl_repository(voc, theirs):
         'pascal/2/labeled.txt': [OWN[2], OWN[0]],
         'pascal/2/unlabeled.txt': [OWN[1], *EXTRA],
         'pascal/1/labeled.txt': [OWN[1]],
-        'pascal/5/labeled.txt': data.TRAIN_AUG[:5],
-        'pascal/val.txt': data.VOC_VAL,
-        'cityscapes/2/labeled.txt': [u2pl_city(s) for s in data.city_stems('train')[:2]],
+        'pascal/5/labeled.txt': TRAIN_AUG[:5],
+        'pascal/val.txt': VAL,
+        'cityscapes/2/labeled.txt': [u2pl_city(s) for s in CITIES[:2]],
     })  # fmt: skip
-    assert import_splits(VOC, folder, voc, 'u2pl') == {'classic-1': 1, 'blender-u2pl-1_3-2': 2}
+    assert import_splits(VOC, folder, voc) == ['blender-u2pl-1_3-2', 'classic-1']
     assert lines(voc, 'blender-u2pl-1_3-2_labeled') == [OWN[0], OWN[2]]
     assert lines(voc, 'blender-u2pl-1_3-2_unlabeled') == sorted([OWN[1], *EXTRA])
     assert lines(voc, 'classic-1_labeled') == [OWN[1]]
-    assert lines(voc, 'classic-1_unlabeled') == sorted({*data.TRAIN_AUG} - {OWN[1]})
+    assert lines(voc, 'classic-1_unlabeled') == sorted({*TRAIN_AUG} - {OWN[1]})
 
 
 def test_unimatch_repository_has_both_families(voc, theirs):
@@ -94,8 +103,8 @@ def test_unimatch_repository_has_both_families(voc, theirs):
         ]
         for name, part in two.items()
     }
-    found = import_splits(VOC, theirs(rows), voc, 'u2pl')
-    assert found == {'blender-cps-1_3-2': 2, 'blender-u2pl-1_3-2': 2}
+    found = import_splits(VOC, theirs(rows), voc)
+    assert found == ['blender-cps-1_3-2', 'blender-u2pl-1_3-2']
     assert lines(voc, 'blender-cps-1_3-2_labeled') == sorted([OWN[0], EXTRA[0]])
 
 
@@ -109,12 +118,12 @@ def test_cps_repository(voc, cityscapes, theirs):
     }, '\r\n')  # fmt: skip
     path = folder / 'DATA/pascal_voc/subset_train_aug/train_aug_labeled_1-3.txt'
     path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())
-    assert import_splits(VOC, folder, voc, 'u2pl') == {'blender-cps-1_3-2': 2}
+    assert import_splits(VOC, folder, voc) == ['blender-cps-1_3-2']
     assert lines(voc, 'blender-cps-1_3-2_labeled') == sorted([OWN[0], EXTRA[2]])
-    assert import_splits(CITYSCAPES, folder, cityscapes, 'cps') == {'cps-1_2-2': 2}
+    assert import_splits(CITYSCAPES, folder, cityscapes, 'cps') == ['cps-1_2-2']
     expected = ['aachen/aachen_000000_000019', 'jena/jena_000001_000019']
     assert lines(cityscapes, 'cps-1_2-2_labeled') == expected
-    rest = sorted({*data.city_stems('train')} - {*expected})
+    rest = sorted({*CITIES} - {*expected})
     assert lines(cityscapes, 'cps-1_2-2_unlabeled') == rest
 
 
@@ -123,7 +132,7 @@ def test_provenance_is_merged(voc, theirs):
     (voc / 'splits').mkdir()
     before = dict(tool='make_splits', options=dict(seed=0), lists={'mine': dict(images=1)})
     (voc / 'splits/provenance.json').write_text(json.dumps(before))
-    import_splits(VOC, folder, voc, 'u2pl')
+    import_splits(VOC, folder, voc)
     after = json.loads((voc / 'splits/provenance.json').read_text())
     assert {**after, 'lists': None} == {**before, 'lists': None}
     assert after['lists'].pop('mine') == dict(images=1)
@@ -141,44 +150,47 @@ def test_provenance_is_merged(voc, theirs):
 
 
 def test_other_content_needs_force(voc, theirs):
-    import_splits(VOC, theirs({'labeled.txt': OWN[:2]}), voc, 'u2pl')
+    import_splits(VOC, theirs({'labeled.txt': OWN[:2]}), voc)
     before = {path: path.read_bytes() for path in (voc / 'splits').iterdir()}
     folder = theirs({'labeled.txt': OWN[1:]})
     assert_raises(
-        FileExistsError, lambda: import_splits(VOC, folder, voc, 'u2pl'),
+        FileExistsError, lambda: import_splits(VOC, folder, voc),
         'blender-u2pl-1_3-2_labeled.txt', '--force',
     )  # fmt: skip
     assert {path: path.read_bytes() for path in (voc / 'splits').iterdir()} == before
-    import_splits(VOC, folder, voc, 'u2pl', force=True)
+    import_splits(VOC, folder, voc, force=True)
     assert lines(voc, 'blender-u2pl-1_3-2_labeled') == OWN[1:]
 
 
 @pytest.mark.parametrize(
     ('stems', 'parts'),
     [
-        (EXTRA[:2], ['family u2pl', "0 of its 2 images have VOC's masks", 'known are [2, 1]']),
-        ([*OWN[:2], EXTRA[0]], ['family classic', '2 of its 3']),
-        ([OWN[0], data.VOC_VAL[0]], [data.VOC_VAL[0], 'not a training image']),
+        (EXTRA[:2], ["0 of its 2 images have VOC's masks, of those published 2 or 1"]),
+        ([*OWN[:2], EXTRA[0]], ['2 of its 3', 'published 3']),
+        ([OWN[0], VAL[0]], [VAL[0], 'not a training image']),
     ],
 )
 def test_a_list_that_is_not_published_is_named(voc, theirs, stems, parts):
     folder = theirs({'labeled.txt': stems})
-    call = lambda: import_splits(VOC, folder, voc, 'u2pl')  # noqa: E731
+    call = lambda: import_splits(VOC, folder, voc)  # noqa: E731
     assert_raises(ValueError, call, folder / 'labeled.txt', *parts)
     assert not (voc / 'splits').exists()
 
 
-def test_a_size_without_known_content_has_the_given_family(voc, theirs):
-    folder = theirs({'labeled.txt': [*OWN, EXTRA[0]]})
-    assert import_splits(VOC, folder, voc, 'u2pl') == {'blender-u2pl-2_3-4': 4}
-    assert_raises(ValueError, lambda: import_splits(VOC, folder, voc, 'cps'), '3 of its 4')
+def test_a_size_with_one_known_content(voc, theirs):
+    assert import_splits(VOC, theirs({'labeled.txt': [*OWN, EXTRA[0]]}), voc) == [
+        'blender-u2pl-2_3-4'
+    ]
+    assert import_splits(VOC, theirs({'labeled.txt': [*OWN[:2], *EXTRA[:2]]}), voc) == [
+        'blender-cps-2_3-4'
+    ]
 
 
 def test_two_lists_of_one_name(voc, theirs):
-    import_splits(VOC, theirs({'a/labeled.txt': OWN[:2], 'b/labeled.txt': OWN[:2]}), voc, 'u2pl')
+    import_splits(VOC, theirs({'a/labeled.txt': OWN[:2], 'b/labeled.txt': OWN[:2]}), voc)
     folder = theirs({'b/labeled.txt': OWN[1:]})
     assert_raises(
-        ValueError, lambda: import_splits(VOC, folder, voc, 'u2pl'),
+        ValueError, lambda: import_splits(VOC, folder, voc),
         'a/labeled.txt', 'b/labeled.txt', 'blender-u2pl-1_3-2',
     )  # fmt: skip
 
@@ -188,24 +200,64 @@ def test_folder_and_data_must_exist(voc, cityscapes, theirs, tmp_path):
     calls = {
         'no published list of': (VOC, tmp_path / 'nowhere', voc),
         'no published list': (VOC, voc / 'ImageSets', voc),
-        'voc12.py': (VOC, folder, tmp_path / 'nowhere'),
-        '0 found, 5 expected': (CITYSCAPES, folder, tmp_path / 'nowhere'),
-        '6 found, 10582 expected': (SCHEMES['voc'], folder, voc),
-        '5 found, 2975 expected': (SCHEMES['cityscapes'], folder, cityscapes),
+        'no list': (VOC, folder, tmp_path / 'nowhere'),
+        'has 0 training images, 5 expected': (CITYSCAPES, folder, tmp_path / 'nowhere'),
+        'has 6 training images, 10582 expected': (SCHEMES['voc'], folder, voc),
+        'has 5 training images, 2975 expected': (SCHEMES['cityscapes'], folder, cityscapes),
     }
     for message, arguments in calls.items():
         assert_raises(
-            (ValueError, FileNotFoundError),
-            lambda a=arguments: import_splits(*a, family='u2pl'),
-            message,
+            (ValueError, FileNotFoundError), lambda a=arguments: import_splits(*a), message
         )
 
 
 def test_known_sizes():
     """As published; the two families have the same sizes, so only their content tells them."""
-    voc, cityscapes = SCHEMES['voc'], SCHEMES['cityscapes']
-    assert list(voc.classic) == [92, 183, 366, 732, 1464]
-    for scheme, sizes in ((voc, [662, 1323, 2646, 5291]), (cityscapes, [186, 372, 744, 1488])):
-        assert dict(zip(sizes, ('1_16', '1_8', '1_4', '1_2'), strict=True)) == scheme.ratios
+    for name, sizes in (('voc', [662, 1323, 2646, 5291]), ('cityscapes', [186, 372, 744, 1488])):
+        scheme = SCHEMES[name]
+        assert [size for size in scheme.names if size not in CLASSIC or name != 'voc'] == sizes
         for size, divisor in zip(sizes, (16, 8, 4, 2), strict=True):
+            assert scheme.names[size].endswith(f'{{}}-1_{divisor}-{size}')
             assert abs(size - scheme.size / divisor) < 1
+
+
+# ---------------------------------------------------------------- command line and configs
+def test_the_command_line(voc, theirs, run_tool, capsys, monkeypatch):
+    monkeypatch.setitem(SCHEMES, 'voc', VOC)
+    run_tool('import_splits.py', 'voc', theirs({'labeled.txt': OWN[1:]}), '--data-root', voc)
+    assert capsys.readouterr().out == f'{voc}/splits: blender-u2pl-1_3-2\n'
+    assert lines(voc, 'blender-u2pl-1_3-2_labeled') == OWN[1:]
+    with pytest.raises(SystemExit) as error:
+        run_tool('import_splits.py', 'voc', voc / 'nowhere', '--data-root', voc)
+    assert error.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith('error: no published list')
+    assert message.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'split'),
+    [('voc12', 'blender-u2pl-1_16-662'), ('cityscapes', 'cps-1_2-1488')],
+)
+def test_a_config_loads_the_lists(voc, cityscapes, theirs, monkeypatch, dataset, split):
+    root, scheme, stems = voc, VOC, [*OWN[:2], EXTRA[0]]
+    if dataset == 'cityscapes':
+        root, scheme, stems = cityscapes, CITYSCAPES, CITIES[:3]
+    rows = [stem + {'voc12': '.jpg', 'cityscapes': '.png'}[dataset] for stem in stems[:2]]
+    (name,) = import_splits(scheme, theirs({'labeled.txt': rows}), root, 'cps')
+    for part in ('labeled', 'unlabeled'):  # the miniature has another number of images
+        (root / f'splits/{name}_{part}.txt').rename(root / f'splits/{split}_{part}.txt')
+    monkeypatch.setenv({'voc12': 'VOC_ROOT', 'cityscapes': 'CITYSCAPES_ROOT'}[dataset], str(root))
+    monkeypatch.setenv('SPLIT', split)
+    path = next(ROOT.glob(f'configs/u2pl/u2pl_r101-*{dataset}*.py'))
+    parts = Config.fromfile(path).train_dataloader.dataset
+    labeled, unlabeled = (DATASETS.build(parts[part]) for part in ('labeled', 'unlabeled'))
+    assert len(labeled) == 2
+    assert len(unlabeled) == scheme.size - 2
+    for i, stem in enumerate(stems[:2]):
+        assert f'/{stem}' in labeled.get_data_info(i)['img_path']
+    assert f'/{stems[2]}' in ' '.join(
+        unlabeled.get_data_info(i)['img_path'] for i in range(len(unlabeled))
+    )
+    assert 'gt_sem_seg' in labeled[0]['data_samples']
+    assert 'gt_sem_seg' in unlabeled[0]['data_samples']  # which pixels are padding

@@ -1,6 +1,6 @@
 # Cityscapes, 2048x1024 street scenes, 19 classes; 2975 train and 500 val images.
-# tools/dataset_converters/cityscapes.py makes the masks, *_gtFine_labelTrainIds.png, and
-# import_splits.py beside it the lists.
+# mmseg's cityscapes.py makes the masks, *_gtFine_labelTrainIds.png, and tools/import_splits.py the
+# lists: see configs/README.md.
 # Elsewhere than data/cityscapes? Set CITYSCAPES_ROOT, or link it there.
 data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}'
 dataset_type = 'CityscapesDataset'

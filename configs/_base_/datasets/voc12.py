@@ -1,5 +1,5 @@
 # PASCAL VOC 2012, 21 classes; 1464 train and 1449 val images with masks, 10 582 train_aug images.
-# tools/dataset_converters/voc12.py makes it ready, import_splits.py beside it the lists.
+# mmseg's voc_aug.py makes the masks and tools/import_splits.py the lists: see configs/README.md.
 # Elsewhere than data/VOCdevkit/VOC2012? Set VOC_ROOT, or link it there.
 data_root = '{{$VOC_ROOT:data/VOCdevkit/VOC2012}}'
 dataset_type = 'PascalVOCDataset'

@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 
-from mmseg_u2pl.prepare.converters.split_lists import SCHEMES, import_splits
+from mmseg_u2pl.prepare.import_splits import SCHEMES, import_splits
 
 ROOTS = {
     'voc': ('VOC_ROOT', 'data/VOCdevkit/VOC2012'),
@@ -28,8 +28,8 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='examples:\n'
         '  git clone https://github.com/Haochen-Wang409/U2PL\n'
-        '  tools/dataset_converters/import_splits.py voc U2PL\n'
-        '  tools/dataset_converters/import_splits.py cityscapes U2PL --family u2pl',
+        '  tools/import_splits.py voc U2PL\n'
+        '  tools/import_splits.py cityscapes U2PL --family u2pl',
     )
     parser.add_argument('dataset', choices=SCHEMES)
     parser.add_argument('folder', help='copy of the repository, or a folder of it')
@@ -50,15 +50,12 @@ def main() -> None:
     args = parse_args()
     variable, folder = ROOTS[args.dataset]
     root = args.data_root or os.environ.get(variable, folder)
-    scheme, family = SCHEMES[args.dataset], args.family or 'u2pl'
     try:
-        found = import_splits(scheme, args.folder, root, family, args.force)
+        names = import_splits(SCHEMES[args.dataset], args.folder, root, args.family, args.force)
     except (ValueError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         raise SystemExit(2) from None
-    for name, labeled in sorted(found.items()):
-        print(f'{name}: {labeled} labeled + {scheme.size - labeled} unlabeled')
-    print(f'written to {root}/splits')
+    print(f'{root}/splits: {", ".join(names)}')
 
 
 if __name__ == '__main__':

@@ -1,0 +1,150 @@
+"""Published lists of labeled images under this project's names, with their provenance.
+
+VOC "blender" (parts of train_aug) and Cityscapes have two families of lists, of U²PL and of CPS.
+Their scores cannot be compared, so the family is part of a list's name. The "classic" lists, parts
+of VOC's 1464, are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ..datasets.files import list_text, numbered_lines, sha256_of
+from ..version import __version__
+from .split_files import changed_files
+
+
+class Scheme(NamedTuple):
+    """What is known of the published lists of one data set.
+
+    ``stem`` matches an image in a line's first column; its group ``city`` is the image's folder.
+    The ``size`` training images have the files ``<stem><suffix>`` in ``images`` of the data root.
+    By number of labeled images: ``names`` of lists, with ``{}`` for the family, and ``families`` by
+    how many of the images have VOC's masks, None for any other number.
+    """
+
+    stem: str
+    images: str
+    suffix: str
+    size: int
+    names: Mapping[int, str]
+    families: Mapping[int, Mapping[int | None, str]] = {}
+
+
+CLASSIC = (92, 183, 366, 732, 1464)
+SCHEMES = {
+    'voc': Scheme(
+        stem=r'(?<![^/])\d{4}_\d{6}(?=(?:\.jpg)?$)',
+        images='SegmentationClassAug',
+        suffix='.png',
+        size=10_582,
+        names={
+            **{number: f'{{}}-{number}' for number in CLASSIC},
+            662: 'blender-{}-1_16-662',
+            1323: 'blender-{}-1_8-1323',
+            2646: 'blender-{}-1_4-2646',
+            5291: 'blender-{}-1_2-5291',
+        },
+        families={
+            **{number: {number: 'classic'} for number in CLASSIC},
+            662: {662: 'u2pl', 93: 'cps'},
+            1323: {1323: 'u2pl', 193: 'cps'},
+            2646: {None: 'u2pl', 388: 'cps'},
+            5291: {None: 'u2pl', 742: 'cps'},
+        },
+    ),
+    'cityscapes': Scheme(
+        stem=r'(?<![^/])(?P<city>[a-z]+)_\d{6}_\d{6}(?=(?:_leftImg8bit)?(?:\.png)?$)',
+        images='leftImg8bit/train',
+        suffix='_leftImg8bit.png',
+        size=2975,
+        names={186: '{}-1_16-186', 372: '{}-1_8-372', 744: '{}-1_4-744', 1488: '{}-1_2-1488'},
+    ),
+}
+
+
+def import_splits(
+    scheme: Scheme, folder: str | Path, root: str | Path, family: str = '', force: bool = False
+) -> list[str]:
+    """Write ``splits/<name>_{labeled,unlabeled}.txt``; merge them into ``splits/provenance.json``.
+
+    Args:
+        scheme: One of :data:`SCHEMES`.
+        folder: Copy of the publishing repository. Every ``*.txt`` below it with "labeled" in its
+            name is looked at; lists of other data sets or sizes are left out.
+        root: The prepared data set. The unlabeled images are the rest of it.
+        family: Of the lists whose content does not tell: ``'u2pl'`` or ``'cps'``.
+        force: Overwrite lists of other content.
+
+    Returns:
+        The names.
+
+    Raises:
+        OSError: A list of the data set is missing, or a list exists with other content.
+        ValueError: Training images are missing, no list is found, or names the list that is wrong.
+    """
+    pool, voc = _training_images(scheme, root)
+    lists: dict[str, list[str]] = {}
+    about: dict[str, dict[str, str]] = {}
+    for path in sorted(Path(folder).rglob('*.txt')):
+        if 'labeled' not in path.name.replace('unlabeled', ''):
+            continue
+        found = [m for line in _first_column(path) if (m := re.search(scheme.stem, line))]
+        stems = sorted({f'{m["city"]}/{m[0]}' if m.re.groups else m[0] for m in found})
+        if len(stems) not in scheme.names:
+            continue
+        if unknown := set(stems) - pool:
+            raise ValueError(f'the list {str(path)!r} names {min(unknown)!r}: not a training image')
+        families, number = scheme.families.get(len(stems), {None: family}), len(voc & set(stems))
+        if number not in families and None not in families:
+            raise ValueError(
+                f'the list {str(path)!r} is not published: {number} of its {len(stems)} images '
+                f"have VOC's masks, of those published {' or '.join(map(str, families))}"
+            )
+        new = dict(family=families.get(number) or families[None], source='/'.join(path.parts[-3:]))
+        name = scheme.names[len(stems)].format(new['family'])
+        if lists.setdefault(name, stems) != stems:
+            two = f'{about[name]["source"]!r} and {new["source"]!r} are both {name}'
+            raise ValueError(f'{two}, with different images: give one folder')
+        about.setdefault(name, new)
+    if not lists:
+        raise ValueError(f'no published list of the data set below {str(folder)!r} ({Path.cwd()})')
+    contents, entries = {}, {}
+    for name, stems in lists.items():
+        for part, images in (('labeled', stems), ('unlabeled', sorted(pool - set(stems)))):
+            content = contents[Path(root, f'splits/{name}_{part}.txt')] = list_text(images)
+            entry = dict(about[name], images=len(images), sha256=sha256_of(content))
+            entries[f'{name}_{part}'] = dict(entry, tool='import_splits', version=__version__)
+    changed = changed_files(contents, force)
+    record = Path(root, 'splits/provenance.json')
+    whole = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
+    whole['lists'] = {**whole.get('lists', {}), **entries}
+    record.parent.mkdir(exist_ok=True)
+    for path in changed:
+        path.write_bytes(contents[path])
+    record.write_text(json.dumps(whole, indent=1, sort_keys=True) + '\n', encoding='utf-8')
+    return sorted(lists)
+
+
+def _training_images(scheme: Scheme, root: str | Path) -> tuple[set[str], set[str]]:
+    """Stems of all, and of those with VOC's masks."""
+    place = Path(root, scheme.images)
+    paths = (path.relative_to(place).as_posix() for path in place.rglob(f'*{scheme.suffix}'))
+    pool, voc = {path.removesuffix(scheme.suffix) for path in paths}, set[str]()
+    if scheme.families:
+        pool -= set(_first_column(Path(root, 'ImageSets/Segmentation/val.txt')))
+        voc = set(_first_column(Path(root, 'ImageSets/Segmentation/train.txt')))
+    if len(pool) != scheme.size:
+        raise ValueError(
+            f'{str(place)!r} has {len(pool)} training images, {scheme.size} expected: '
+            'configs/README.md says how to prepare the data'
+        )
+    return pool, voc
+
+
+def _first_column(path: Path) -> list[str]:
+    return [line.split()[0] for _, line in numbered_lines(path)]
