@@ -13,6 +13,7 @@ import os
 import shlex
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -20,19 +21,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from mmseg_u2pl.prepare.make_config.child import child_texts
-from mmseg_u2pl.prepare.make_config.choices import (
-    NETWORKS,
-    PER_STEP,
-    choose,
-    choose_network,
-    model_config,
-)
-from mmseg_u2pl.prepare.make_config.lists import add_test, draw_lists
+from mmseg_u2pl.prepare.make_config.choices import NETWORKS, PER_STEP, choose, choose_network
+from mmseg_u2pl.prepare.make_config.folder import folder_texts
+from mmseg_u2pl.prepare.make_config.lists import draw_lists
 from mmseg_u2pl.prepare.make_config.masks import parse_colors, read_own_masks
 from mmseg_u2pl.prepare.make_config.methods import DEFAULT, METHODS, read_method
 from mmseg_u2pl.prepare.make_config.pace import measure_pace
 from mmseg_u2pl.prepare.make_config.reading import read_images
-from mmseg_u2pl.prepare.make_config.writing import config_name, config_texts, write_configs
 from mmseg_u2pl.prepare.split_files import changed_files
 
 
@@ -115,25 +110,22 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
     colors = parse_colors(args.colors, args.classes) if args.colors else None
     images = read_images(folder)
     own = read_own_masks(images.paths, mask_folder, args.classes, args.values, colors)
-    how = {key: getattr(args, key) for key in ('val', 'unlabeled', 'groups', 'seed')}
-    lists = draw_lists(folder, images, own.masks, args.classes, **how)
-    test = [Path(place) for place in args.test or (folder, mask_folder)]
+    test, test_masks = [Path(place) for place in args.test or (folder, mask_folder)], None
     if args.test:
-        test_images = read_images(test[0])
-        tested = read_own_masks(test_images.paths, test[1], args.classes, args.values, colors)
+        paths = read_images(test[0]).paths
+        tested = read_own_masks(paths, test[1], args.classes, args.values, colors)
         if tested.loading != own.loading:
             raise ValueError(f'{args.test[1]!r} are {tested.kind} masks, {args.masks!r} {own.kind}')
-        lists = add_test(lists, images, test_images, tested.masks)
+        test_masks = tested.masks
+    options = {key: getattr(args, key) for key in ('val', 'unlabeled', 'groups', 'seed')}
+    lists = draw_lists(folder, images, own.masks, args.classes, **options, test=test_masks)
 
     network = choose_network(images, args.network)
     method = read_method(args.method, small=network.value.startswith('fpn'))
     sizes = {name: len(part) for name, part in lists.stems.items()}
     with console.status('measuring a few training steps'):
-        model, measured = model_config(network.value, method, len(args.classes))
-        unlabeled = PER_STEP * method.group
-        pace = measure_pace(model, measured, PER_STEP, unlabeled, list(images.paths.values()))
+        pace = measure_pace(network.value, method, len(args.classes), PER_STEP)
     choices = choose(images, own, sizes, method, network, args, pace)
-    name = config_name(out)
     folders = dict(
         images=folder,
         masks=mask_folder,
@@ -142,20 +134,23 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
         test_images=test[0],
         test_masks=test[1],
     )
-    texts = config_texts(name, method, choices, args.classes, own, folders, command())
-    changed = write_configs(out, texts, lists, args.force)
+    texts = folder_texts(out, method, choices, args.classes, own, folders, command())
+    contents = {path: text.encode() for path, text in texts.items()}
+    changed = write({**contents, **lists.files(out / 'splits')}, args.force)
 
     table = Table(title='Chosen from your data', title_style='bold')
     for title in ('setting', 'value', 'why'):
         table.add_column(title, overflow='fold')
     for part, reason in lists.reasons.items():
         table.add_row(part, str(sizes[part]), escape(reason))
-    for choice in choices.values():
-        table.add_row(choice.setting, escape(choice.text), escape(choice.why))
+    for setting, (value, why) in choices.items():
+        if isinstance(value, tuple):
+            value = ' × '.join(map(str, value))
+        table.add_row(setting, escape(str(value)), escape(why))
     console.print(table)
     for note in lists.notes:
         console.print(f'[yellow]warning:[/] {escape(note)}', soft_wrap=True)
-    say_next(console, [out / file for file in texts if 'base' not in file[len(name) :]], changed)
+    say_next(console, list(texts)[:-1], changed)
 
 
 def make_child(args: argparse.Namespace, console: Console) -> None:
@@ -167,12 +162,17 @@ def make_child(args: argparse.Namespace, console: Console) -> None:
         raise ValueError(f'--out {args.out}: with --base, give the path of a .py file')
     method = read_method(args.method)
     texts = child_texts(Path(args.base), Path(args.unlabeled), method, out, command())
-    contents = {path: text.encode() for path, text in texts.items()}
-    changed = changed_files(contents, args.force)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    changed = write({path: text.encode() for path, text in texts.items()}, args.force)
+    say_next(console, [path for path in texts if path.suffix == '.py'], changed)
+
+
+def write(contents: Mapping[Path, bytes], force: bool) -> bool:
+    """Write files, all or none; whether any changed. Errors as :func:`changed_files`."""
+    changed = changed_files(contents, force)
     for path in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(contents[path])
-    say_next(console, [path for path in texts if path.suffix == '.py'], bool(changed))
+    return bool(changed)
 
 
 def command() -> str:

@@ -75,7 +75,7 @@ def mine(tmp_path_factory):
 @pytest.fixture
 def tool(run_tool, capsys, monkeypatch):
     """Run the tool in this process, on a machine of infinite speed; returns what it printed."""
-    monkeypatch.setattr(pace, 'measure_pace', lambda *_: pace.Pace(0.0, 0.0))
+    monkeypatch.setattr(pace, 'measure_pace', lambda *_: 0.0)
 
     def run(*arguments):
         run_tool('make_config.py', *arguments)
@@ -100,7 +100,7 @@ def runner_of(path, work_dir):
 @pytest.mark.parametrize('kind', ['palette', 'binary'])
 def test_every_kind_of_mask_trains(mine, tmp_path, tool, kind):
     output = tool(*flags(mine, kind, tmp_path / 'out'), '--iters', 4)
-    assert ('255 → 1' in output) == (kind == 'binary')
+    assert ('255 → car' in output) == (kind == 'binary')
     runner = runner_of(tmp_path / 'out/out.py', tmp_path / 'work')
     runner.train()
     model = runner.model
@@ -148,11 +148,10 @@ def test_colors_through_the_printed_command_and_the_baseline(mine, tmp_path, too
 
 def test_the_checkpoint_predicts(mine, tmp_path, tool):
     (tmp_path / 'more').mkdir()
-    for name in ('drive_01.jpg', 'día 1/street 00.PNG'):  # the second has a mask
-        shutil.copy(mine / 'images' / name, tmp_path / 'more')
+    shutil.copy(mine / 'images/drive_01.jpg', tmp_path / 'more')
+    (tmp_path / 'more/linked.PNG').symlink_to(mine / 'images/día 1/street 00.PNG')  # has a mask
     flags_of_both = (*flags(mine, 'index', tmp_path / 'own'), '--unlabeled', tmp_path / 'more')
-    output = tool(*flags_of_both, '--iters', 2)
-    assert 'are left out: copies of images with a mask' in output
+    tool(*flags_of_both, '--iters', 2)
     runner = runner_of(tmp_path / 'own/own.py', tmp_path / 'work')
     runner.train()
     assert runner.train_dataloader.dataset.lengths == (10, 1)
@@ -180,9 +179,7 @@ def test_again_and_otherwise(mine, tmp_path, tool):
 def test_a_test_set_and_plain_mmengine(mine, tmp_path, tool):
     """The written config loads, and its model is built, where only mmseg was imported."""
     test = [mine / 'images', mine / 'masks palette']
-    output = tool(*flags(mine, 'index', tmp_path / 'own'), '--test', *test, '--scale', 40)
-    assert '10 images to train or validate on are copies of test images' not in output
-    assert 'are copies of test images: remove them' in output
+    tool(*flags(mine, 'index', tmp_path / 'own'), '--test', *test, '--scale', 40)
     code = (
         'from mmseg.apis import init_model; import sys; cfg = init_model(sys.argv[1], '
         "device='cpu').cfg; print(cfg.model.type, cfg.test_dataloader.dataset.ann_file)"
@@ -205,7 +202,7 @@ def test_time_is_measured(mine, tmp_path, run_tool, capsys):
     [
         (['--classes', 'road'], '--classes road: give two or more different names'),
         (['--classes', 'a', 'b', '--values', '0'], '--values 0: give 2 different values'),
-        (['--colors', 'road=#000000', 'car=#000001'], '--colors is for RGB and palette masks'),
+        (['--colors', 'road=#000000', 'car=#000001'], 'has the color [255, 255, 255]'),
         (['--val', '12'], '--val 12 leaves none of the 12 masks'),
         (['--unlabeled', 'nowhere'], "--unlabeled 'nowhere': no such folder or list"),
         (['--groups', '^(drive)'], 'gets no group'),

@@ -2,7 +2,6 @@
 
 import json
 from argparse import Namespace
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +14,13 @@ from tiny import assert_raises
 from mmseg_u2pl.prepare.index_masks import Masks
 from mmseg_u2pl.prepare.make_config import choices as choosing
 from mmseg_u2pl.prepare.make_config.choices import NETWORKS, choose, choose_network
-from mmseg_u2pl.prepare.make_config.lists import add_test, draw_lists
+from mmseg_u2pl.prepare.make_config.folder import folder_texts
+from mmseg_u2pl.prepare.make_config.lists import draw_lists
 from mmseg_u2pl.prepare.make_config.masks import OwnMasks, read_own_masks
 from mmseg_u2pl.prepare.make_config.methods import BASES, METHODS, read_method
-from mmseg_u2pl.prepare.make_config.pace import Pace
 from mmseg_u2pl.prepare.make_config.reading import Images, read_images
-from mmseg_u2pl.prepare.make_config.writing import (
-    config_name,
-    config_texts,
-    default_palette,
-    write_configs,
-)
 
-FAST, SLOW = Pace(0.0, 0.0), Pace(1e-4, 0.0)  # 1e-4: 160×192 pixels take 3.07 s
+FAST, SLOW = 0.0, 1e-4  # 1e-4: 160×192 pixels take 3.07 s
 
 
 # ---------------------------------------------------------------- lists
@@ -72,7 +65,7 @@ def test_sizes_and_lists_to_validate_on(tmp_path):
     lists = draw(tmp_path, images, own, val=str(path))
     assert lists.stems['val'] == ['g0_i00', 'g1_i01']
     assert len(lists.stems['labeled']) == 10
-    assert lists.provenance['options']['val']['file'] == 'val.txt'
+    assert lists.provenance['options']['val'] == str(path)
     path.write_text('g3_i19\n')
     say = "names 'g3_i19', which has no mask"
     assert_raises(ValueError, lambda: draw(tmp_path, images, own, val=str(path)), say)
@@ -90,17 +83,18 @@ def test_groups_stay_on_one_side(tmp_path):
     assert not any(s.startswith('g2') for s in lists.stems['labeled'] + lists.stems['unlabeled'])
 
 
-def test_unlabeled_from_another_folder_without_copies(tmp_path):
+def test_unlabeled_from_another_folder(tmp_path):
     images, own = folder(tmp_path)
     for i in range(50, 53):
         save(tmp_path / f'more/i{i}.png', np.full((6, 8, 3), i))
-    save(tmp_path / 'more/renamed.png', np.full((6, 8, 3), 1))  # image g1_i01, which has a mask
+    save(tmp_path / 'more/g1_i01.png', np.full((6, 8, 3), 1))  # the name of an image with a mask
+    (tmp_path / 'more/linked.png').symlink_to(tmp_path / 'images/g1_i01.png')
     lists = draw(tmp_path, images, own, unlabeled=str(tmp_path / 'more'))
-    assert lists.stems['unlabeled'] == ['i50', 'i51', 'i52']
+    assert lists.stems['unlabeled'] == ['g1_i01', 'i50', 'i51', 'i52']
     assert lists.unlabeled_folder == tmp_path / 'more'
-    assert lists.notes == [
-        f"1 images of '{tmp_path / 'more'}' are left out: copies of images with a mask"
-    ]
+    grouped = draw(tmp_path, images, own, unlabeled=str(tmp_path / 'more'), groups='^(g?[0-9i])')
+    closed = {stem[:2] for stem in grouped.stems['val']}
+    assert ('g1_i01' in grouped.stems['unlabeled']) == ('g1' not in closed)
     say = 'no such folder or list'
     assert_raises(ValueError, lambda: draw(tmp_path, images, own, unlabeled='nowhere'), say)
 
@@ -113,13 +107,13 @@ def test_unlabeled_from_a_list(tmp_path):
 
 
 # ---------------------------------------------------------------- choices
-def images_of(*sizes, mode='RGB'):
+def images_of(*sizes):
     paths = {f'i{n}': Path(f'i{n}.png') for n in range(len(sizes))}
-    return Images(paths, np.array(sizes, dtype=np.int64), Counter({mode: len(sizes)}))
+    return Images(paths, np.array(sizes, dtype=np.int64), False)
 
 
 NO_MASKS = Masks([], np.zeros((0, 2), dtype=np.int64), '')
-INDEX = OwnMasks(NO_MASKS, 'index', {}, None)
+INDEX = OwnMasks(NO_MASKS, 'index', {}, '')
 
 
 def chosen(sizes=((480, 360),), labeled=10, unlabeled=48, pace=FAST, images=None, **asked):
@@ -238,22 +232,13 @@ def test_no_unlabeled_image():
 
 def test_normalization():
     choice = chosen()['normalization']
-    assert choice.text == 'of the network'
-    assert '1 RGB' in choice.why
+    assert choice == ('of the network', '8-bit images')
 
 
 def test_networks_are_files():
     for network, (schedule, _) in NETWORKS.items():
         assert 'decode_head' in Config.fromfile(BASES / f'models/{network}.py').model
         assert (BASES / f'schedules/{schedule}.py').is_file()
-
-
-def test_palette_colors_differ():
-    colors = default_palette(40)
-    assert colors[0] == [0, 0, 0]
-    assert len({tuple(color) for color in colors}) == 40
-    assert np.array(colors).min() >= 0
-    assert np.array(colors).max() <= 255
 
 
 # ---------------------------------------------------------------- methods
@@ -294,10 +279,12 @@ def write(root, own=INDEX, classes=('road', 'car'), images=None, test=None, **ho
     folders = dict(images=mine / 'images', masks=mine / 'masks', unlabeled=root / 'other',
                    lists=root / 'lists', test_images=test or mine / 'images',
                    test_masks=test or mine / 'masks')  # fmt: skip
-    texts = config_texts('own', method, choices, classes, own, folders, 'tools/make_config.py')
-    for name, text in texts.items():
-        (root / name).write_text(text, encoding='utf-8')
-    return {name: Config.fromfile(root / name) for name in texts if 'base' not in name}
+    out = root / 'own'
+    texts = folder_texts(out, method, choices, classes, own, folders, 'tools/make_config.py')
+    out.mkdir()
+    for path, text in texts.items():
+        path.write_text(text, encoding='utf-8')
+    return {path.name: Config.fromfile(path) for path in texts if 'base' not in path.name}
 
 
 @pytest.mark.parametrize('network', NETWORKS)
@@ -337,7 +324,7 @@ def test_configs_of_every_method_and_network(tmp_path, method, network):
 
 
 def test_paths_and_names_survive(tmp_path):
-    own = OwnMasks(NO_MASKS, 'RGB', dict(colors=[[1, 2, 3], [4, 5, 6]]), [[1, 2, 3], [4, 5, 6]])
+    own = OwnMasks(NO_MASKS, 'colors', dict(colors=[[1, 2, 3], [4, 5, 6]]), '')
     names = ("cat's eye", 'naïve (( fileDirname }}x $images')
     main = write(tmp_path, own, names)['own.py']
     labeled = main.train_dataloader.dataset.labeled
@@ -346,7 +333,6 @@ def test_paths_and_names_survive(tmp_path):
     assert labeled.ann_file == str(tmp_path / 'lists/labeled.txt')
     assert labeled.metainfo.classes == names
     assert labeled.metainfo.palette == [[1, 2, 3], [4, 5, 6]]
-    assert "colors=metainfo['palette']" in (tmp_path / 'own_base.py').read_text(encoding='utf-8')
     assert labeled.pipeline[1] == dict(type='LoadMask', colors=[[1, 2, 3], [4, 5, 6]])
     unlabeled = main.train_dataloader.dataset.unlabeled
     assert unlabeled.data_prefix.img_path == str(tmp_path / 'other')
@@ -368,13 +354,9 @@ def test_a_test_set_of_its_own(tmp_path):
 
 def test_lists_of_a_test_set(tmp_path):
     images, own = folder(tmp_path)
-    for i in (1, 50, 51):  # 1 is an image to train on
-        save(tmp_path / f'test/i{i}.png', np.full((6, 8, 3), i))
-    test = read_images(tmp_path / 'test')
     masks = own.masks._replace(stems=['i1', 'i50'])
-    lists = add_test(draw(tmp_path, images, own), images, test, masks)
+    lists = draw(tmp_path, images, own, test=masks)
     assert lists.stems['test'] == ['i1', 'i50']
-    assert lists.notes[-1].startswith('1 images to train or validate on are copies of test')
     assert lists.provenance['lists']['test']['images'] == 2
 
 
@@ -385,25 +367,24 @@ def test_measured_normalization_goes_into_the_config(tmp_path):
     assert main.model.data_preprocessor.std == [10] * 3
 
 
-def test_nothing_is_overwritten_without_force(tmp_path):
+def test_lists_as_files(tmp_path):
     images, own = folder(tmp_path)
-    lists = draw(tmp_path, images, own)
-    out = tmp_path / 'out'
-    assert write_configs(out, {'a.py': 'x = 1\n'}, lists, force=False)
-    assert not write_configs(out, {'a.py': 'x = 1\n'}, lists, force=False)
-    other = draw(tmp_path, images, own, seed=3)
-    with pytest.raises(FileExistsError, match=r'a\.py.*differs.*--force'):
-        write_configs(out, {'a.py': 'x = 2\n'}, other, force=False)
-    with pytest.raises(FileExistsError, match='differs'):
-        write_configs(out, {'a.py': 'x = 1\n', 'b.py': ''}, other, force=False)
-    assert not (out / 'b.py').exists()
-    assert json.loads((out / 'splits/provenance.json').read_text())['options']['seed'] == 0
-    assert write_configs(out, {'a.py': 'x = 2\n'}, other, force=True)
-    assert (out / 'a.py').read_text() == 'x = 2\n'
+    files = draw(tmp_path, images, own, seed=3).files(tmp_path / 'splits')
+    names = ('labeled.txt', 'unlabeled.txt', 'val.txt', 'provenance.json')
+    assert [path.name for path in files] == list(names)
+    assert files[tmp_path / 'splits/val.txt'].count(b'\n') == 2
+    assert json.loads(files[tmp_path / 'splits/provenance.json'])['options']['seed'] == 3
 
 
 @pytest.mark.parametrize(
     ('name', 'expected'), [('street', 'street'), ('my crack.v2', 'my_crack_v2'), ('...', 'config')]
 )
-def test_config_name(tmp_path, name, expected):
-    assert config_name(tmp_path / f'x/{name}') == expected
+def test_name_of_the_configs(tmp_path, name, expected):
+    (tmp_path / 'x').mkdir()
+    folders = dict.fromkeys(('images', 'masks', 'unlabeled', 'lists', 'test_images', 'test_masks'),
+                            tmp_path)  # fmt: skip
+    out = tmp_path / f'x/{name}'
+    texts = folder_texts(out, read_method('u2pl'), chosen(), ('a', 'b'), INDEX, folders, '')
+    assert [path.name for path in texts] == [
+        f'{expected}.py', f'{expected}_supervised.py', f'{expected}_base.py',
+    ]  # fmt: skip

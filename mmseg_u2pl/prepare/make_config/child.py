@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,8 @@ from mmseg.registry import DATASETS, MODELS
 from ...datasets.files import image_names, list_text
 from ...models.data_preprocessor import Grid
 from .methods import Method
-from .text import BALANCE, call, header
+from .text import Code, header, merged, method_and_baseline
 
-HOOKS = dict(
-    semi_training=dict(type='SemiTrainingHook'),
-    protocol=dict(type='ProtocolHook'),
-    resume_batch=dict(type='ResumeBatchHook'),
-)
 WITHOUT_MASKS = ('LoadAnnotations', 'LoadMask', 'GenerateEdge', 'PhotoMetricDistortion')
 """Transforms that an unlabeled pipeline leaves out; the method adds its own photometric view."""
 
@@ -32,12 +26,8 @@ def child_texts(
 ) -> dict[Path, str]:
     """Texts of the child and of its supervised baseline, ``<out>_supervised.py``, by path.
 
-    Args:
-        base: An mmseg config.
-        unlabeled: Folder of images.
-        method: A semi-supervised one.
-        out: Path of the child.
-        command: That is run now.
+    ``unlabeled`` is a folder. If some of its images are labeled in the base, the list of the others
+    is a third text.
 
     Raises:
         FileNotFoundError: No such config or folder.
@@ -47,10 +37,14 @@ def child_texts(
         raise FileNotFoundError(
             f'--unlabeled {str(unlabeled)!r}: no such folder (from {Path.cwd()})'
         )
-    cfg = _load(base)
-    _check(cfg, base, method)
-    crop = _crop_size(cfg, base)
-    grid, side = _measured_grid(cfg, base, crop)
+    cfg = _load(base, method)
+    pipeline = next((part['pipeline'] for part in _parts(cfg) if part.get('pipeline')), [])
+    crop = _crop_size(cfg, pipeline, base)
+    model = method.settings(cfg.train_cfg.max_iters, crop)
+    grid = Grid(
+        _measured_stride(cfg, model, crop, f'{str(base)!r} with {method.name}'),
+        int(bool(cfg.model.decode_head.get('align_corners', False))),
+    )
     for length in crop:
         if not grid.holds(length):
             raise ValueError(
@@ -58,22 +52,37 @@ def child_texts(
                 f'{grid.stride} and align_corners={bool(grid.offset)}: {length} is displaced by '
                 f'part of a pixel. Set crop_size to {grid.nearest(length)} there'
             )
-    shared = _shared(cfg, base, method, grid, crop)
-    names = _not_labeled(cfg, unlabeled)
-    data = _unlabeled(cfg, unlabeled)
-    if names:
-        data['ann_file'] = os.path.abspath(out.with_name(f'{out.stem}_unlabeled.txt'))
-    settings = method.settings(cfg.train_cfg.max_iters, crop)
-    texts = {
-        out: _text(cfg, shared, method.best, method.group, data, settings, method.optimizer),
-        out.with_name(f'{out.stem}_supervised.py'): _text(cfg, shared, 'mIoU', 0),
-    }
-    texts = {path: header(command) + text for path, text in texts.items()}
-    _check_model(texts[out], f'{str(base)!r} with {method.name}', side)
-    return {**texts, **({Path(data['ann_file']): list_text(names).decode()} if names else {})}
+    geometric = [
+        {key: value for key, value in transform.items() if key != 'cat_max_ratio'}
+        for transform in pipeline
+        if transform['type'] not in WITHOUT_MASKS
+    ]
+    data = dict(
+        type='UnlabeledDataset',
+        data_prefix=dict(img_path=os.path.abspath(unlabeled)),
+        pipeline=[*geometric[:1], dict(type='AddValidityMap'), *geometric[1:]],
+    )
+    texts: dict[Path, str] = {}
+    names = image_names(unlabeled)
+    others = _not_labeled(cfg, unlabeled, names)
+    if len(others) < len(names):
+        path = out.with_name(f'{out.stem}_unlabeled.txt')
+        data['ann_file'] = os.path.abspath(path)
+        texts[path] = list_text(others).decode()
+    configs = method_and_baseline(
+        out,
+        os.path.abspath(base),
+        method,
+        model,
+        data,
+        (cfg.train_dataloader.batch_size, cfg.get('auto_scale_lr', {}).get('base_batch_size')),
+        _shared(cfg, method, grid, crop),
+    )
+    return {**{path: header(command) + text for path, text in configs.items()}, **texts}
 
 
-def _load(base: Path) -> Config:
+def _load(base: Path, method: Method) -> Config:
+    """The config. Raises ValueError for what the method cannot work with."""
     if not base.is_file():
         raise FileNotFoundError(f'--base {str(base)!r}: no such config (from {Path.cwd()})')
     if Config._is_lazy_import(str(base)):
@@ -82,210 +91,123 @@ def _load(base: Path) -> Config:
             'inherit: write it out by Config.fromfile(PATH).dump(NEW), and give NEW'
         )
     try:
-        return Config.fromfile(base)
+        cfg = Config.fromfile(base)
     except Exception as error:
         raise ValueError(f'cannot load {str(base)!r}: {type(error).__name__}: {error}') from error
-
-
-def _check(cfg: Config, base: Path, method: Method) -> None:
-    """Raise ValueError for what a method cannot work with."""
-    where, kind = f'{str(base)!r}: ', cfg.get('model', {}).get('type')
+    kind = cfg.get('model', {}).get('type')
     if kind != 'EncoderDecoder':
-        cascade = kind == 'CascadeEncoderDecoder'
-        remedy = "keep one head: model = dict(type='EncoderDecoder', decode_head=dict(_delete_=True, ...))"
-        why = f'{len(cfg.model.decode_head)} heads in a row' if cascade else 'another segmentor'
         raise ValueError(
-            f'{where}model.type={kind!r} has {why}, but a method replaces an EncoderDecoder. In a '
-            f'copy, {remedy if cascade else "take an EncoderDecoder"}'
+            f'{str(base)!r}: model.type={kind!r}, but a method replaces an EncoderDecoder: give a '
+            'config of one decode head, not a cascade'
         )
     if 'dataset' not in cfg.get('train_dataloader', {}):
-        raise ValueError(f'{where}no train_dataloader.dataset: give a whole config, not a part')
+        raise ValueError(f'{str(base)!r}: no train_dataloader.dataset: give a whole config')
     if cfg.train_cfg.get('max_iters') is None:
         raise ValueError(
-            f'{where}train_cfg counts epochs, but streams of labeled and unlabeled images have no '
-            "common one. In a copy, train_cfg = dict(type='IterBasedTrainLoop', max_iters=..., "
-            'val_interval=...)'
+            f'{str(base)!r}: train_cfg counts epochs, which labeled and unlabeled images do not '
+            "share. Set train_cfg = dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)"
         )
     constructor = cfg.get('optim_wrapper', {}).get('constructor')
     if method.optimizer and constructor:
         raise ValueError(
-            f'{where}optim_wrapper.constructor={constructor!r}, but {method.name} needs '
+            f'{str(base)!r}: optim_wrapper.constructor={constructor!r}, but {method.name} needs '
             f'{method.optimizer["constructor"]!r}: give a method with one network, or remove it'
         )
+    return cfg
 
 
-def _pipeline(dataset: Mapping[str, Any]) -> list[dict]:
-    """The pipeline of the first data set inside."""
-    for part in _parts(dataset):
-        if part.get('pipeline'):
-            return list(part['pipeline'])
-    return []
+def _parts(cfg: Config) -> Iterator[Mapping[str, Any]]:
+    """The training data set, and the data sets that it wraps."""
+    todo = [cfg.train_dataloader.dataset]
+    while todo:
+        part = todo.pop(0)
+        yield part
+        todo += [part['dataset']] if 'dataset' in part else part.get('datasets', [])
 
 
-def _parts(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield dataset
-    for key in ('dataset', 'datasets'):
-        inner = dataset.get(key, [])
-        for part in inner if isinstance(inner, Sequence) else [inner]:
-            yield from _parts(part)
-
-
-def _crop_size(cfg: Config, base: Path) -> tuple[int, int]:
+def _crop_size(cfg: Config, pipeline: list[dict], base: Path) -> tuple[int, int]:
     """Height and width of training crops."""
-    crops = [t['crop_size'] for t in _pipeline(cfg.train_dataloader.dataset) if 'crop_size' in t]
-    sizes = [*crops, cfg.model.get('data_preprocessor', {}).get('size')]
-    if not sizes[0]:
-        raise ValueError(
-            f'{str(base)!r}: training images have no common size: add a RandomCrop to the pipeline '
-            'and its crop_size as size to data_preprocessor'
-        )
-    return (sizes[0],) * 2 if isinstance(sizes[0], int) else tuple(sizes[0])
-
-
-def _measured_grid(cfg: Config, base: Path, crop: tuple[int, int]) -> tuple[Grid, int]:
-    """The grid, by the largest stride of the backbone's maps; and the side of a dry run, pixels."""
-    init_default_scope(cfg.get('default_scope') or 'mmseg')
-    try:
-        backbone = MODELS.build(cfg.model.backbone)
-        backbone.eval()  # some of mmseg's return None
-        side = 256
-        try:
-            strides = _strides(backbone, _zeros(cfg, side))
-        except Exception:  # of a network that is made for one size
-            side = max(crop)
-            strides = _strides(backbone, _zeros(cfg, side))
-    except Exception as error:
-        raise ValueError(
-            f'{str(base)!r}: cannot run the backbone {cfg.model.backbone.type}: {error}'
-        ) from error
-    return Grid(max(strides), int(bool(cfg.model.decode_head.get('align_corners', False)))), side
-
-
-def _zeros(cfg: Config, side: int) -> torch.Tensor:
-    channels = len(cfg.model.get('data_preprocessor', {}).get('mean') or (0, 0, 0))
-    return torch.zeros(1, channels, side, side)
+    sizes = [transform['crop_size'] for transform in pipeline if 'crop_size' in transform]
+    size = [*sizes, cfg.model.get('data_preprocessor', {}).get('size')][0]
+    if not size:
+        raise ValueError(f'{str(base)!r}: training images have no common size: add a RandomCrop')
+    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 @torch.no_grad()
-def _strides(backbone: Any, image: torch.Tensor) -> list[int]:
-    """Of the maps (B, C, h, w), lists in lists too."""
-    todo, strides = [backbone(image)], []
-    while todo:
+def _measured_stride(
+    cfg: Config, model: Mapping[str, Any], crop: tuple[int, int], where: str
+) -> int:
+    """The largest stride of the backbone's maps (B, C, h, w), in a dry run of the method's model.
+
+    Raises:
+        ValueError: The model cannot be built or run, or its head returns more than logits.
+    """
+    init_default_scope(cfg.get('default_scope') or 'mmseg')
+    preprocessor = dict(data_preprocessor=dict(type='SemiDataPreprocessor', grid=dict(stride=1)))
+    parts = merged(merged(cfg.model.to_dict(), model), preprocessor)
+    channels = len(parts['data_preprocessor'].get('mean') or (0, 0, 0))
+    try:
+        network = MODELS.build(parts)
+        network.eval()  # some of mmseg's return None
+        network.decode_head.train()  # some return more in training
+        maps = network.backbone(torch.zeros(2, channels, *crop))
+        features = network.neck(maps) if network.with_neck else maps
+        logits, _ = network.decode(network, features)
+        if not torch.is_tensor(logits):
+            raise TypeError(f'the head returns a {type(logits).__name__}, not logits')
+    except Exception as error:
+        remedy = 'give the config another decode head'
+        if model.get('contrastive'):
+            remedy += ', or a method without the contrastive loss: --method fixmatch_balanced'
+        raise ValueError(
+            f'{where}: {cfg.model.backbone.type} and {cfg.model.decode_head.type} cannot be used: '
+            f'{" ".join(str(error).split())}; {remedy}'
+        ) from error
+    todo, strides = [maps], []
+    while todo:  # some backbones return lists in lists
         part = todo.pop()
-        if torch.is_tensor(part):
-            strides += [round(image.shape[-1] / part.shape[-1])] * (part.ndim == 4)
-        else:
+        if not torch.is_tensor(part):
             todo += list(part)
-    return strides
+        elif part.ndim == 4:
+            strides.append(round(crop[1] / part.shape[-1]))
+    return max(strides)
 
 
-def _shared(
-    cfg: Config, base: Path, method: Method, grid: Grid, crop: tuple[int, int]
-) -> dict[str, Any]:
-    """Settings of the method's config and of the baseline's, by name; strings are Python text."""
+def _shared(cfg: Config, method: Method, grid: Grid, crop: tuple[int, int]) -> dict[str, Any]:
+    """Settings of the method's config and of the baseline's."""
     imports = cfg.get('custom_imports', {}).get('imports', [])
     imports = [imports] if isinstance(imports, str) else list(imports)
-    before = cfg.model.get('data_preprocessor', {})
-    preprocessor: dict[str, Any] = dict(type='SemiDataPreprocessor', grid=grid._asdict())
-    for name, value in (('size', crop), ('seg_pad_val', 255), ('test_cfg', None)):
-        if before.get(name) != value:
-            preprocessor[name] = value
-    others = '*_base_.custom_hooks, ' if cfg.get('custom_hooks') else ''
-    return dict(
-        _base_=repr(os.path.abspath(base)),
+    preprocessor = dict(type='SemiDataPreprocessor', grid=grid._asdict(), size=crop)
+    shared: dict[str, Any] = dict(
         custom_imports=dict(
-            imports=[*imports, *['mmseg_u2pl'] * ('mmseg_u2pl' not in imports)],
+            imports=[name for name in imports if name != 'mmseg_u2pl'] + ['mmseg_u2pl'],
             allow_failed_imports=False,
         ),
-        **({'custom_hooks': f'[{others}{BALANCE}]'} if method.balanced else {}),
         val_cfg=dict(_delete_=True, type='PredictorsValLoop'),
         test_cfg=dict(_delete_=True, type='PredictorsTestLoop'),
-        model=dict(data_preprocessor=preprocessor),
-    )
-
-
-def _text(
-    cfg: Config,
-    shared: dict[str, Any],
-    best: str,
-    group: int,
-    unlabeled: dict[str, Any] | None = None,
-    model: Mapping[str, Any] = {},
-    optimizer: Mapping[str, Any] = {},
-) -> str:
-    """A child with ``group`` unlabeled images for each labeled one."""
-    checkpoint: dict[str, Any] = dict(save_best=best)
-    if not cfg.get('default_hooks', {}).get('checkpoint'):
-        interval = cfg.train_cfg.get('val_interval', 1000)
-        checkpoint.update(type='CheckpointHook', by_epoch=False, interval=interval)
-    settings = dict(
-        shared,
-        default_hooks=dict(HOOKS, checkpoint=checkpoint),
-        model=dict(model, **shared['model']),
-        **(dict(optim_wrapper=dict(optimizer)) if optimizer else {}),
-        train_dataloader=dict(
-            batch_size=cfg.train_dataloader.batch_size * (1 + group),
-            sampler=dict(_delete_=True, type='SemiSampler', ratio=(1, group)),
-            dataset=dict(_delete_=True, type='SemiDataset', labeled='BASE', unlabeled=unlabeled),
+        model=dict(data_preprocessor=dict(preprocessor, seg_pad_val=255, test_cfg=None)),
+        default_hooks=dict(
+            semi_training=dict(type='SemiTrainingHook'),
+            protocol=dict(type='ProtocolHook'),
+            resume_batch=dict(type='ResumeBatchHook'),
         ),
     )
-    lines = [
-        f'{name} = {value if isinstance(value, str) else call(**value)}'
-        for name, value in settings.items()
-    ]
-    text = '\n'.join(lines) + '\n'
-    return text.replace("labeled='BASE'", 'labeled=_base_.train_dataloader.dataset')
+    if method.balanced:
+        others = [Code('*_base_.custom_hooks')] if cfg.get('custom_hooks') else []
+        shared['custom_hooks'] = [*others, dict(type='ClassWeightsHook')]
+    return shared
 
 
-def _unlabeled(cfg: Config, folder: Path) -> dict[str, Any]:
-    """``UnlabeledDataset`` with the geometric transforms of the base's training pipeline."""
-    kept = [
-        {key: value for key, value in transform.items() if key != 'cat_max_ratio'}
-        for transform in _pipeline(cfg.train_dataloader.dataset)
-        if transform['type'] not in WITHOUT_MASKS
-    ]
-    pipeline = [*kept[:1], dict(type='AddValidityMap'), *kept[1:]]
-    images = dict(img_path=os.path.abspath(folder))
-    return dict(type='UnlabeledDataset', data_prefix=images, pipeline=pipeline)
-
-
-def _not_labeled(cfg: Config, folder: Path) -> list[str]:
-    """Names of the folder's images, if some are labeled images of the base; else an empty list."""
+def _not_labeled(cfg: Config, folder: Path, names: list[str]) -> list[str]:
+    """Names of the folder's images that the config does not label."""
     labeled: set[str] = set()
-    here = os.path.realpath(folder)
-    for part in _parts(cfg.train_dataloader.dataset):
-        images = part.get('data_prefix', {}).get('img_path')
-        place = os.path.realpath(os.path.join(part.get('data_root') or '', images or ''))
-        inside = os.path.commonpath([here, place]) in (here, place)
-        if images is not None and inside and os.path.isdir(place):
+    for part in _parts(cfg):
+        if 'data_prefix' in part:
             dataset = DATASETS.build({**part, 'pipeline': []})
-            paths = (dataset.get_data_info(i)['img_path'] for i in range(len(dataset)))
-            labeled.update(map(os.path.realpath, paths))
-    names = image_names(folder)
-    rest = [name for name in names if os.path.realpath(folder / name) not in labeled]
-    if not rest:
+            infos = (dataset.get_data_info(index) for index in range(len(dataset)))
+            labeled.update(os.path.realpath(info['img_path']) for info in infos)
+    others = [name for name in names if os.path.realpath(folder / name) not in labeled]
+    if not others:
         raise ValueError(f'--unlabeled {str(folder)!r}: no image that the config does not label')
-    return rest if len(rest) < len(names) else []
-
-
-@torch.no_grad()
-def _check_model(text: str, where: str, side: int) -> None:
-    """Raise ValueError if the model of a child cannot be built, or its head cannot be used."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, 'child.py')
-        path.write_text(text, encoding='utf-8')
-        cfg = Config.fromfile(path)
-    remedy = 'give the config another decode head'
-    if cfg.model.get('contrastive'):
-        remedy += ', or a method without the contrastive loss: --method fixmatch_balanced'
-    try:
-        model = MODELS.build(cfg.model)
-        model.eval()
-        model.decode_head.train()  # some return more in training
-        logits, _ = model.decode(model, model.extract_feat(_zeros(cfg, side).repeat(2, 1, 1, 1)))
-        if not torch.is_tensor(logits):
-            raise TypeError(f'it returns a {type(logits).__name__}, not logits')
-    except Exception as error:
-        kind = cfg.model.decode_head.type
-        why = ' '.join(str(error).split())
-        raise ValueError(f'{where}: decode_head {kind} cannot be used: {why}; {remedy}') from error
+    return others

@@ -19,13 +19,9 @@ DEFAULT = 'fixmatch_balanced'
 class Method(NamedTuple):
     """A method as its base config describes it.
 
-    Args:
-        name: Of the base.
-        model: Settings of the model, ``type`` among them; empty: supervised, no unlabeled images.
-        optimizer: Settings of ``optim_wrapper``.
-        group: Unlabeled images for each labeled one.
-        ramp: Name of the argument that takes the warm-up's iterations; empty: there is none.
-        best: Metric that chooses the checkpoint to keep.
+    ``model`` and ``optimizer`` are settings of these; no model: the supervised baseline. ``group``
+    is the number of unlabeled images for each labeled one, ``ramp`` the argument that takes the
+    warm-up's iterations, if there is one, ``best`` the metric that chooses the checkpoint.
     """
 
     name: str
@@ -50,13 +46,13 @@ class Method(NamedTuple):
         return settings
 
 
-def read_method(name: str, small: bool = False) -> Method:
-    """Read a method's base.
+def network_config(network: str) -> Any:
+    """The model of a file in ``_base_/models``."""
+    return Config.fromfile(BASES / f'models/{network}.py').model
 
-    Args:
-        name: One of :data:`METHODS`.
-        small: Take the variant for small networks, if there is one.
-    """
+
+def read_method(name: str, small: bool = False) -> Method:
+    """Read one of :data:`METHODS`, or its variant for small networks, if there is one."""
     variant = BASES / f'methods/{name}_small.py'
     path = variant if small and variant.is_file() else BASES / f'methods/{name}.py'
     parts = Config.fromfile(path).to_dict().values()

@@ -1,15 +1,32 @@
-"""Python text of config files."""
+"""Python text of configs: a method's and its supervised baseline's."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from ...version import __version__
+from yapf.yapflib import yapf_api
 
-WIDTH = 100  # of a line
-BALANCE = "dict(type='ClassWeightsHook')"
+from ...version import __version__
+from .methods import Method, read_method
+
+STYLE = '{based_on_style: facebook, column_limit: 100}'
+
+
+class Code(str):
+    """Python text, where other strings are values."""
+
+
+def code(value: Any) -> str:
+    """Python text of plain values; dicts are written as ``dict(...)``."""
+    if isinstance(value, Code):
+        return value
+    if isinstance(value, dict) and all(str(key).isidentifier() for key in value):
+        return f'dict({", ".join(f"{key}={code(item)}" for key, item in value.items())})'
+    if isinstance(value, list):
+        return f'[{", ".join(map(code, value))}]'
+    return repr(value)
 
 
 def header(command: str) -> str:
@@ -17,44 +34,57 @@ def header(command: str) -> str:
     return f'# Written by: {" ".join(command.splitlines())}  (mmseg_u2pl {__version__})\n'
 
 
-def call(*, indent: int = 0, **settings: Any) -> str:
-    """``dict(...)`` as config files write it, over several lines where one would be long.
+def method_and_baseline(
+    out: Path,
+    base: str,
+    method: Method,
+    model: Mapping[str, Any],
+    unlabeled: Any,
+    batches: tuple[int, int | None],
+    shared: Mapping[str, Any],
+) -> dict[Path, str]:
+    """Texts of a method's config and of its supervised baseline, ``<out>_supervised.py``, by path.
 
-    Args:
-        indent: Columns left of the text, which lines after the first get.
-        **settings: Plain values; dicts and lists of dicts in them become calls too.
+    Both inherit from ``base`` and label with the data set of its ``train_dataloader``. The method
+    ``supervised`` gives the baseline alone, at ``out``. ``model`` are settings of the method's model,
+    ``unlabeled`` is the data set of the unlabeled images, ``shared`` are further settings of both.
+    ``batches`` are the labeled images a step in one process and, if known, in all the processes that
+    the learning rate is meant for.
     """
-    return _text(settings, indent)
+    versions = {out: method}
+    if method.model:
+        versions[out.with_name(f'{out.stem}_supervised.py')] = read_method('supervised')
+    texts, checkpoint = {}, dict(type='CheckpointHook', by_epoch=False)
+    for path, version in versions.items():
+        batch, all_batches = ((size or 0) * (1 + version.group) for size in batches)
+        dataset = dict(
+            _delete_=True,
+            type='SemiDataset',
+            labeled=Code('_base_.train_dataloader.dataset'),
+            unlabeled=unlabeled if version.model else None,
+        )
+        settings = dict(
+            model=model if version.model else {},
+            optim_wrapper=version.optimizer,
+            train_dataloader=dict(
+                batch_size=batch,
+                sampler=dict(_delete_=True, type='SemiSampler', ratio=(1, version.group)),
+                dataset=dataset,
+            ),
+            auto_scale_lr=dict(base_batch_size=all_batches) if all_batches else {},
+            default_hooks=dict(checkpoint=dict(checkpoint, save_best=version.best)),
+        )
+        settings = merged(dict(_base_=base), merged(settings, shared))
+        lines = [f'{name} = {code(value)}\n' for name, value in settings.items() if value != {}]
+        texts[path] = yapf_api.FormatCode(''.join(lines), style_config=STYLE)[0]
+    return texts
 
 
-def _text(value: Any, indent: int) -> str:
-    inner = ' ' * (indent + 4)
-    if isinstance(value, dict) and all(
-        isinstance(key, str) and key.isidentifier() for key in value
-    ):
-        items = [f'{key}={_text(item, indent + 4)}' for key, item in value.items()]
-        start, end = 'dict(', ')'
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        items, start, end = [_text(item, indent + 4) for item in value], '[', ']'
-    else:
-        return repr(value)
-    line = f'{start}{", ".join(items)}{end}'
-    if '\n' not in line and indent + len(line) <= WIDTH - 22:  # a name or a comment beside it
-        return line
-    return start + ''.join(f'\n{inner}{item},' for item in items) + f'\n{" " * indent}{end}'
-
-
-def noted(code: str, why: str) -> str:
-    """Code with its reason behind it, or above it where the line would be long."""
-    line = f'{code}  # {why}' if why else code
-    if not why or (len(line) <= WIDTH and '\n' not in code):
-        return line
-    indent = code[: len(code) - len(code.lstrip())]
-    return f'{indent}# {why}\n{code}'
-
-
-def wrapped(values: Sequence[Any]) -> str:
-    """The items of a list in lines of their own; none is broken."""
-    items = ' '.join(f'{value!r},'.replace(' ', '\0') for value in values)
-    lines = textwrap.wrap(items, WIDTH - 8, break_long_words=False, break_on_hyphens=False)
-    return ''.join(f'\n        {line}' for line in lines).replace('\0', ' ') + '\n    '
+def merged(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others added; dicts of one name are merged."""
+    result = dict(settings)
+    for name, value in others.items():
+        inner = result.get(name)
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        result[name] = merged(inner, value) if both else value
+    return result
