@@ -175,10 +175,10 @@ def test_the_input_is_as_large_as_the_time_allows():
 
 
 def test_crops_lie_on_the_grid_of_the_network():
-    say = '--crop 96 100: 100 is not on the grid of the network (steps of 32): give 96 or 128'
+    say = '--crop 96 100: 100 is not on the grid of the network: give 96 or 128'
     assert_raises(ValueError, lambda: chosen(crop=[96, 100]), say)
     deeplab = 'deeplabv3plus_r101-d8_u2plhead'
-    say = '(steps of 8, and 1): give 505 or 513'
+    say = '512 is not on the grid of the network: give 505 or 513'
     assert_raises(ValueError, lambda: chosen(network=deeplab, crop=[512, 513]), say)
     assert chosen(network=deeplab, scale=180)['crop'].value == (145, 193)
 

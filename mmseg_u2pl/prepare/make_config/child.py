@@ -11,9 +11,11 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
+from torch.utils._pytree import tree_flatten
 
-from ...datasets.files import image_names, list_text
+from ...datasets.files import list_text
 from ...models.data_preprocessor import Grid
+from ..index_masks import find_images
 from .methods import Method
 from .text import Code, header, merged, method_and_baseline
 
@@ -24,25 +26,26 @@ WITHOUT_MASKS = ('LoadAnnotations', 'LoadMask', 'GenerateEdge', 'PhotoMetricDist
 def child_texts(
     base: Path, unlabeled: Path, method: Method, out: Path, command: str
 ) -> dict[Path, str]:
-    """Texts of the child and of its supervised baseline, ``<out>_supervised.py``, by path.
+    """Texts of the child, of its supervised baseline and of a list, by path.
 
-    ``unlabeled`` is a folder. If some of its images are labeled in the base, the list of the others
-    is a third text.
+    The baseline is ``<out>_supervised.py``. The list, ``<out>_unlabeled.txt``, names the images of
+    the folder ``unlabeled`` that the base does not label.
 
     Raises:
         FileNotFoundError: No such config or folder.
         ValueError: Names what of the base the method cannot use, and the remedy.
     """
-    if not unlabeled.is_dir():
-        raise FileNotFoundError(
-            f'--unlabeled {str(unlabeled)!r}: no such folder (from {Path.cwd()})'
-        )
+    images = find_images(unlabeled)
     cfg = _load(base, method)
     pipeline = next((part['pipeline'] for part in _parts(cfg) if part.get('pipeline')), [])
-    crop = _crop_size(cfg, pipeline, base)
+    sizes = [transform['crop_size'] for transform in pipeline if 'crop_size' in transform]
+    size = [*sizes, cfg.model.get('data_preprocessor', {}).get('size')][0]
+    if not size:
+        raise ValueError(f'{str(base)!r}: training images have no common size: add a RandomCrop')
+    crop = (size, size) if isinstance(size, int) else tuple(size)
     model = method.settings(cfg.train_cfg.max_iters, crop)
     grid = Grid(
-        _measured_stride(cfg, model, crop, f'{str(base)!r} with {method.name}'),
+        _measured_stride(cfg, model, f'{str(base)!r} with {method.name}'),
         int(bool(cfg.model.decode_head.get('align_corners', False))),
     )
     for length in crop:
@@ -57,18 +60,17 @@ def child_texts(
         for transform in pipeline
         if transform['type'] not in WITHOUT_MASKS
     ]
+    labeled = _labeled_images(cfg)
+    others = [stem for stem, path in images.items() if os.path.realpath(path) not in labeled]
+    if not others:
+        raise ValueError(f'--unlabeled {str(unlabeled)!r}: the config labels all its images')
+    path = out.with_name(f'{out.stem}_unlabeled.txt')
     data = dict(
         type='UnlabeledDataset',
         data_prefix=dict(img_path=os.path.abspath(unlabeled)),
+        ann_file=os.path.abspath(path),
         pipeline=[*geometric[:1], dict(type='AddValidityMap'), *geometric[1:]],
     )
-    texts: dict[Path, str] = {}
-    names = image_names(unlabeled)
-    others = _not_labeled(cfg, unlabeled, names)
-    if len(others) < len(names):
-        path = out.with_name(f'{out.stem}_unlabeled.txt')
-        data['ann_file'] = os.path.abspath(path)
-        texts[path] = list_text(others).decode()
     configs = method_and_baseline(
         out,
         os.path.abspath(base),
@@ -78,30 +80,27 @@ def child_texts(
         (cfg.train_dataloader.batch_size, cfg.get('auto_scale_lr', {}).get('base_batch_size')),
         _shared(cfg, method, grid, crop),
     )
-    return {**{path: header(command) + text for path, text in configs.items()}, **texts}
+    texts = {config: header(command) + text for config, text in configs.items()}
+    return {**texts, path: list_text(others).decode()}
 
 
 def _load(base: Path, method: Method) -> Config:
     """The config. Raises ValueError for what the method cannot work with."""
-    if not base.is_file():
-        raise FileNotFoundError(f'--base {str(base)!r}: no such config (from {Path.cwd()})')
+    try:
+        cfg = Config.fromfile(base)
+    except Exception as error:
+        raise ValueError(f'cannot load {str(base)!r}: {type(error).__name__}: {error}') from error
     if Config._is_lazy_import(str(base)):
         raise ValueError(
             f'{str(base)!r} imports its parts ("with read_base()"), which a child of text cannot '
             'inherit: write it out by Config.fromfile(PATH).dump(NEW), and give NEW'
         )
-    try:
-        cfg = Config.fromfile(base)
-    except Exception as error:
-        raise ValueError(f'cannot load {str(base)!r}: {type(error).__name__}: {error}') from error
     kind = cfg.get('model', {}).get('type')
-    if kind != 'EncoderDecoder':
+    if kind != 'EncoderDecoder' or 'dataset' not in cfg.get('train_dataloader', {}):
         raise ValueError(
             f'{str(base)!r}: model.type={kind!r}, but a method replaces an EncoderDecoder: give a '
-            'config of one decode head, not a cascade'
+            'whole config, with a train_dataloader and one decode head, not a cascade'
         )
-    if 'dataset' not in cfg.get('train_dataloader', {}):
-        raise ValueError(f'{str(base)!r}: no train_dataloader.dataset: give a whole config')
     if cfg.train_cfg.get('max_iters') is None:
         raise ValueError(
             f'{str(base)!r}: train_cfg counts epochs, which labeled and unlabeled images do not '
@@ -125,19 +124,8 @@ def _parts(cfg: Config) -> Iterator[Mapping[str, Any]]:
         todo += [part['dataset']] if 'dataset' in part else part.get('datasets', [])
 
 
-def _crop_size(cfg: Config, pipeline: list[dict], base: Path) -> tuple[int, int]:
-    """Height and width of training crops."""
-    sizes = [transform['crop_size'] for transform in pipeline if 'crop_size' in transform]
-    size = [*sizes, cfg.model.get('data_preprocessor', {}).get('size')][0]
-    if not size:
-        raise ValueError(f'{str(base)!r}: training images have no common size: add a RandomCrop')
-    return (size, size) if isinstance(size, int) else tuple(size)
-
-
 @torch.no_grad()
-def _measured_stride(
-    cfg: Config, model: Mapping[str, Any], crop: tuple[int, int], where: str
-) -> int:
+def _measured_stride(cfg: Config, model: Mapping[str, Any], where: str) -> int:
     """The largest stride of the backbone's maps (B, C, h, w), in a dry run of the method's model.
 
     Raises:
@@ -151,7 +139,7 @@ def _measured_stride(
         network = MODELS.build(parts)
         network.eval()  # some of mmseg's return None
         network.decode_head.train()  # some return more in training
-        maps = network.backbone(torch.zeros(2, channels, *crop))
+        maps = network.backbone(torch.zeros(2, channels, 256, 256))
         features = network.neck(maps) if network.with_neck else maps
         logits, _ = network.decode(network, features)
         if not torch.is_tensor(logits):
@@ -164,14 +152,8 @@ def _measured_stride(
             f'{where}: {cfg.model.backbone.type} and {cfg.model.decode_head.type} cannot be used: '
             f'{" ".join(str(error).split())}; {remedy}'
         ) from error
-    todo, strides = [maps], []
-    while todo:  # some backbones return lists in lists
-        part = todo.pop()
-        if not torch.is_tensor(part):
-            todo += list(part)
-        elif part.ndim == 4:
-            strides.append(round(crop[1] / part.shape[-1]))
-    return max(strides)
+    maps, _ = tree_flatten(maps)  # some backbones return lists in lists
+    return max(round(256 / part.shape[-1]) for part in maps if part.ndim == 4)
 
 
 def _shared(cfg: Config, method: Method, grid: Grid, crop: tuple[int, int]) -> dict[str, Any]:
@@ -199,15 +181,12 @@ def _shared(cfg: Config, method: Method, grid: Grid, crop: tuple[int, int]) -> d
     return shared
 
 
-def _not_labeled(cfg: Config, folder: Path, names: list[str]) -> list[str]:
-    """Names of the folder's images that the config does not label."""
-    labeled: set[str] = set()
+def _labeled_images(cfg: Config) -> set[str]:
+    """Paths of the images that the config trains on, links resolved."""
+    paths: set[str] = set()
     for part in _parts(cfg):
         if 'data_prefix' in part:
             dataset = DATASETS.build({**part, 'pipeline': []})
             infos = (dataset.get_data_info(index) for index in range(len(dataset)))
-            labeled.update(os.path.realpath(info['img_path']) for info in infos)
-    others = [name for name in names if os.path.realpath(folder / name) not in labeled]
-    if not others:
-        raise ValueError(f'--unlabeled {str(folder)!r}: no image that the config does not label')
-    return others
+            paths.update(os.path.realpath(info['img_path']) for info in infos)
+    return paths

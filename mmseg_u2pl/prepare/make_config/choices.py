@@ -64,15 +64,9 @@ def choose(
 ) -> dict[str, Choice]:
     """Every choice by its setting's name, in the order to show them.
 
-    Args:
-        images: All of the folder.
-        masks: Of some of them.
-        sizes: Number of ``labeled`` and ``unlabeled`` images.
-        method: That trains.
-        network: Its name and the reason for it.
-        request: ``iters``, ``scale`` (short side), ``crop`` (height, width) and ``minutes``; None:
-            choose.
-        pace: Seconds of a step for each pixel of a crop.
+    ``sizes`` has the number of ``labeled`` and ``unlabeled`` images; ``request`` has ``iters``,
+    ``scale`` (short side), ``crop`` (height, width) and ``minutes``, None where to choose; ``pace``
+    is in seconds of a step for each pixel of a crop.
 
     Raises:
         ValueError: A semi-supervised method without unlabeled images; a request out of range.
@@ -90,6 +84,10 @@ def choose(
     total = _iterations(sizes, method, request.iters)
     scale = _scale(images, grid, total.value, request, pace)
     crop = _crop(images, grid, scale.value[1], request.crop)
+    normalization = Choice('of the network', '8-bit images')
+    if images.deep:
+        why = '16-bit images are loaded by their upper 8 bits: measured mean and standard deviation'
+        normalization = Choice(measure_normalization(list(images.paths.values())), why)
     schedule, meant = NETWORKS[network.value]
     lr = Config.fromfile(BASES / f'schedules/{schedule}.py').optim_wrapper.optimizer.lr
     scaled = '' if meant == PER_STEP else f', {lr:g} × {PER_STEP}/{meant} labeled images a step'
@@ -102,7 +100,7 @@ def choose(
         'masks': Choice(masks.kind, masks.why),
         'input scale': scale,
         'crop': crop,
-        'normalization': _normalization(images),
+        'normalization': normalization,
         'batch': Choice(batch, 'labeled + unlabeled a step'),
         'iterations': total,
         'warm-up': Choice(total.value // 4, 'a quarter of the iterations, as measured'),
@@ -135,19 +133,18 @@ def _scale(images: Images, grid: Grid, iterations: int, request: Namespace, pace
         side = max(fits, default=sides[0])
         why = f'short side of {full} (median); the largest that trains in {budget:g} minutes'
         if not fits:
-            why = f'too slow for {budget:g} minutes (--minutes), fewer --iters would help'
+            why = f'too slow for {budget:g} minutes, fewer --iters or more --minutes would help'
     elongation = float((images.sizes.max(1) / images.sizes.min(1)).max())
     return Choice((math.ceil(side * elongation), side), why)
 
 
 def _crop(images: Images, grid: Grid, side: int, asked: Sequence[int] | None) -> Choice:
     """(height, width): four fifths of the typical image at input scale, on the network's grid."""
-    step = f'{grid.stride}' + (f', and {grid.offset}' if grid.offset else '')
     for length in asked or ():
         if not grid.holds(length):
             raise ValueError(
                 f'--crop {" ".join(map(str, asked or ()))}: {length} is not on the grid of the '
-                f'network (steps of {step}): give {grid.nearest(length)}'
+                f'network: give {grid.nearest(length)}'
             )
     if asked:
         return Choice(tuple(asked), ASKED)
@@ -159,15 +156,9 @@ def _crop(images: Images, grid: Grid, side: int, asked: Sequence[int] | None) ->
         wanted = math.floor((min(full * CROP_SHARE, most) - grid.offset) / grid.stride + 0.5)
         fitting = math.floor((full - grid.offset) / grid.stride)
         crop.append(max(1, min(wanted, fitting)) * grid.stride + grid.offset)
-    return Choice(tuple(crop), f'height × width: 4/5 of the input in steps of {step}, at most 4:3')
-
-
-def _normalization(images: Images) -> Choice:
-    """The network's, or (mean, std) of RGB where that does not fit."""
-    if not images.deep:
-        return Choice('of the network', '8-bit images')
-    why = '16-bit images are loaded by their upper 8 bits: measured mean and standard deviation'
-    return Choice(measure_normalization(list(images.paths.values())), why)
+    return Choice(
+        tuple(crop), 'height × width: 4/5 of the input on the network’s grid, at most 4:3'
+    )
 
 
 def _iterations(sizes: dict[str, int], method: Method, asked: int | None) -> Choice:

@@ -57,11 +57,10 @@ def draw_lists(
         images: All of them.
         masks: Of some of them.
         classes: Names.
-        val: Number, ratio or list of the images to validate on; by default a fifth of the masks,
-            at least two.
+        val: Number, ratio or list of the images to validate on; by default a fifth of the masks.
         unlabeled: Folder or list of the unlabeled images; by default all without a mask.
         groups: As in ``tools/make_splits.py``: images of a group stay on one side.
-        seed: Another seed, another draw.
+        seed: Of the draw.
         test: Masks of a test set in another folder.
 
     Raises:
@@ -69,9 +68,7 @@ def draw_lists(
     """
     number = len(masks.stems)
     if number < LEAST_VAL + 1:
-        raise ValueError(
-            f'{number} masks are too few: {LEAST_VAL} validate and one more is labeled'
-        )
+        raise ValueError(f'{number} masks are too few: {LEAST_VAL} to validate, one to label')
     root, stems = Path(folder), list(images.paths)
     if unlabeled and Path(unlabeled).is_file():
         stems = sorted({*masks.stems, *read_list(unlabeled, images.paths)})
@@ -117,8 +114,7 @@ def draw_lists(
     summary = summarize({'all images': stems, 'labeled': labeled, 'val': held}, masks, classes)
     if test:
         parts['test'], reasons['test'] = test.stems, '--test: all with a mask'
-    without = {name: parts[name] for name in ('unlabeled', 'test') if name in parts}
-    summary.update(summarize(without, None, classes))
+    summary.update(summarize({k: parts[k] for k in parts if k not in summary}, None, classes))
     notes = list_warnings(Lists(parts, dict(val=asked)), summary, {}, masks, classes)
     provenance = dict(
         tool='make_config',

@@ -18,7 +18,6 @@ from ...datasets.threads import in_threads
 from ..index_masks import Masks, find_images, masks_sha256, require_images
 
 IGNORE = 255
-SHOWN = 20  # colors in a message
 _ENTRY = re.compile(r'(?P<name>.+?)\s*[=:,\t ]\s*#(?P<hex>[0-9a-fA-F]{6})\s*(#.*)?')
 
 
@@ -46,8 +45,8 @@ def parse_colors(texts: Sequence[str], classes: Sequence[str]) -> dict[str, list
     """
     entries: list[str] = []
     for text in texts:
-        is_file = Path(text).is_file()
-        entries += Path(text).read_text(encoding='utf-8-sig').splitlines() if is_file else [text]
+        path = Path(text)
+        entries += path.read_text('utf-8-sig').splitlines() if path.is_file() else [text]
     found: dict[str, list[int]] = {}
     ignored: list[list[int]] = []
     for entry in (entry.strip() for entry in entries):
@@ -84,12 +83,9 @@ def read_own_masks(
 
     Masks that hold 0 and 255 alone are taken as two classes, if there are two.
 
-    Args:
-        images: Image files by stem.
-        folder: Masks, named as the images, of any suffix.
-        classes: Names of the C classes.
-        values: Grey value of each class; by default 0 ... C−1. 255 is ignored where it is none.
-        colors: As :func:`parse_colors` returns them; RGB masks need them.
+    ``images`` are files by stem; masks have their stems and any suffix. ``values`` has the grey value
+    of each class, by default 0 ... C−1; 255 is ignored where it is none. RGB masks need ``colors``,
+    as :func:`parse_colors` returns them.
 
     Raises:
         FileNotFoundError: No such folder.
@@ -131,12 +127,12 @@ def _labels(
     present = np.flatnonzero(counts.any(0)).tolist()
     labels = list(range(len(classes))) if values is None else list(values)
     if values is None and present == [0, IGNORE]:
+        labels = [0, IGNORE]
         if len(classes) != 2:
             raise ValueError(
-                f'the masks hold 0 and {IGNORE} alone: that is two classes, but --classes names '
-                f'{len(classes)}. If {IGNORE} means ignore, nothing but class 0 is labeled'
+                f'the masks hold 0 and {IGNORE} alone, which are two classes or class 0 alone, but '
+                f'--classes names {len(classes)}'
             )
-        labels = [0, IGNORE]
     if len(labels) != len(classes) or len(set(labels) & set(range(256))) < len(labels):
         given = ' '.join(map(str, labels))
         raise ValueError(
@@ -164,11 +160,10 @@ def _question(paths: Sequence[Path]) -> str:
     pixels = sum(in_threads(read, paths, 'colors'), Counter())
     lines = [
         f'NAME=#{bytes(color).hex()}  # {number / pixels.total():.2%} of the pixels'
-        for color, number in pixels.most_common(SHOWN)
+        for color, number in pixels.most_common(20)
     ]
     return '\n'.join([
-        f'the masks are RGB images, {str(paths[0])!r} for one, so --colors must say which color is '
-        f'which class. {len(pixels)} colors found, {len(lines)} shown: save these lines as '
-        'colors.txt, write a class (or ignore) for NAME, and add --colors colors.txt',
+        f'the masks are RGB images ({str(paths[0])!r}); {len(pixels)} colors found, {len(lines)} '
+        'shown. In a file of these lines, write a class or ignore for NAME, and add --colors FILE',
         *lines,
     ])  # fmt: skip

@@ -55,11 +55,9 @@ def read_method(name: str, small: bool = False) -> Method:
     """Read one of :data:`METHODS`, or its variant for small networks, if there is one."""
     variant = BASES / f'methods/{name}_small.py'
     path = variant if small and variant.is_file() else BASES / f'methods/{name}.py'
-    parts = Config.fromfile(path).to_dict().values()
-    model = next((part for part in parts if isinstance(part, dict) and 'type' in part), {})
-    optimizer = next(
-        (part for part in parts if isinstance(part, dict) and 'constructor' in part), {}
-    )
+    parts = [part for part in Config.fromfile(path).to_dict().values() if isinstance(part, dict)]
+    model = next((part for part in parts if 'type' in part), {})
+    optimizer = next((part for part in parts if 'constructor' in part), {})
     if not model:
         return Method(name, {}, {}, 0, '', 'mIoU')
     kind = MODELS.get(model['type'])

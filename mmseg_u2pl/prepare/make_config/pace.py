@@ -28,18 +28,16 @@ def measure_pace(network: str, method: Method, num_classes: int, num_labeled: in
     crop = (Grid(**config.data_preprocessor.grid).fit(192),) * 2
     config.data_preprocessor.size = crop
     config.decode_head.num_classes = num_classes
-    device = get_device()
-    model = MODELS.build({**config, **method.settings(1, crop)}).to(device).train()
-    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, num_classes, (1, *crop))))
-    sample.set_metainfo(dict(img_shape=crop, ori_shape=crop))
-    num_unlabeled = num_labeled * method.group
-    number = num_labeled + num_unlabeled
+    model = MODELS.build({**config, **method.settings(1, crop)}).to(get_device()).train()
+    labels = PixelData(data=torch.randint(0, num_classes, (1, *crop)))
+    sample = SegDataSample(gt_sem_seg=labels, metainfo=dict(img_shape=crop, ori_shape=crop))
+    number = num_labeled * (1 + method.group)
     batch: dict[str, Any] = dict(
         inputs=list(torch.randint(0, 256, (number, 3, *crop), dtype=torch.uint8)),
         data_samples=[sample.clone() for _ in range(number)],
     )
     if method.model:
-        batch['stream'] = ['sup'] * num_labeled + ['unsup'] * num_unlabeled
+        batch['stream'] = ['sup'] * num_labeled + ['unsup'] * (number - num_labeled)
         model.begin_run(resumed=False)
         model.before_iter(10**6, 10**6 + 1)  # after the warm-up
     seconds: list[float] = []

@@ -67,7 +67,7 @@ def measure_normalization(paths: Sequence[Path]) -> tuple[list[float], list[floa
     std = np.sqrt(np.maximum(squares / number - mean**2, 0))
     if std.max() < 1:
         raise ValueError(
-            f'the images are loaded by their upper 8 bits, which hardly differ (mean {mean[0]:.1f}, '
-            f'standard deviation {std[0]:.2f} of 255): stretch them to 8 bits first'
+            f'images are loaded by their upper 8 bits, which hardly differ (standard deviation '
+            f'{std.max():.2f} of 255): stretch them to 8 bits first'
         )
     return mean.round(2).tolist(), np.maximum(std, 1).round(2).tolist()

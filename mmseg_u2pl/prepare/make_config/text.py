@@ -57,25 +57,25 @@ def method_and_baseline(
     texts, checkpoint = {}, dict(type='CheckpointHook', by_epoch=False)
     for path, version in versions.items():
         batch, all_batches = ((size or 0) * (1 + version.group) for size in batches)
-        dataset = dict(
-            _delete_=True,
-            type='SemiDataset',
-            labeled=Code('_base_.train_dataloader.dataset'),
-            unlabeled=unlabeled if version.model else None,
-        )
         settings = dict(
+            _base_=base,
             model=model if version.model else {},
             optim_wrapper=version.optimizer,
             train_dataloader=dict(
                 batch_size=batch,
                 sampler=dict(_delete_=True, type='SemiSampler', ratio=(1, version.group)),
-                dataset=dataset,
+                dataset=dict(
+                    _delete_=True,
+                    type='SemiDataset',
+                    labeled=Code('_base_.train_dataloader.dataset'),
+                    unlabeled=unlabeled if version.model else None,
+                ),
             ),
             auto_scale_lr=dict(base_batch_size=all_batches) if all_batches else {},
             default_hooks=dict(checkpoint=dict(checkpoint, save_best=version.best)),
         )
-        settings = merged(dict(_base_=base), merged(settings, shared))
-        lines = [f'{name} = {code(value)}\n' for name, value in settings.items() if value != {}]
+        settings = merged(settings, shared)
+        lines = [f'{name} = {code(value)}\n' for name, value in settings.items() if value]
         texts[path] = yapf_api.FormatCode(''.join(lines), style_config=STYLE)[0]
     return texts
 
