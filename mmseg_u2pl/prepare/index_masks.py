@@ -67,7 +67,9 @@ def read_masks(
     masks = find_images(folder)
     require_images(masks, images)
     pairs = [(path, images[stem]) for stem, path in masks.items()]
-    rows, hashes = zip(*in_threads(lambda pair: read_mask(*pair), pairs, 'masks'), strict=True)
+    rows, hashes = zip(
+        *in_threads(lambda pair: read_mask(*pair, LoadMask()), pairs, 'masks'), strict=True
+    )
     counts = np.zeros((len(masks), max(256, num_classes or 0)), dtype=np.int64)
     counts[:, :256] = rows  # mmseg reads masks as bytes
     if 0 <= ignore_index < 256:
@@ -82,14 +84,14 @@ def read_masks(
     return Masks(list(masks), counts[:, :width], masks_sha256(masks, hashes))
 
 
-def read_mask(path: Path, image: Path) -> tuple[np.ndarray, str]:
+def read_mask(path: Path, image: Path, load: LoadMask) -> tuple[np.ndarray, str]:
     """Pixels of each label 0 ... 255 (256,), and the file's hash.
 
     Raises:
-        ValueError: A file that is not an image, a mask of colors or of another size.
+        ValueError: A file that is not an image, a mask of another size, or as ``load``.
     """
     content = path.read_bytes()
-    labels = LoadMask().decode(content, str(path))
+    labels = load.decode(content, str(path))
     require_size(path, labels.shape[::-1], image, image_size(image))
     return np.bincount(labels.ravel(), minlength=256), sha256_of(content)
 

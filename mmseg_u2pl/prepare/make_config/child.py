@@ -37,7 +37,9 @@ def child_texts(
     """
     images = find_images(unlabeled)
     cfg = _load(base, method)
-    pipeline = next((part['pipeline'] for part in _parts(cfg) if part.get('pipeline')), [])
+    pipeline: list[dict] = next(
+        (part['pipeline'] for part in _parts(cfg) if part.get('pipeline')), []
+    )
     sizes = [transform['crop_size'] for transform in pipeline if 'crop_size' in transform]
     size = [*sizes, cfg.model.get('data_preprocessor', {}).get('size')][0]
     if not size:

@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ...datasets.files import sha256_of
-from ...datasets.headers import image_size, require_size
 from ...datasets.masks import LoadMask
 from ...datasets.threads import in_threads
-from ..index_masks import Masks, find_images, masks_sha256, require_images
+from ..index_masks import Masks, find_images, masks_sha256, read_mask, require_images
 
 IGNORE = 255
 _ENTRY = re.compile(r'(?P<name>.+?)\s*[=:,\t ]\s*#(?P<hex>[0-9a-fA-F]{6})\s*(#.*)?')
@@ -97,14 +95,8 @@ def read_own_masks(
         if first.mode in ('RGB', 'RGBA') and not colors:
             raise ValueError(_question(list(paths.values())))
     load = LoadMask(**colors or {})
-
-    def read(stem: str) -> tuple[np.ndarray, str]:
-        content, path = paths[stem].read_bytes(), str(paths[stem])
-        labels = load.decode(content, path)
-        require_size(path, labels.shape[::-1], images[stem], image_size(images[stem]))
-        return np.bincount(labels.ravel(), minlength=256), sha256_of(content)
-
-    rows, hashes = zip(*in_threads(read, list(paths), 'masks'), strict=True)
+    items = [(path, images[stem], load) for stem, path in paths.items()]
+    rows, hashes = zip(*in_threads(lambda item: read_mask(*item), items, 'masks'), strict=True)
     counts = np.array(rows, dtype=np.int64)
     labels = list(range(len(classes)))
     kind, loading, why = 'index', {}, 'every value is a class number, or 255 = ignore'
@@ -154,7 +146,7 @@ def _question(paths: Sequence[Path]) -> str:
 
     def read(path: Path) -> Counter[tuple[int, int, int]]:
         with Image.open(path) as image:
-            found = image.convert('RGB').getcolors(1 << 24)
+            found: Any = image.convert('RGB').getcolors(1 << 24)
         return Counter({color: number for number, color in found})
 
     pixels = sum(in_threads(read, paths, 'colors'), Counter())

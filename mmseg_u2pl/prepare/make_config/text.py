@@ -84,7 +84,6 @@ def merged(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, 
     """Settings with others added; dicts of one name are merged."""
     result = dict(settings)
     for name, value in others.items():
-        inner = result.get(name)
-        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
-        result[name] = merged(inner, value) if both else value
+        both = isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
+        result[name] = merged(result[name], value) if both else value
     return result
