@@ -131,9 +131,10 @@ def _scale(images: Images, grid: Grid, iterations: int, request: Namespace, pace
         crops = {side: request.crop or _crop(images, grid, side, None).value for side in sides}
         fits = [side for side in sides if _minutes(pace, crops[side], iterations) <= budget]
         side = max(fits, default=sides[0])
-        why = f'short side of {full} (median); the largest that trains in {budget:g} minutes'
+        why = f'short side of {full} (median); '
+        why += f'the largest that trains in {budget:g} minutes (--minutes)'
         if not fits:
-            why = f'too slow for {budget:g} minutes, fewer --iters or more --minutes would help'
+            why = f'too slow for {budget:g} minutes (--minutes), fewer --iters would help'
     elongation = float((images.sizes.max(1) / images.sizes.min(1)).max())
     return Choice((math.ceil(side * elongation), side), why)
 
