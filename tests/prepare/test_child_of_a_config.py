@@ -159,6 +159,7 @@ def test_lists_of_the_base_stay(base, child):
         SMALLER['segformer'],
         custom_imports=dict(imports=['json'], allow_failed_imports=False),
         custom_hooks=[dict(type='EmptyCacheHook')],
+        auto_scale_lr=dict(base_batch_size=16),
     )
     cfg = Config.fromfile(child(path, 'fixmatch_balanced')[0])
     assert cfg.custom_imports.imports == ['json', 'mmseg_u2pl']
@@ -167,6 +168,7 @@ def test_lists_of_the_base_stay(base, child):
     cfg = Config.fromfile(child(path, 'cps')[0])
     assert cfg.optim_wrapper.constructor == 'SemiOptimWrapperConstructor'
     assert cfg.train_dataloader.batch_size == 6
+    assert cfg.auto_scale_lr.base_batch_size == 16 * 3  # labeled + unlabeled
     assert cfg.train_dataloader.sampler == dict(type='SemiSampler', ratio=(1, 2))
 
 
@@ -227,7 +229,7 @@ def test_an_optimizer_constructor_and_two_networks(base, child, capsys):
 
 
 def test_missing_files_are_named(base, child, capsys, tmp_path):
-    assert 'does not exist' in refused(tmp_path / 'x.py', child, capsys)
+    assert 'No such file' in refused(tmp_path / 'x.py', child, capsys)
     (tmp_path / 'x.py').write_text("_base_ = './y.py'\n")
     assert 'cannot load' in refused(tmp_path / 'x.py', child, capsys)
     path = base(PAPERS['segformer'])
