@@ -32,10 +32,10 @@ def miniature(monkeypatch):
     for known, counts in ((voc, data.VOC_COUNTS), (cityscapes, data.CITY_COUNTS)):
         for part, number in counts.items():
             monkeypatch.setitem(known.COUNTS, part, number)
-    small = dict(size=6, ratios={2: '1_16'}, families={2: {1: 'cps'}})
-    monkeypatch.setitem(SCHEMES, 'voc', SCHEMES['voc']._replace(**small))
-    small = dict(size=5, ratios={2: '1_2'})
-    monkeypatch.setitem(SCHEMES, 'cityscapes', SCHEMES['cityscapes']._replace(**small))
+    small = SCHEMES['voc']._replace(size=6, ratios={2: '1_16'}, families={2: {1: 'cps'}})
+    monkeypatch.setitem(SCHEMES, 'voc', small)
+    small = SCHEMES['cityscapes']._replace(size=5, ratios={2: '1_2'})
+    monkeypatch.setitem(SCHEMES, 'cityscapes', small)
 
 
 @pytest.fixture
