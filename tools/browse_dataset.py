@@ -103,7 +103,7 @@ def browse(args: argparse.Namespace, console: Console) -> None:
         path = draw_contact_sheet(rows, classes, palette, out / f'batch_{number}.png', title)
         console.print(f'[bold]Batch {number}[/]  {path}')
         for row in rows[1:]:
-            console.print(describe(row, classes), markup=False)
+            console.print(describe(row), markup=False)
 
 
 if __name__ == '__main__':

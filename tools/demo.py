@@ -103,31 +103,38 @@ def run(args: argparse.Namespace, work_dir: Path, console: Console) -> tuple[dic
 def draw(models: dict, runner: Runner, path: Path) -> Path:
     """The picture of four test scenes; beside it a small one of two."""
     import mmcv
+    import numpy as np
     import torch
 
-    from mmseg_u2pl.analysis.comparison import Row, draw_comparison
-    from mmseg_u2pl.functional import entropy_map
+    from mmseg_u2pl.analysis.contact_sheet import SheetRow, draw_contact_sheet
+    from mmseg_u2pl.functional import IGNORE, entropy_map
 
     dataset = runner.test_dataloader.dataset
-    rows = []
-    for index in range(0, len(dataset), len(dataset) // 4):
-        sample = dataset[index]
-        batch = dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']])
+    scenes = [dataset[index] for index in range(0, len(dataset), len(dataset) // 4)][:4]
+    batch = {key: [scene[key] for scene in scenes] for key in ('inputs', 'data_samples')}
+    samples = batch['data_samples']
+    images = np.stack([mmcv.imread(each.img_path, channel_order='rgb') for each in samples])
+    truth = torch.cat([each.gt_sem_seg.data for each in samples]).numpy()
+    rows = [
+        SheetRow('image', images, [Path(each.img_path).stem for each in samples]),
+        SheetRow('ground truth', images, [''] * 4, truth),
+    ]
+    for name in CONFIGS:
         with torch.no_grad():
-            sup, semi = (models[name].test_step(batch)[0] for name in CONFIGS)
-        rows.append(
-            Row(
-                image=mmcv.imread(sample['data_samples'].img_path, channel_order='rgb'),
-                truth=sample['data_samples'].gt_sem_seg.data[0].numpy(),
-                supervised=sup.pred_sem_seg.data[0].cpu().numpy(),
-                semi=semi.pred_sem_seg.data[0].cpu().numpy(),
-                entropy=entropy_map(semi.seg_logits.data.softmax(0), dim=0).cpu().numpy(),
-            )
-        )
-    meta = dataset.metainfo
-    colors = meta['classes'], meta['palette']
-    draw_comparison(rows[:2], *colors, path.with_name(f'{path.stem}_small.png'), dpi=72)
-    return draw_comparison(rows[:4], *colors, path)
+            found = models[name].test_step(batch)
+        labels = torch.cat([each.pred_sem_seg.data for each in found]).cpu().numpy()
+        right = [(labels[i] == truth[i])[truth[i] != IGNORE].mean() for i in range(4)]
+        rows.append(SheetRow(name, images, [f'{share:.0%} right' for share in right], labels))
+    prob = torch.stack([each.seg_logits.data for each in found]).softmax(1)  # of U²PL
+    entropy = entropy_map(prob).cpu().numpy()
+    gray = (255 * entropy / np.log(prob.shape[1])).astype(np.uint8)
+    maps = np.stack([gray] * 3, axis=-1)
+    maps[entropy >= np.percentile(entropy, 80, axis=(1, 2), keepdims=True)] = 255, 60, 60
+    rows.append(SheetRow("U²PL's entropy", maps, ['red: the least reliable 20 %'] * 4))
+    classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
+    two = [SheetRow(row.title, row.images[:2], row.names[:2], row.labels) for row in rows]
+    draw_contact_sheet(two, classes, palette, path.with_name(f'{path.stem}_small.png'))
+    return draw_contact_sheet(rows, classes, palette, path)
 
 
 if __name__ == '__main__':

@@ -23,7 +23,6 @@ from mmseg_u2pl.analysis.pseudo_label_figure import (
 from mmseg_u2pl.analysis.pseudo_labels import (
     Measurement,
     batches,
-    evenly_spaced,
     load_method,
     measure,
     unlabeled_per_batch,
@@ -66,7 +65,8 @@ def compare(args: argparse.Namespace, console: Console) -> None:
     """Measure, print and draw."""
     cfg = load_scoped_config(args)
     dataset = unlabeled_with_truth(cfg, args.masks)
-    indices = evenly_spaced(len(dataset), args.num)
+    num = args.num if 0 < args.num < len(dataset) else len(dataset)
+    indices = [index * len(dataset) // num for index in range(num)]  # spread over the list
     model = MODELS.build(cfg.model).to(get_device())
     measurements = []
     for path in map(Path, args.checkpoints):
@@ -79,7 +79,7 @@ def compare(args: argparse.Namespace, console: Console) -> None:
     measurements.sort(key=lambda measurement: measurement.iteration)
 
     out = Path(args.out or Path(args.checkpoints[0]).parent / 'pseudo_labels')
-    classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
+    classes = dataset.metainfo['classes']
     networks = dict.fromkeys(measurement.network for measurement in measurements)
     for network in networks:
         shown = [measurement for measurement in measurements if measurement.network == network]
@@ -87,7 +87,7 @@ def compare(args: argparse.Namespace, console: Console) -> None:
         title = (
             f'{Path(args.config).stem}, {network}\niteration {iterations} · {len(indices)} images'
         )
-        picture = draw_pseudo_labels(shown, classes, palette, out / f'{network}.png', title)
+        picture = draw_pseudo_labels(shown, classes, out / f'{network}.png', title)
         console.print(class_table(shown[-1], classes))
         console.print(f'Look at it:   {picture}')
     console.print(checkpoint_table(measurements))

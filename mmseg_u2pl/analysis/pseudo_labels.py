@@ -74,12 +74,6 @@ def unlabeled_with_truth(cfg: Config, masks: str) -> Any:
     return dataset
 
 
-def evenly_spaced(total: int, num: int) -> list[int]:
-    """``num`` indices spread over 0 ... ``total`` − 1; all of them if ``num`` is 0 or too many."""
-    num = num if 0 < num < total else total
-    return [index * total // num for index in range(num)]
-
-
 def unlabeled_per_batch(cfg: Config) -> int:
     """Unlabeled images in a batch of one process: those that a step selects among."""
     loader = cfg.train_dataloader
@@ -90,12 +84,15 @@ def unlabeled_per_batch(cfg: Config) -> int:
 def batches(dataset: Any, indices: Iterable[int], size: int) -> Iterator[list[dict]]:
     """Samples in groups of at most ``size``; an image of another size starts a new group."""
     group: list[dict] = []
+    group_sizes = None
     for index in indices:
         sample = dataset[index]
-        if group and (len(group) == size or _sizes(sample) != _sizes(group[0])):
+        sizes = sample['inputs'].shape, sample['data_samples'].gt_sem_seg.shape
+        if group and (len(group) == size or sizes != group_sizes):
             yield group
             group = []
         group.append(sample)
+        group_sizes = sizes
     if group:
         yield group
 
@@ -165,8 +162,3 @@ def measure(model: SemiSegmentor, groups: Iterable[list[dict]]) -> dict[str, Pse
             )
             quality.update(label, keep, confidence, truth)
     return found
-
-
-def _sizes(sample: dict) -> tuple:
-    """Size of the image and of the mask."""
-    return sample['inputs'].shape, sample['data_samples'].gt_sem_seg.shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ class PseudoLabelQuality:
     """Counts of pseudo-labels against the ground truth; batches are added up.
 
     *Kept* pseudo-labels teach the student, the *rest* does not. Measures are in [0, 1], and NaN
-    where there is nothing to divide by.
+    where the divisor is 0.
 
     Args:
         num_classes: C.
@@ -83,27 +83,32 @@ class PseudoLabelQuality:
             'iou': right / (true + pseudo - right),
         }
 
-    def calibration(self) -> tuple[Tensor, Tensor]:
-        """Of each bin (bins,): share of the pixels, and share of right pseudo-labels among them."""
-        return self.bin_count / self.bin_count.sum(), self.bin_correct.double() / self.bin_count
-
-    @property
-    def ece(self) -> float:
-        """Expected calibration error: mean of |accuracy − confidence| of the bins, by pixels."""
-        return float((self.bin_correct - self.bin_sum).abs().sum() / self.bin_count.sum())
+    def calibration(self) -> dict[str, Tensor]:
+        """Of each bin (bins,): ``share`` of the pixels in it, and their ``accuracy``."""
+        return {
+            'share': self.bin_count / self.bin_count.sum(),
+            'accuracy': self.bin_correct / self.bin_count,
+        }
 
     def overall(self) -> dict[str, float]:
-        """Pixel accuracy of all, of the kept and of the other pseudo-labels, share kept, mIoU, ECE."""
+        """Of all pixels.
+
+        ``accuracy`` of all, of the kept and of the other pseudo-labels, share kept, mIoU, and
+        ``ece``, the expected calibration error: mean of |accuracy − confidence| of the bins,
+        weighted by their pixels.
+        """
         rest, kept = self.confusion.double()
         counts = rest + kept
-        return {
-            'accuracy': float(counts.trace() / counts.sum()),
-            'kept_accuracy': float(kept.trace() / kept.sum()),
-            'rest_accuracy': float(rest.trace() / rest.sum()),
-            'share_kept': float(kept.sum() / counts.sum()),
-            'mIoU': float(self.by_class()['iou'].nanmean()),
-            'ece': self.ece,
+        calibration_gap = (self.bin_correct - self.bin_sum).abs().sum()
+        measures = {
+            'accuracy': counts.trace() / counts.sum(),
+            'kept_accuracy': kept.trace() / kept.sum(),
+            'rest_accuracy': rest.trace() / rest.sum(),
+            'share_kept': kept.sum() / counts.sum(),
+            'mIoU': self.by_class()['iou'].nanmean(),
+            'ece': calibration_gap / self.bin_count.sum(),
         }
+        return {name: float(value) for name, value in measures.items()}
 
     def as_dict(self, classes: Sequence[str]) -> dict[str, Any]:
         """All numbers for a JSON file; NaN, which JSON does not have, becomes None.
@@ -111,21 +116,17 @@ class PseudoLabelQuality:
         Args:
             classes: C names.
         """
-        measures, overall = self.by_class(), self.overall()
-        rows = zip(*(_without_nan(values.tolist()) for values in measures.values()), strict=True)
+        by_class = {name: _numbers(values) for name, values in self.by_class().items()}
         return {
-            'overall': dict(zip(overall, _without_nan(overall.values()), strict=True)),
+            'overall': {k: None if math.isnan(v) else v for k, v in self.overall().items()},
             'classes': {
-                name: dict(zip(measures, row, strict=True))
-                for name, row in zip(classes, rows, strict=True)
+                title: {name: values[index] for name, values in by_class.items()}
+                for index, title in enumerate(classes)
             },
-            'calibration': {
-                name: _without_nan(values.tolist())
-                for name, values in zip(('share', 'accuracy'), self.calibration(), strict=True)
-            },
+            'calibration': {name: _numbers(values) for name, values in self.calibration().items()},
             'confusion': dict(zip(('rest', 'kept'), self.confusion.tolist(), strict=True)),
         }
 
 
-def _without_nan(values: Iterable[float]) -> list[float | None]:
-    return [None if math.isnan(value) else value for value in values]
+def _numbers(values: Tensor) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values.tolist()]

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from rich.table import Table
 
 from ..datasets.provenance import Protocol
+from .tables import new_table
 
 CLASS_PREFIX = 'IoU.'
 UNKNOWN = 'unknown'
@@ -25,7 +26,7 @@ class Run(NamedTuple):
     folder: str
     metrics: dict[str, Any]  # percent; 'protocol' and 'scored_on', if known, are a Protocol's
     predictor: str  # whose metrics count; empty: the run has one network
-    scores: dict[str, float]  # mIoU and IoU.<class> of that predictor
+    scores: dict[str, float]  # 'mIoU' and each class of that predictor, percent
 
     @property
     def protocol(self) -> str:
@@ -46,22 +47,13 @@ def gain_table(
     Returns:
         A table to print with ``rich``.
     """
-    table = Table(title='IoU on the test images, %', title_style='bold')
-    table.add_column('class')
-    for name in (*names, 'difference'):
-        table.add_column(name, justify='right')
-    for key in (*_class_keys(before), 'mIoU'):
-        gain = after[key] - before[key]
-        style = 'green' if gain > 0 else 'red'
-        if key == 'mIoU':
-            table.add_section()
-        table.add_row(
-            key.removeprefix(CLASS_PREFIX),
-            f'{before[key]:.1f}',
-            f'{after[key]:.1f}',
-            f'[{style}]{gain:+.1f}[/]',
-            style='bold' if key == 'mIoU' else '',
-        )
+    table = new_table('IoU on the test images, %', 'class', *names, 'difference')
+    later = _scores(after)
+    for name, score in _scores(before).items():
+        gain = later[name] - score
+        color = 'green' if gain > 0 else 'red'
+        cells = f'{score:.1f}', f'{later[name]:.1f}', f'[{color}]{gain:+.1f}[/]'
+        table.add_row(name, *cells, style='bold' if name == 'mIoU' else '')
     return table
 
 
@@ -89,25 +81,27 @@ def read_run(work_dir: str | Path, predictors: Sequence[str] = ()) -> Run:
         FileNotFoundError: No test has run there.
         ValueError: It measured no mIoU, or none of ``predictors``.
     """
-    metrics = read_test_metrics(work_dir)
+    folder, metrics = str(work_dir), read_test_metrics(work_dir)
+    if 'mIoU' in metrics:
+        return Run(folder, metrics, '', _scores(metrics))
     names = [key.removesuffix('/mIoU') for key in metrics if key.endswith('/mIoU')]
     if not names:
-        if 'mIoU' not in metrics:
-            raise ValueError(
-                f'the test run below {str(work_dir)!r} measured no mIoU: its config needs '
-                "test_evaluator=dict(type='ClassIoUMetric')"
-            )
-        return Run(str(work_dir), metrics, '', metrics)
-    wanted = predictors or (_configured_predictor(work_dir), names[0])
+        raise ValueError(
+            f'the test run below {folder!r} measured no mIoU: its config needs '
+            "test_evaluator=dict(type='ClassIoUMetric')"
+        )
+    config = _newest(work_dir).parent / 'vis_data/config.py'
+    if config.is_file() and not predictors:
+        model = Config.fromfile(config, import_custom_modules=False).model
+        predictors = [model.get('predictor'), *names]
+    wanted = predictors or names
     chosen = next((name for name in wanted if name in names), None)
     if chosen is None:
         raise ValueError(
-            f'{str(work_dir)!r} has the predictors {", ".join(names)}, and none of '
+            f'{folder!r} has the predictors {", ".join(names)}, and none of '
             f'--predictor {" ".join(predictors)}'
         )
-    prefix = f'{chosen}/'
-    scores = {k.removeprefix(prefix): v for k, v in metrics.items() if k.startswith(prefix)}
-    return Run(str(work_dir), metrics, chosen, scores)
+    return Run(folder, metrics, chosen, _scores(metrics, f'{chosen}/'))
 
 
 def _newest(work_dir: str | Path) -> Path:
@@ -121,12 +115,11 @@ def _newest(work_dir: str | Path) -> Path:
     return files[-1]
 
 
-def _configured_predictor(work_dir: str | Path) -> str | None:
-    """``model.predictor`` of the newest test run, if its config sets one."""
-    config = _newest(work_dir).parent / 'vis_data' / 'config.py'
-    if not config.is_file():
-        return None
-    return Config.fromfile(config, import_custom_modules=False).model.get('predictor')
+def _scores(metrics: Mapping[str, Any], prefix: str = '') -> dict[str, float]:
+    """IoU by the name of the class, then ``'mIoU'``, of the metrics with a prefix."""
+    start = prefix + CLASS_PREFIX
+    scores = {key.removeprefix(start): metrics[key] for key in metrics if key.startswith(start)}
+    return {**scores, 'mIoU': metrics[f'{prefix}mIoU']}
 
 
 def mean_std(values: Sequence[float]) -> str:
@@ -164,32 +157,32 @@ def markdown_table(
     """
     tests = {m: [read_run(folder, predictors) for folder in seeds] for m, seeds in runs.items()}
     check_protocols(tests)
-    unknown = set(gap or ()) - set(tests)
-    if unknown:
-        raise ValueError(f'--gap names {sorted(unknown)}, but the runs are {list(tests)}')
-    means = {m: statistics.mean(run.scores['mIoU'] for run in seeds) for m, seeds in tests.items()}
-    keys = _class_keys(next(iter(tests.values()))[0].scores)
-    protocols = {
-        m: ', '.join(sorted({run.protocol for run in seeds})) for m, seeds in tests.items()
+    classes = list(next(iter(tests.values()))[0].scores)[:-1]  # the last is the mean
+    for method, run in _all_runs(tests):
+        found = list(run.scores)[:-1]
+        if found != classes:
+            raise ValueError(f'{method} ({run.folder}) has the classes {found}, others {classes}')
+    columns = {
+        'method': {m: m for m in tests},
+        'protocol': {m: ', '.join(sorted({r.protocol for r in tests[m]})) for m in tests},
+        'seeds': {m: str(len(tests[m])) for m in tests},
+        'mIoU': {m: mean_std([run.scores['mIoU'] for run in tests[m]]) for m in tests},
     }
-    several = len(set(protocols.values()) - {UNKNOWN}) > 1
-    lines: list[list[str]] = []
-    for method, seeds in tests.items():
-        for run in seeds:
-            if _class_keys(run.scores) != keys:
-                names = [_names(_class_keys(run.scores)), _names(keys)]
-                raise ValueError(
-                    f'{method} ({run.folder}) has the classes {names[0]}, others {names[1]}'
-                )
-        closed = [_closed(means[method], *(means[name] for name in gap))] if gap else []
-        cells = [mean_std([run.scores[key] for run in seeds]) for key in ('mIoU', *keys)]
-        texts = [method, protocols[method]] if several else [method]
-        lines.append([*texts, str(len(seeds)), cells[0], *closed, *cells[1:]])
-    texts = ['method', 'protocol'] if several else ['method']
-    header = [*texts, 'seeds', 'mIoU', *(['gap closed'] if gap else []), *_names(keys)]
-    rule = ['---' if title in texts else '---:' for title in header]
-    table = '\n'.join(f'| {" | ".join(row)} |' for row in (header, rule, *lines))
-    return '\n\n'.join([table, *_notes(tests)])
+    if len(set(columns['protocol'].values()) - {UNKNOWN}) < 2:
+        del columns['protocol']
+    if gap:
+        columns['gap closed'] = _gap_closed(tests, *gap)
+    for name in classes:
+        columns[name] = {m: mean_std([run.scores[name] for run in tests[m]]) for m in tests}
+    rules = ['---' if title in ('method', 'protocol') else '---:' for title in columns]
+    rows = [[cells[m] for cells in columns.values()] for m in tests]
+    table = '\n'.join(f'| {" | ".join(row)} |' for row in (list(columns), rules, *rows))
+
+    used = dict.fromkeys(f'{m} {run.predictor}' for m, run in _all_runs(tests) if run.predictor)
+    silent = dict.fromkeys(m for m, run in _all_runs(tests) if run.protocol == UNKNOWN)
+    notes = (('predictor', used), (f'protocol {UNKNOWN}', silent))
+    lines = [f'{title}: {", ".join(texts)}' for title, texts in notes if texts]
+    return '\n\n'.join([table, *lines])
 
 
 def check_protocols(tests: Mapping[str, Sequence[Run]]) -> None:
@@ -200,10 +193,13 @@ def check_protocols(tests: Mapping[str, Sequence[Run]]) -> None:
     Raises:
         ValueError: Names two runs, both protocols and the remedy.
     """
-    named = [(f'{m} ({run.folder})', run.metrics) for m, seeds in tests.items() for run in seeds]
     rules = (('protocol', 'trained', same_family), ('scored_on', 'scored', same_scores))
     for key, what, agree in rules:
-        known = [(run, Protocol(**metrics[key])) for run, metrics in named if key in metrics]
+        known = [
+            (f'{method} ({run.folder})', Protocol(**run.metrics[key]))
+            for method, run in _all_runs(tests)
+            if key in run.metrics
+        ]
         for (one, first), (other, second) in combinations(known, 2):
             if not agree(first, second):
                 raise ValueError(
@@ -229,25 +225,15 @@ def same_scores(one: Protocol, other: Protocol) -> bool:
     return one.digest == other.digest or (folds and same_family(one, other))
 
 
-def _notes(tests: Mapping[str, Sequence[Run]]) -> list[str]:
-    """Lines below a table."""
-    used = {m: dict.fromkeys(run.predictor for run in seeds) for m, seeds in tests.items()}
-    predictors = [
-        f'{m} {" and ".join(filter(None, names))}' for m, names in used.items() if any(names)
-    ]
-    silent = [m for m, seeds in tests.items() if any(run.protocol == UNKNOWN for run in seeds)]
-    notes = (('predictor', predictors), (f'protocol {UNKNOWN}', silent))
-    return [f'{title}: {", ".join(texts)}' for title, texts in notes if texts]
+def _all_runs(tests: Mapping[str, Sequence[Run]]) -> list[tuple[str, Run]]:
+    return [(method, run) for method, seeds in tests.items() for run in seeds]
 
 
-def _class_keys(metrics: Mapping[str, Any]) -> list[str]:
-    return [key for key in metrics if key.startswith(CLASS_PREFIX)]
-
-
-def _names(keys: Iterable[str]) -> list[str]:
-    return [key.removeprefix(CLASS_PREFIX) for key in keys]
-
-
-def _closed(value: float, floor: float, ceiling: float) -> str:
-    """Share of the way from ``floor`` to ``ceiling``; a dash where that is not above."""
-    return f'{(value - floor) / (ceiling - floor):.0%}' if ceiling > floor else '–'
+def _gap_closed(tests: Mapping[str, Sequence[Run]], few: str, full: str) -> dict[str, str]:
+    """How far each method goes from ``few`` to ``full``; a dash where that is not above."""
+    unknown = {few, full} - set(tests)
+    if unknown:
+        raise ValueError(f'--gap names {sorted(unknown)}, but the runs are {list(tests)}')
+    means = {m: statistics.mean(run.scores['mIoU'] for run in seeds) for m, seeds in tests.items()}
+    gap = means[full] - means[few]
+    return {m: f'{(mean - means[few]) / gap:.0%}' if gap > 0 else '–' for m, mean in means.items()}

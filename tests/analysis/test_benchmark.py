@@ -1,6 +1,5 @@
 """``tools/benchmark.py`` on tiny data, in this process."""
 
-import re
 from functools import partial
 
 import pytest
@@ -18,15 +17,6 @@ def config(data_root, tmp_path):
     path = tmp_path / 'semi.py'
     runs.config(data_root, tmp_path / 'work').dump(path)
     return path
-
-
-def test_loading(call, config, capsys):
-    call('loading', config, '--images', 2, '--repeats', 1, '--step-ms', 8)
-    output = capsys.readouterr().out
-    assert 'labeled stream' in output
-    assert 'unlabeled stream' in output
-    # 4 images in 8 ms
-    assert re.search(r'8 workers.*: at most \d+ images/s; such a step takes 500\b', output)
 
 
 def test_step(call, config, capsys):
@@ -47,8 +37,7 @@ def test_loss(call, capsys):
 @pytest.mark.parametrize(
     ('words', 'says'),
     [
-        (('loading', '{}', '--cfg-options', 'train_dataloader=None'), 'no train_dataloader'),
-        (('step', '{}', '--scenes', 48, 64), 'num_classes=3'),
+        (('step', '{}', '--cfg-options', 'train_dataloader=None'), 'no train_dataloader'),
         (('step', 'nowhere.py'), 'nowhere.py'),
     ],
 )
@@ -59,7 +48,7 @@ def test_a_mistake_is_one_line(call, config, words, says):
     assert '\n' not in str(error.value.code)
 
 
-@pytest.mark.parametrize('words', [('loss', '--size', 0), ('loading', 'x.py', '--step-ms', -2)])
+@pytest.mark.parametrize('words', [('loss', '--size', 0), ('step', 'x.py', '--repeats', -2)])
 def test_numbers_are_above_zero(call, words, capsys):
     with pytest.raises(SystemExit):
         call(*words)

@@ -9,7 +9,7 @@ import torch
 
 from mmseg_u2pl.analysis.benchmark import loss as benchmark
 from mmseg_u2pl.analysis.benchmark.loss import LossBenchmark, measure_loss
-from mmseg_u2pl.analysis.benchmark.plain import PlainContrastiveLoss, unsupervised
+from mmseg_u2pl.analysis.benchmark.reference import ReferenceContrastiveLoss, unsupervised
 from mmseg_u2pl.models import UnreliableContrastiveLoss
 
 CPU = torch.device('cpu')
@@ -19,7 +19,7 @@ SETTINGS: dict[str, Any] = dict(delta_p=0.3, low_rank=1, high_rank=20, num_ancho
 
 def plain_loss(channels=2, classes=3, **changes):
     settings = {**SETTINGS, 'loss_weight': 1.0, **changes}
-    return PlainContrastiveLoss(UnreliableContrastiveLoss(classes, channels, **settings))
+    return ReferenceContrastiveLoss(UnreliableContrastiveLoss(classes, channels, **settings))
 
 
 def pixels(*rows):
@@ -118,21 +118,25 @@ def test_both_implementations_get_the_same_inputs_and_agree():
     both = bench(5, size=33, images=2, channels=8, bank_size=300)
     assert both.logits.shape == (2, 5, 9, 9)
     assert both.pseudo.shape == both.labels.shape == (2, 33, 33)
-    banks = both.contrastive['reference'].banks
-    torch.testing.assert_close(banks[2], both.contrastive['package'].bank.features[2].float())
-    for term, tolerance in (('unsupervised', 1e-4), ('contrastive', 0.05)):
-        # some 1000 anchors of 256 · 50 pairs: the mean of the random draws is steady
-        package, expected = (both.loss(one, term)[0].item() for one in ('package', 'reference'))
-        assert package == pytest.approx(expected, rel=tolerance)
+    bank, banks = both.losses['package'][1].bank, both.losses['reference'][1].banks
+    torch.testing.assert_close(banks[2], bank.features[2].float())
+    # some 1000 anchors of 256 · 50 pairs: the mean of the random draws is steady
+    for loss, tolerance in (
+        (lambda one: both.unsupervised(one)[0], 1e-4),
+        (both.contrastive, 0.05),
+    ):
+        expected = loss('reference').item()
+        assert loss('package').item() == pytest.approx(expected, rel=tolerance)
 
 
 def test_a_run_goes_backward_and_clears_up():
     both, seen = bench(bank_size=8), []
     both.rep.register_hook(lambda grad: seen.append(grad.abs().sum() > 0))
     for implementation in ('package', 'reference'):
-        both.run(implementation, 'unsupervised', 'contrastive')
+        assert min(both.run(implementation)) > 0
     assert seen == [True, True]
     assert both.rep.grad is None
+    assert both.logits.grad is None
 
 
 def test_the_cells_are_times_their_ratio_and_peaks():

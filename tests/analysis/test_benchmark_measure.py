@@ -1,37 +1,11 @@
-"""Medians of turns on a clock that the test moves, and bytes counted by hand."""
-
-import time
+"""Peak memory of blocks, by hand."""
 
 import pytest
 import torch
 
-from mmseg_u2pl.analysis.benchmark.measure import (
-    MIB,
-    interleaved,
-    medians,
-    peak_memory,
-    tensor_bytes,
-)
+from mmseg_u2pl.analysis.benchmark.measure import MIB, peak_memory
 
 CPU = torch.device('cpu')
-
-
-def test_medians_count_an_absent_name_as_nothing():
-    records = [{'a': 1.0, 'b': 9.0}, {'a': 5.0}, {'a': 2.0}]
-    assert medians(records) == {'a': 2.0, 'b': 0.0}
-
-
-def test_calls_take_turns_and_the_warm_up_does_not_count(monkeypatch):
-    now, order, costs = [0.0], [], iter([100, 100, 1, 10, 3, 30, 2, 20])
-    monkeypatch.setattr(time, 'perf_counter', lambda: now[0])
-
-    def call(name):
-        order.append(name)
-        now[0] += next(costs) / 1e3
-
-    calls = {'a': lambda: call('a'), 'b': lambda: call('b')}
-    assert interleaved(calls, 3, CPU) == pytest.approx({'a': 2, 'b': 20})
-    assert order == ['a', 'b'] * 4
 
 
 def test_peak_is_what_was_held_at_once():
@@ -47,7 +21,3 @@ def test_peak_is_what_was_held_at_once():
     with peak_memory(CPU) as peak:
         pass
     assert peak.bytes == 0
-
-
-def test_bytes_of_tensors_among_other_things():
-    assert tensor_bytes([torch.zeros(3), 5, torch.zeros(2, dtype=torch.long)]) == 12 + 16

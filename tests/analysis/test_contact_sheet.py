@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 
 from mmseg_u2pl.analysis.contact_sheet import (
     STRIPES,
+    UNPAINTED,
     SheetRow,
     describe,
     display_images,
@@ -55,19 +56,12 @@ def test_paint_covers_classes_and_stripes_what_counts_nowhere():
     image = np.full((6, 6, 3), 100, np.uint8)
     labels = np.zeros((6, 6), int)
     labels[3:] = 255
-    padding = np.zeros((6, 6), bool)
-    padding[:, 5] = True
-    painted = paint(image, labels, padding, PALETTE)
+    labels[0, 1:] = UNPAINTED
+    painted = paint(image, labels, PALETTE)
     assert painted[0, 0].tolist() == [160, 40, 40]  # 0.4 · 100 + 0.6 · (200, 0, 0)
-    for part in (painted[3:], painted[:, 5]):
-        assert set(np.unique(part)) == set(STRIPES)
+    np.testing.assert_array_equal(painted[0, 1:], image[0, 1:])
+    assert set(np.unique(painted[3:])) == set(STRIPES)
     assert (image == 100).all()
-    np.testing.assert_array_equal(paint(image, None, None, PALETTE), image)
-    keep = np.zeros((6, 6), bool)
-    keep[0, 0] = True
-    painted = paint(image, labels * 0, None, PALETTE, keep)
-    assert painted[0, 0].tolist() == [160, 40, 40]
-    np.testing.assert_array_equal(painted[1:], image[1:])
 
 
 @pytest.mark.parametrize('mix', ['CutMix', 'ClassMix'])
@@ -77,11 +71,11 @@ def test_the_mixed_row_is_the_mix_of_the_method(batch, mix):
     assert mixed.title.startswith(mix)
     assert mixed.outlines is not None
     assert mixed.outlines.any()
-    pixels, ignored = torch.from_numpy(source.images), torch.from_numpy(source.ignored)
+    pixels, labels = torch.from_numpy(source.images), torch.from_numpy(source.labels)
     masks = torch.from_numpy(mixed.outlines)
-    expected, padding = apply_mix(masks, pixels.permute(0, 3, 1, 2), ignored)
+    expected, padding = apply_mix(masks, pixels.permute(0, 3, 1, 2), labels)
     np.testing.assert_array_equal(mixed.images, expected.permute(0, 2, 3, 1))
-    np.testing.assert_array_equal(mixed.ignored, padding)
+    np.testing.assert_array_equal(mixed.labels, padding)
 
 
 def test_pairs_are_drawn_under_the_names_of_their_first_images(batch):
@@ -124,35 +118,31 @@ def test_pseudo_labels_are_drawn_where_they_are_kept(batch, kind, networks):
     data = method.data_preprocessor(batch, True)
     streams = method.stream_batch(data['inputs'], data['data_samples'])
     for row, name in zip(rows, networks, strict=True):
+        assert row.labels is not None
         label, keep, _ = method.pseudo_labels(streams.images_u, streams.valid)[name]
         share = (keep.sum() / streams.valid.sum()).item()
         assert row.title == f'pseudo-labels\n{name}: {share:.0%} kept'
-        np.testing.assert_array_equal(row.labels, label)
-        np.testing.assert_array_equal(row.keep, keep)
-        assert (label[:, 32:] == 255).all()
+        np.testing.assert_array_equal(row.labels[keep], label[keep])
+        assert (row.labels[:, 32:] == 255).all()
+        assert (row.labels[~keep & streams.valid] == UNPAINTED).all()
 
 
 def test_padding_is_marked(batch):
     _, masks, unlabeled = training_rows(model(mix=None), batch)
     assert masks.labels is not None
-    assert unlabeled.ignored is not None
+    assert unlabeled.labels is not None
     assert (masks.labels[:, 32:] == 255).all()
-    assert unlabeled.ignored[:, 32:].all()
-    assert not unlabeled.ignored.all()
+    assert (unlabeled.labels[:, 32:] == 255).all()
+    assert (unlabeled.labels[:, :32] == UNPAINTED).any()
     assert (unlabeled.images[:, 32:] == PREPROCESSOR['mean']).all()  # 0 after normalization
 
 
 def test_numbers_of_a_row():
     images = np.zeros((1, 2, 5, 3), np.uint8)
     labels = np.array([[[2, 2, 2, 2, 2], [2, 0, 0, 255, 255]]])
-    text = describe(SheetRow('labeled', images, ['a'], labels=labels), NAMES)
-    assert text.splitlines() == [
-        'labeled: 1 images of 2×5 px, 20.0% ignored or padding',
-        '  classes: blue 75.0%, red 25.0%',
-        '  absent: green',
-    ]
-    row = SheetRow('unlabeled', images, ['a'], ignored=labels == 0)
-    assert describe(row, NAMES) == 'unlabeled: 1 images of 2×5 px, 20.0% padding'
+    text = describe(SheetRow('labeled', images, ['a'], labels=labels))
+    assert text == 'labeled: 1 images of 2×5 px, 20.0% padding or ignored'
+    assert describe(SheetRow('view\n50%', images, ['a'])) == 'view, 50%: 1 images of 2×5 px'
 
 
 def test_the_sheet_shows_masks_stripes_and_outlines(tmp_path):
@@ -163,7 +153,7 @@ def test_the_sheet_shows_masks_stripes_and_outlines(tmp_path):
     box[:, :12, :16] = True  # touches two borders
     rows = [
         SheetRow('masks', black, ['one', 'two'], labels=labels),
-        SheetRow('mix', black[:1], ['three'], ignored=box, outlines=box),
+        SheetRow('mix', black[:1], ['three'], labels=np.where(box, 255, UNPAINTED), outlines=box),
     ]
     path = draw_contact_sheet(rows, NAMES, PALETTE, tmp_path / 'new' / 'a.png', 'a title')
     picture = mmcv.imread(path, channel_order='rgb').astype(int)
@@ -179,7 +169,7 @@ def test_the_sheet_shows_masks_stripes_and_outlines(tmp_path):
     assert share((255, 47, 214)) > 0.001
 
 
-def test_with_many_classes_the_legend_names_those_that_occur(tmp_path):
+def test_the_legend_names_the_classes_that_occur(tmp_path):
     names = [f'class {index}' for index in range(200)]
     palette = [(index, 0, 200) for index in range(200)]
     images, labels = np.zeros((1, 24, 32, 3), np.uint8), np.full((1, 24, 32), 150)

@@ -16,20 +16,11 @@ from mmseg.registry import MODELS
 
 from mmseg_u2pl.analysis.pseudo_labels import (
     batches,
-    evenly_spaced,
     load_method,
     measure,
     unlabeled_per_batch,
     unlabeled_with_truth,
 )
-
-
-@pytest.mark.parametrize(
-    ('total', 'num', 'expected'),
-    [(10, 3, [0, 3, 6]), (4, 0, [0, 1, 2, 3]), (3, 9, [0, 1, 2]), (4, 4, [0, 1, 2, 3])],
-)
-def test_images_are_spread_over_the_list(total, num, expected):
-    assert evenly_spaced(total, num) == expected
 
 
 # -------------------------------------------------------------------- tiny models and data

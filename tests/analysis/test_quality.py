@@ -63,10 +63,12 @@ def test_calibration_by_hand():
     label, truth = torch.tensor([[[0, 1, 2, 0, 1]]]), torch.tensor([[[0, 1, 0, 2, 1]]])
     confidence = torch.tensor([[[1.0, 0.8, 0.9, 0.6, 0.5]]])  # right, right, wrong, wrong, right
     quality.update(label, label == label, confidence, truth)
-    share, accuracy = quality.calibration()
-    assert share.tolist() == pytest.approx([0, 0, 2 / 5, 3 / 5])
-    assert accuracy.tolist() == pytest.approx([math.nan, math.nan, 1 / 2, 2 / 3], nan_ok=True)
-    assert quality.ece == pytest.approx(2 / 5 * 0.05 + 3 / 5 * (0.9 - 2 / 3))
+    found = quality.calibration()
+    assert found['share'].tolist() == pytest.approx([0, 0, 2 / 5, 3 / 5])
+    assert found['accuracy'].tolist() == pytest.approx(
+        [math.nan, math.nan, 1 / 2, 2 / 3], nan_ok=True
+    )
+    assert quality.overall()['ece'] == pytest.approx(2 / 5 * 0.05 + 3 / 5 * (0.9 - 2 / 3))
 
 
 def test_batches_add_up():
@@ -77,7 +79,7 @@ def test_batches_add_up():
     for maps in zip(label, keep, confidence, truth, strict=True):
         parts.update(*(each.unsqueeze(0) for each in maps))
     assert parts.as_dict(CLASSES)['confusion'] == whole.as_dict(CLASSES)['confusion']
-    assert parts.ece == pytest.approx(whole.ece)
+    assert parts.overall() == pytest.approx(whole.overall())
 
 
 def test_void_images_count_nothing_and_json_has_no_nan():

@@ -3,6 +3,7 @@
 import os
 import shutil
 import unicodedata
+from typing import Any
 
 import cv2
 import numpy as np
@@ -251,8 +252,8 @@ def test_a_color_mask_is_named_with_the_remedy(own_root):
             mask(own_root, 'l1'),
             "type='LoadMask', colors=",
         )
-    step = dict(type='LoadMask', colors=[[0, 0, 0]])
-    checked(own_root, labeled=dict(pipeline=[LOAD_IMAGE, step]))
+    load = dict(type='LoadMask', colors=[[0, 0, 0]])
+    checked(own_root, labeled=dict(pipeline=[LOAD_IMAGE, load]))
 
 
 def test_labels_beyond_a_byte_do_not_pass_as_others(own_root):
@@ -267,7 +268,7 @@ def test_labels_beyond_a_byte_do_not_pass_as_others(own_root):
 def test_each_header_is_read_once_and_no_mask_of_an_unlabeled_image(own_root, monkeypatch):
     for name in ('u0', 'u1'):
         mask(own_root, name).write_text('no image')
-    opened = []
+    opened: Any = []
     really_open = Image.open
     monkeypatch.setattr(Image, 'open', lambda path: opened.append(path) or really_open(path))
     checked(own_root)
@@ -303,7 +304,7 @@ def test_a_data_set_without_masks_in_its_pipeline_needs_none(own_root):
 
 # --------------------------------------------------------------------- several processes
 def _check(rank, root):
-    opened = []
+    opened: Any = []
     really_open = Image.open
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Image, 'open', lambda path: opened.append(str(path)) or really_open(path))

@@ -40,8 +40,8 @@ def test_pixels_and_the_first_mask_of_each_label(own_root):
 
 def test_value_tables_and_the_data_sets_mapping_apply(own_root):
     counts = pixels(own_root, 'l0', 'l1', 'l2', 'l3')
-    step = dict(type='LoadMask', values={0: 2, 1: 1, 2: 0, 255: 255})
-    turned = labels(own_root, pipeline=[LOAD_IMAGE, step])
+    load = dict(type='LoadMask', values={0: 2, 1: 1, 2: 0, 255: 255})
+    turned = labels(own_root, pipeline=[LOAD_IMAGE, load])
     assert np.array_equal(turned.counts[[2, 1, 0, 255]], counts[[0, 1, 2, 255]])
     for step in ('LoadAnnotations', 'LoadMask'):
         pipeline = [LOAD_IMAGE, dict(type=step)]

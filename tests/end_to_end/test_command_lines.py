@@ -120,7 +120,9 @@ def test_weights_alone_predict(work_dir, scenes):
 
 def test_a_config_may_inherit_by_package_name(scenes, tmp_path):
     child = tmp_path / 'child.py'
-    child.write_text(f"_base_ = 'mmseg_u2pl::u2pl/{CONFIG.name}'\nmodel = dict(mix=dict(type='ClassMix'))\n")
+    child.write_text(
+        f"_base_ = 'mmseg_u2pl::u2pl/{CONFIG.name}'\nmodel = dict(mix=dict(type='ClassMix'))\n"
+    )
     command = ('tools/train.py', child, '--work-dir', tmp_path / 'work', '--cfg-options', *SMALL)
     code, output = call(scenes, *command, 'train_cfg.max_iters=2', 'train_cfg.val_begin=9')
     assert code == 0, output

@@ -61,12 +61,6 @@ def write_folder(root):
     return root
 
 
-@pytest.fixture(autouse=True)
-def plain_dumps(monkeypatch):
-    """Runners write their config several times; laying it out takes most of a short run."""
-    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, False))
-
-
 @pytest.fixture(scope='module')
 def mine(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp('own') / 'Annas Straßen')

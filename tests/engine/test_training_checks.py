@@ -196,7 +196,7 @@ def test_several_labeled_data_sets_as_one_are_checked_like_one(own_root):
 # ------------------------------------------------------------------- data, model, sampler
 def test_the_models_check_is_called(own_root):
     one = runner(own_root)
-    calls = []
+    calls: list = []
     one.model.check = calls.append
     check_training(one)
     assert calls == [one]

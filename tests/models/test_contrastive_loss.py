@@ -332,7 +332,8 @@ def test_a_new_run_forgets_the_class_means_and_keys_of_another():
     module = UnreliableContrastiveLoss(3, **SMALL, momentum_prototypes=True)
     pixels = [(SURE_0, 0, EAST, EAST)], [(TIED_01, '?', WEST, WEST)]
     run(module, *pixels)
-    for part in module.modules():
+    parts: Any = module.modules()
+    for part in parts:
         if hasattr(part, 'restart'):
             part.restart()  # type: ignore[operator]
     assert module.bank.count.tolist() == [0, 0, 0]

@@ -39,12 +39,6 @@ def plain_norm(config):
             plain_norm(value)
 
 
-@pytest.fixture(autouse=True)
-def plain_dumps(monkeypatch):
-    """Runners write their config several times; laying it out takes most of a short run."""
-    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, False))
-
-
 @pytest.fixture(scope='module')
 def mine(tmp_path_factory):
     """Eight images of 72×80 to train on, with masks of the first four; two to validate on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+import statistics
 from typing import Any
 
 import torch
@@ -18,8 +18,8 @@ from ...functional import (
     reliable_loss,
 )
 from ...models import UnreliableContrastiveLoss
-from . import plain
-from .measure import MIB, interleaved, peak_memory
+from . import reference
+from .measure import MIB, clock, peak_memory
 
 PERCENT = 80.0
 """100 − α_t at the start of training."""
@@ -30,7 +30,7 @@ COLUMNS = ('C', 'L_u', 'L_c', 'reference\nL_u', '\nL_c', 'reference /\npackage',
 def unsupervised(
     logits: Tensor, pseudo: Tensor, teacher_logits: Tensor, percent: float
 ) -> tuple[Tensor, Tensor]:
-    """As in ``U2PL.semi_step``; arguments and results of :func:`.plain.unsupervised`."""
+    """As in ``U2PL.semi_step``; arguments and results of :func:`.reference.unsupervised`."""
     entropy = by_images(entropy_of_logits, teacher_logits, pseudo.shape[1:], align_corners=False)
     valid = pseudo != IGNORE
     unreliable = valid & (entropy >= percentile_threshold(entropy, percent, valid))
@@ -65,41 +65,54 @@ class LossBenchmark:
         self.labels = torch.where(wrong, (self.labels + 1) % classes, self.labels)
 
         package = UnreliableContrastiveLoss(classes, channels, bank_size=bank_size, loss_weight=1.0)
-        package, reference = package.to(device), plain.PlainContrastiveLoss(package)
+        package.to(device)
         for keys in package.bank.features:  # class by class, not to hold a second bank
             keys.copy_(F.normalize(torch.randn(keys.shape, device=device), dim=1))
         package.bank.count.fill_(bank_size)  # draws from an almost empty bank would stay in a cache
-        reference.banks = [keys.float().cpu().clone() for keys in package.bank.features]
-        self.unsupervised = dict(package=unsupervised, reference=plain.unsupervised)
-        self.contrastive: dict[str, Any] = dict(package=package, reference=reference)
-        self.unreliable = self.loss('package', 'unsupervised')[1]
+        plain = reference.ReferenceContrastiveLoss(package)
+        plain.banks = [keys.float().cpu().clone() for keys in package.bank.features]
+        self.losses: dict[str, tuple[Any, Any]] = {
+            'package': (unsupervised, package),
+            'reference': (reference.unsupervised, plain),
+        }
+        self.unreliable = self.unsupervised('package')[1]
 
-    def loss(self, implementation: str, term: str) -> tuple[Tensor, Tensor]:
-        """A loss, ``'unsupervised'`` or ``'contrastive'``, and the unreliable pixels (B, H, W)."""
-        if term == 'unsupervised':
-            teacher_logits = self.teacher_logits[len(self.labels) :]
-            loss = self.unsupervised[implementation]
-            return loss(self.logits, self.pseudo, teacher_logits, PERCENT)
+    def unsupervised(self, implementation: str) -> tuple[Tensor, Tensor]:
+        """λ_u·L_u, and the unreliable pixels (B, H, W)."""
+        teacher_logits = self.teacher_logits[len(self.labels) :]
+        loss = self.losses[implementation][0]
+        return loss(self.logits, self.pseudo, teacher_logits, PERCENT)
+
+    def contrastive(self, implementation: str) -> Tensor:
+        """L_c."""
         maps = self.rep, self.teacher_rep, self.teacher_logits
-        labels = self.labels, self.pseudo, self.unreliable
-        return self.contrastive[implementation](*maps, *labels), self.unreliable
+        loss = self.losses[implementation][1]
+        return loss(*maps, self.labels, self.pseudo, self.unreliable)
 
-    def run(self, implementation: str, *terms: str) -> None:
-        """Forward and backward of terms."""
-        for term in terms:
-            self.loss(implementation, term)[0].backward()
-            self.logits.grad = self.rep.grad = None
+    def run(self, implementation: str) -> tuple[float, float]:
+        """Milliseconds of forward and backward of L_u and of L_c."""
+        start = clock(self.rep.device)
+        self.unsupervised(implementation)[0].backward()
+        self.logits.grad = None
+        middle = clock(self.rep.device)
+        self.contrastive(implementation).backward()
+        end = clock(self.rep.device)
+        self.rep.grad = None
+        return middle - start, end - middle
 
 
 def measure_loss(bench: LossBenchmark, repeats: int) -> list[str]:
-    """Cells of :data:`COLUMNS` after the first: milliseconds (medians of forward and backward)."""
-    device = bench.rep.device
-    runs = [(one, term) for one in bench.contrastive for term in ('unsupervised', 'contrastive')]
-    calls = {str(run): partial(bench.run, *run) for run in runs}
-    times, peaks = list(interleaved(calls, repeats, device).values()), []
-    for one in bench.contrastive:
-        with peak_memory(device) as peak:
-            bench.run(one, 'unsupervised', 'contrastive')
-        peaks.append(peak.bytes)
+    """Cells of :data:`COLUMNS` after the first: medians of milliseconds, their ratio, peaks.
+
+    Both implementations take turns, so that a busy machine slows both. The first turn, in which
+    memory is measured, does not count.
+    """
+    peaks = []
+    for implementation in bench.losses:
+        with peak_memory(bench.rep.device) as peak:
+            bench.run(implementation)
+        peaks.append(f'{peak.bytes / MIB:.0f}')
+    turns = [[*bench.run('package'), *bench.run('reference')] for _ in range(repeats)]
+    times = [statistics.median(column) for column in zip(*turns, strict=True)]
     ratio = sum(times[2:]) / sum(times[:2])
-    return [*(f'{t:.1f}' for t in times), f'{ratio:.1f}×', *(f'{p / MIB:.0f}' for p in peaks)]
+    return [*(f'{time:.1f}' for time in times), f'{ratio:.1f}×', *peaks]

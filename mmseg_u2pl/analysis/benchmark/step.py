@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -13,9 +12,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.table import Table
 from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import profile
 
-from .measure import MIB, clock, medians, new_table, peak_memory, tensor_bytes
+from ..tables import new_table, percent
+from .measure import MIB, clock, peak_memory
 
 SCOPE = 'semi/'
 """How the names of ``torch.profiler.record_function`` in a method's step begin."""
@@ -49,10 +49,10 @@ def prepare(cfg: Config, work_dir: str, iterations: int) -> None:
 
 
 class StepProbe(Hook):
-    """Time steps with and without torch's profiler in turn; the last step tells the memory.
+    """Profile the steps after a warm-up; the last step tells the memory.
 
     Args:
-        warmup: Steps that do not count.
+        warmup: Steps that do not count, at least one: the profiler starts slowly.
         device: Of the model.
     """
 
@@ -60,24 +60,13 @@ class StepProbe(Hook):
 
     def __init__(self, warmup: int, device: torch.device) -> None:
         self.warmup, self.device = warmup, device
-        self.waits: list[float] = []  # for data, milliseconds
-        self.steps: list[float] = []  # without the profiler, milliseconds
-        self.parts: list[dict[str, float]] = []
-        self.peak: Any = None
-        self._watching = ExitStack()
-        self._end = 0.0
+        self.parts: list[dict[str, float]] = []  # milliseconds of each step's parts
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Start the profiler, then the clock."""
-        if batch_idx >= self.warmup:
-            self.waits.append(clock(self.device) - self._end)
-        self._profiler = None
-        if batch_idx + 1 == runner.max_iters:
-            self.peak = self._watching.enter_context(peak_memory(self.device))
-        elif (batch_idx - self.warmup) % 2:  # one before the first that counts: it starts slowly
-            cuda = [ProfilerActivity.CUDA] if self.device.type == 'cuda' else []
-            settings = profile(activities=[ProfilerActivity.CPU, *cuda])
-            self._profiler = self._watching.enter_context(settings)
+        last = batch_idx + 1 == runner.max_iters
+        self._watch: Any = peak_memory(self.device) if last else profile()
+        self._watched = self._watch.__enter__()
         self._start = clock(self.device)
 
     def after_train_iter(
@@ -85,13 +74,12 @@ class StepProbe(Hook):
     ) -> None:
         """Stop the clock, then the profiler."""
         time = clock(self.device) - self._start
-        self._watching.close()
-        if batch_idx >= self.warmup and self._profiler is not None:
-            parts = part_times(self._profiler.events(), self.device)
+        self._watch.__exit__(None, None, None)
+        if batch_idx + 1 == runner.max_iters:
+            self.peak_bytes = self._watched.bytes
+        elif batch_idx >= self.warmup:
+            parts = part_times(self._watched.events(), self.device)
             self.parts.append({**parts, 'rest': time - sum(parts.values())})
-        elif batch_idx >= self.warmup and self.peak is None:
-            self.steps.append(time)
-        self._end = clock(self.device)
 
 
 def part_times(events: Iterable[Any], device: torch.device) -> dict[str, float]:
@@ -116,29 +104,28 @@ def part_times(events: Iterable[Any], device: torch.device) -> dict[str, float]:
 
 
 def measure_step(runner: Runner, warmup: int) -> Table:
-    """Train ``warmup`` + 2·repeats + 1 steps of a config that :func:`prepare` has seen."""
+    """Train ``warmup`` + repeats + 1 steps of a config that :func:`prepare` has seen."""
     model: Any = runner.model
     probe = StepProbe(warmup, next(model.parameters()).device)
     runner.register_hook(probe)
     runner.train()
-    loader: Any = runner.train_dataloader
-    parts, step = medians(probe.parts), statistics.median(probe.steps)
-    profiled, wait = sum(parts.values()), statistics.median(probe.waits)
-    networks = sum(parts.get(name, 0.0) for name in NETWORKS)
-    table = new_table(f'{loader.batch_size} images a step, medians', 'a step', 'ms', 'share')
-    for name, time in parts.items():
-        table.add_row(name, f'{time:.1f}', f'{time / profiled:.1%}')
-    table.add_section()
-    table.add_row('without the profiler', f'{step:.1f}', '', style='bold')
-    table.add_row('overhead = step / networks', '', f'{profiled / networks:.2f}', style='bold')
-    table.add_row('wait for data', f'{wait:.1f}', '')
-    table.add_row('images a second', '', f'{1e3 * loader.batch_size / (step + wait):.1f}')
-    table.add_section()
+    names = dict.fromkeys(name for parts in probe.parts for name in parts)
+    medians = {n: statistics.median(parts.get(n, 0.0) for parts in probe.parts) for n in names}
+    step = sum(medians.values())
+    networks = sum(medians.get(name, 0.0) for name in NETWORKS)
     optimizer: Any = runner.optim_wrapper.optimizer
-    kept = [*model.parameters(), *model.buffers()]
+    held = [*model.parameters(), *model.buffers()]
     for part in getattr(optimizer, 'parts', {'all': optimizer}).values():
-        kept += [value for state in part.state.values() for value in state.values()]
-    size = tensor_bytes(kept)
-    table.add_row('memory of model and optimizer', f'{size / MIB:.0f} MiB', '')
-    table.add_row('peak memory', f'{(size + probe.peak.bytes) / MIB:.0f} MiB', '', style='bold')
+        held += [value for state in part.state.values() for value in state.values()]
+    size = sum(value.nbytes for value in held if isinstance(value, torch.Tensor))
+
+    loader: Any = runner.train_dataloader
+    title = f'{loader.batch_size} images a step, medians, with the profiler'
+    table = new_table(title, 'a step', 'ms', 'share, %')
+    for name, time in {**medians, 'step': step}.items():
+        table.add_row(name, f'{time:.1f}', percent(time / step))
+    table.add_section()
+    table.add_row('overhead = step / networks', f'{step / networks:.2f}', style='bold')
+    table.add_row('memory of model and optimizer', f'{size / MIB:.0f} MiB')
+    table.add_row('peak memory', f'{(size + probe.peak_bytes) / MIB:.0f} MiB', style='bold')
     return table

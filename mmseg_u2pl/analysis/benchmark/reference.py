@@ -41,7 +41,7 @@ def unsupervised(
     return kept.numel() / max(1, count) ** 2 * loss, unreliable  # λ_u times a mean
 
 
-class PlainContrastiveLoss:
+class ReferenceContrastiveLoss:
     """L_c (Eq. 5-11), class by class, with the settings of an ``UnreliableContrastiveLoss``."""
 
     def __init__(self, settings: Any) -> None:
