@@ -27,7 +27,7 @@ def write_files(folder):
 def write_scenes(root):
     """Two labeled, two unlabeled and one validation image in the layout of the demo's data."""
     rng = np.random.default_rng(0)
-    for split, names in (('train', 'abcd'), ('val', 'e')):
+    for split, names in (('train', 'abcd'), ('val', 'e'), ('test', 'f')):
         for folder in ('img_dir', 'ann_dir'):
             (root / folder / split).mkdir(parents=True)
         for name in names:
