@@ -12,7 +12,7 @@ from ...datasets.files import sha256_of
 from ...version import __version__
 from ..index_masks import Masks, find_images
 from ..split_files import list_warnings, parse_size, read_groups, read_list, summarize
-from ..splits import Lists, Request, make_lists, resolve_size
+from ..splits import Request, make_lists, resolve_size
 from .reading import Images
 
 LEAST_VAL = 2
@@ -80,7 +80,7 @@ def draw_lists(
         why = f'--val {val}' if val else f'a fifth of the masks, at least {LEAST_VAL}'
         why += f'; drawn by seed {seed}, class shares near those of all'
     keys = dict(labeled='all_labeled', unlabeled='all_unlabeled', val='holdout')
-    parts = {name: lists.stems[key] for name, key in keys.items()}
+    parts = {name: lists[key] for name, key in keys.items()}
     reasons = dict(
         labeled=f'all other of the {number} images with a mask',
         unlabeled='named by --unlabeled' if unlabeled else 'no mask',
@@ -95,11 +95,10 @@ def draw_lists(
     elif unlabeled and not Path(unlabeled).is_file():
         raise ValueError(f'--unlabeled {unlabeled!r}: no such folder or list (from {Path.cwd()})')
 
-    asked = dict(val=lists.asked['holdout'])
     drawn = {'all images': stems, **{key: parts[key] for key in ('labeled', 'val')}}
     summary = summarize(drawn, masks, classes)
     summary.update(summarize({'unlabeled': parts['unlabeled']}, None, classes))
-    notes += list_warnings(Lists(parts, asked), summary, {}, masks, classes)
+    notes += list_warnings(summary)
     options = dict(val=val, unlabeled=unlabeled, groups=groups)
     provenance = dict(
         tool='make_config',
@@ -113,7 +112,6 @@ def draw_lists(
         groups=len(set(names)) if names else None,
         masks_sha256=masks.sha256,
         lists=summary,
-        asked=asked,
         warnings=notes,
     )  # fmt: skip
     return OwnLists(parts, reasons, root, provenance, notes)
@@ -141,7 +139,7 @@ def add_test(lists: OwnLists, drawn: Images, images: Images, masks: Masks) -> Ow
 
 def _with_list(
     chosen: list[str], source: str, stems: list[str], masks: Masks, groups: list[str] | None
-) -> Lists:
+) -> dict[str, list[str]]:
     """Every mask outside a list of images to validate on is labeled."""
     unmasked = sorted(set(chosen) - set(masks.stems))
     if unmasked:
@@ -153,7 +151,7 @@ def _with_list(
     if not masked:
         raise ValueError(f'--val {source!r} leaves no mask to learn from: name fewer images')
     lists = make_lists(open_stems, masked, Request({'all': Fraction(1)}))
-    return Lists({**lists.stems, 'holdout': chosen}, {'holdout': len(chosen)})
+    return {**lists, 'holdout': chosen}
 
 
 def _other_folder(
