@@ -22,7 +22,6 @@ from mmseg_u2pl.prepare.index_masks import Masks, find_images, read_masks
 from mmseg_u2pl.prepare.split_files import (
     list_warnings,
     parse_size,
-    parse_sizes,
     read_groups,
     read_list,
     summarize,
@@ -49,11 +48,9 @@ def parse_args() -> argparse.Namespace:
         '(one a line, no suffix); images without can only be unlabeled. Default: all may be '
         'labeled, as when you choose which to annotate',
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        '--labeled', nargs='+', metavar='N|RATIO', default=[], help='sizes of the labeled lists'
+    parser.add_argument(
+        '--labeled', nargs='+', metavar='N|RATIO', required=True, help='sizes of the labeled lists'
     )
-    what.add_argument('--folds', type=int, metavar='K', help='make folds to train and validate on')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder of the lists')
     parser.add_argument(
         '--method',
@@ -87,7 +84,7 @@ def parse_args() -> argparse.Namespace:
 
 def options(args: argparse.Namespace) -> dict[str, Any]:
     """What determines the lists besides the files; no paths, which differ between machines."""
-    chosen = ('labeled', 'folds', 'method', 'holdout', 'seed', 'classes', 'ignore_index')
+    chosen = ('labeled', 'method', 'holdout', 'seed', 'classes', 'ignore_index')
     groups = args.groups
     if groups and Path(groups).is_file():
         groups = dict(
@@ -98,13 +95,8 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def split_table(summary: Mapping[str, Mapping[str, Any]]) -> Table:
-    """A column a list to train or choose on: images, class shares in percent, missing classes.
-
-    The last row is the Hellinger distance of its class shares from those of all masks, 0 to 1.
-    """
+    """A column a list to train or choose on: images, class shares in percent, missing classes."""
     own = {name: s for name, s in summary.items() if not name.endswith('unlabeled')}
-    if any(name.endswith('_val') for name in own):  # a fold's training list is the rest
-        own = {name: s for name, s in own.items() if not name.endswith('_labeled')}
     table = Table(title='Lists, with class shares in % of labeled pixels', title_style='bold')
     table.add_column('', no_wrap=True)
     for name in own:
@@ -122,7 +114,6 @@ def split_table(summary: Mapping[str, Mapping[str, Any]]) -> Table:
                 table.add_row(escape(key), *(_share(s, key) for s in own.values()))
         table.add_section()
         table.add_row('missing', *(_names(s['classes_missing']) for s in own.values()))
-        table.add_row('distance', *(f'{s["share_distance"]:.3f}' for s in own.values()))
     return table
 
 
@@ -144,9 +135,8 @@ def make_splits(args: argparse.Namespace, console: Console) -> None:
     if args.classes and len(set(args.classes)) < len(args.classes):
         raise ValueError(f'--classes {" ".join(args.classes)}: a name is given twice')
     request = Request(
-        labeled=parse_sizes(args.labeled),
+        labeled={text.replace('/', '_'): parse_size(text) for text in args.labeled},
         holdout=parse_size(args.holdout) if args.holdout else None,
-        folds=args.folds,
         method=args.method,
         seed=args.seed,
     )
@@ -164,8 +154,8 @@ def make_splits(args: argparse.Namespace, console: Console) -> None:
     lists = make_lists(stems, masked, request, masks.counts if masks else None, groups)
 
     names = args.classes or [str(c) for c in range(masks.counts.shape[1] if masks else 0)]
-    summary = summarize({WHOLE: stems, **lists.stems}, masks, names)
-    notes = list_warnings(lists, summary, images, masks, args.classes)
+    summary = summarize({WHOLE: stems, **lists}, masks, names)
+    notes = list_warnings(summary)
     provenance = dict(
         tool='make_splits',
         version=__version__,
@@ -175,15 +165,14 @@ def make_splits(args: argparse.Namespace, console: Console) -> None:
         groups=len(set(groups)) if groups else None,
         masks_sha256=masks.sha256 if masks else None,
         lists=summary,
-        asked=lists.asked,
         warnings=notes,
     )
-    changed = write_lists(args.out, lists.stems, provenance, args.force)
+    changed = write_lists(Path(args.out), lists, provenance, args.force)
 
     console.print(split_table(summary))
     for note in notes:
         console.print(f'[yellow]warning:[/] {escape(note)}', highlight=False, soft_wrap=True)
-    done = f'{len(lists.stems)} lists {"written" if changed else "unchanged"}'
+    done = f'{len(lists)} lists {"written" if changed else "unchanged"}'
     console.print(f'{escape(args.out)}: {done}', highlight=False, soft_wrap=True)
 
 

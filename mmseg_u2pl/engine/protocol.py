@@ -13,8 +13,8 @@ from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
 from ..datasets import SemiDataset
-from ..datasets.checks import leaves
-from ..datasets.provenance import Images, check_disjoint, check_provenance, protocol_of
+from ..datasets.checks import infos, leaves
+from ..datasets.provenance import Images, check_disjoint, list_record, protocol_of
 from .checks import scored_datasets
 
 
@@ -22,13 +22,12 @@ from .checks import scored_datasets
 class ProtocolHook(Hook):
     """Check and name the lists of a run; any mmseg segmentor and data set will do.
 
-    Before training it refuses images that are in two of the labeled, unlabeled, validation and
-    test sets, lists that were edited after they were made, and resuming on other labeled lists.
-    The labeled list's :class:`Protocol` goes, as a dict, into the log, every checkpoint's ``meta``
-    and, as ``protocol``, the metrics file of a test, which also says what was ``scored_on``.
+    Before training it raises ValueError for images in two of the labeled, unlabeled, validation and
+    test sets, lists that were edited after they were made, and resuming on other labeled lists. The
+    labeled list's :class:`Protocol` goes, as a dict, into the log, every checkpoint's ``meta`` and,
+    as ``protocol``, the metrics file of a test, which also says what was ``scored_on``.
 
-    Every rank checks, so that none waits for one that stopped. What the data sets have read is
-    used; no list or mask is read again.
+    Every rank checks, so that none waits for one that stopped, with up to 4 GB for ten million names.
     """
 
     # after SemiTrainingHook has checked the files, before LoggerHook writes a test's metrics
@@ -43,11 +42,7 @@ class ProtocolHook(Hook):
         self.protocol = checkpoint.get('meta', {}).get('protocol')
 
     def before_train(self, runner: Runner) -> None:
-        """Check the lists and print them.
-
-        Raises:
-            ValueError: Names the image, list and line, or both protocols, and the remedy.
-        """
+        """Check the lists and print them; ValueError as the class says."""
         train = runner.train_dataloader.dataset
         parts = train.parts if isinstance(train, SemiDataset) else dict(labeled=train)
         datasets = {**parts, **scored_datasets(runner)}
@@ -56,7 +51,8 @@ class ProtocolHook(Hook):
         table.align['images'] = 'r'
         for name, images in streams.items():
             for part in images:
-                check_provenance(part)
+                if list_record(part.ann_file):
+                    protocol_of([part])
                 table.add_row([name, len(part.paths), part.ann_file or part.folder])
         check_disjoint(streams)
         protocol = protocol_of(streams['labeled'])
@@ -77,11 +73,7 @@ class ProtocolHook(Hook):
             checkpoint['meta']['protocol'] = self.protocol
 
     def before_test(self, runner: Runner) -> None:
-        """Name the images that will be scored.
-
-        Raises:
-            ValueError: Their list was edited after it was made.
-        """
+        """Name the images that will be scored; ValueError if their list was edited."""
         self.scored_on = protocol_of(_images(runner.test_dataloader.dataset))._asdict()
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
@@ -91,36 +83,20 @@ class ProtocolHook(Hook):
             runner.message_hub.update_info('test/protocol', self.protocol)
 
 
-class _Paths(Sequence):
-    """Image paths of a data set, made when they are asked for."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.dataset.get_data_info(index)['img_path']
-
-
 def _images(dataset: Any) -> list[Images]:
     """Those of each data set inside wrappers."""
-    return [
-        Images(
-            _Paths(leaf),
-            leaf.ann_file if os.path.isfile(leaf.ann_file or '') else '',
-            leaf.data_prefix['img_path'],
-            getattr(leaf, 'img_suffix', None) or '',
-        )
-        for _, leaf in leaves(dataset)
-    ]
+    found = []
+    for _, leaf in leaves(dataset):
+        ann_file = leaf.ann_file if os.path.isfile(leaf.ann_file or '') else ''
+        paths = [info['img_path'] for info in infos(leaf)]
+        found.append(Images(paths, ann_file, leaf.data_prefix['img_path']))
+    return found
 
 
 def _class_shares(dataset: SemiDataset) -> str:
     """How the labeled pixels fall on the classes; all processes ask together."""
     classes: Sequence[str] = dataset.metainfo.get('classes') or list(map(str, range(255)))
     counts = dataset.label_counts[: len(classes)]
-    shares = 100 * counts / max(1, counts.sum())
-    cells = (f'{name} {share:.2f}' for name, share in zip(classes, shares, strict=True))
+    shares = counts / max(1, counts.sum())
+    cells = (f'{name} {100 * share:.2f}' for name, share in zip(classes, shares, strict=True))
     return f'\nlabeled pixels, %: {", ".join(cells)}'

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
-import numpy as np
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine.config import Config
 from mmseg.registry import DATASETS
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ..datasets.checks import check_dataset_config, leaves, loading_step
 from ..datasets.headers import require_size
@@ -21,31 +19,17 @@ from ..datasets.threads import in_threads
 IGNORE = 255
 
 
-@dataclass
-class DataSetReport:
-    """What was found in a data set.
-
-    Args:
-        name: ``'labeled'``, ``'unlabeled'``, ``'val'`` or ``'test'``.
-        classes: Names of the C classes.
-        sizes: Number of decoded images by (width, height).
-        num_masks: Masks that could be decoded.
-        counts: Pixels of each class in them, int64 (C,).
-        problems: One text a problem, which names the file.
-    """
+class DataSetReport(NamedTuple):
+    """Of ``'labeled'``, ``'unlabeled'``, ``'val'`` or ``'test'``: what could be decoded, what not."""
 
     name: str
-    classes: list[str]
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
-    num_masks: int = 0
-    counts: np.ndarray = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
-    problems: list[str] = field(default_factory=list)
+    sizes: Counter[tuple[int, int]]  # number of images by (width, height)
+    num_masks: int
+    problems: list[str]  # each names its file
 
 
 def check_data(cfg: Config) -> list[DataSetReport]:
-    """Reports of the training, validation and test data of a config, with progress bars.
-
-    A test set of the validation set's config is not decoded again.
+    """Reports of a config's data sets, equal ones once, with progress bars.
 
     Raises:
         FileNotFoundError: A folder or list is missing.
@@ -68,54 +52,40 @@ def check_data(cfg: Config) -> list[DataSetReport]:
 
 
 def _report(name: str, dataset: Any) -> DataSetReport:
-    report = DataSetReport(name, [str(c) for c in dataset.metainfo.get('classes') or range(IGNORE)])
-    for _, leaf in leaves(dataset):
-        decode = partial(_decode, leaf, len(report.classes))
-        for size, counts, problems in in_threads(decode, range(len(leaf)), name):
-            report.sizes.update([size] if size else [])
-            report.num_masks += counts is not None
-            report.counts += 0 if counts is None else counts
-            report.problems += problems
-    report.counts = report.counts[: len(report.classes)]
-    return report
+    num_classes = len(dataset.metainfo.get('classes') or range(IGNORE))
+    items = [(leaf, index) for _, leaf in leaves(dataset) for index in range(len(leaf))]
+    found = list(in_threads(lambda item: _decode(*item, num_classes), items, name))
+    sizes = Counter(size for size, _, _ in found if size)
+    problems = [problem for *_, both in found for problem in both]
+    return DataSetReport(name, sizes, sum(decoded for _, decoded, _ in found), problems)
 
 
-def _decode(
-    dataset: Any, num_classes: int, index: int
-) -> tuple[tuple[int, int] | None, np.ndarray | None, list[str]]:
-    """Size of an image and label counts (256,) of its mask, by the pipeline's loading steps."""
-    info = dataset.get_data_info(index)
+def _decode(dataset: Any, index: int, num_classes: int) -> tuple[Any, bool, list[str]]:
+    """Width and height of an image, whether its mask was decoded, and problems of both."""
+    info, size, problems = dataset.get_data_info(index), None, []
     image, mask = info['img_path'], info.get('seg_map_path')
-    load_image = loading_step(dataset, LoadImageFromFile)
-    load_mask = loading_step(dataset, LoadAnnotations)
-    size, counts, problems = None, None, []
     try:
-        if load_image is not None:
-            _decode_whole(image)
-            height, width = load_image(dict(info))['img'].shape[:2]
-            size = (width, height)
+        if load := loading_step(dataset, LoadImageFromFile):
+            # OpenCV fills a missing part with gray, without an error; PIL knows fewer formats
+            with (
+                suppress(UnidentifiedImageError, Image.DecompressionBombError),
+                Image.open(image) as f,
+            ):
+                f.draft('L', (1, 1))  # an eighth of a JPEG's resolution reads the whole file
+                f.load()
+            size = load(dict(info))['img'].shape[1::-1]
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, cv2.error, ...
         problems.append(f'{image!r}: {error or repr(error)}')
+    load = loading_step(dataset, LoadAnnotations)
+    if load is None or mask is None:
+        return size, False, problems
     try:
-        if load_mask is not None and mask is not None:
-            labels = read_labels(info, load_mask)
-            require_size(mask, labels.shape[::-1], image, size or labels.shape[::-1])
-            counts = np.bincount(labels.ravel(), minlength=256)
-            for label in np.flatnonzero(counts[num_classes:IGNORE])[:1] + num_classes:
-                raise ValueError(
-                    f'{mask!r}: the label {label}, but the classes are 0 ... {num_classes - 1}, '
-                    f'and {IGNORE} means ignore'
-                )
+        labels = read_labels(info, load)
+        require_size(mask, labels.shape[::-1], image, size or labels.shape[::-1])
+        outside = labels[(labels >= num_classes) & (labels != IGNORE)]
+        if outside.size:
+            classes = f'the classes are 0 ... {num_classes - 1}, and {IGNORE} means ignore'
+            raise ValueError(f'{mask!r}: the label {outside.min()}, but {classes}')
     except ValueError as error:
-        problems.append(str(error))
-    return size, counts, problems
-
-
-def _decode_whole(path: str) -> None:
-    """Raise where OpenCV would fill what is missing of a file with gray, without an error."""
-    try:
-        with Image.open(path) as image:
-            image.draft('L', (1, 1))  # an eighth of a JPEG's resolution reads the whole file
-            image.load()
-    except (Image.UnidentifiedImageError, Image.DecompressionBombError):
-        return  # the loading step may know more formats and larger images
+        return size, False, [*problems, str(error)]
+    return size, True, problems

@@ -27,21 +27,15 @@ def find_images(folder: str | Path) -> dict[str, Path]:
 
     Raises:
         FileNotFoundError: No such folder.
-        ValueError: No image, two of one stem, or a name that a list cannot hold.
+        ValueError: No image, or two of one stem.
     """
     found: dict[str, Path] = {}
     for stem, names in sorted(images_by_stem(folder).items()):
-        paths = [Path(folder, name) for name in sorted(names)]
-        if len(paths) > 1:
+        path = found[stem] = Path(folder, min(names))
+        if len(names) > 1:
             raise ValueError(
-                f'{str(paths[0])!r} and {str(paths[1])!r} have one stem {stem!r}: rename one'
+                f'{str(path)!r} and {str(Path(folder, max(names)))!r} have one stem: rename one'
             )
-        if stem != stem.strip() or len(stem.splitlines()) > 1:
-            raise ValueError(
-                f'{str(paths[0])!r}: a list cannot hold a name that begins or ends with a space or '
-                'has a line break; rename it'
-            )
-        found[stem] = paths[0]
     return found
 
 
@@ -51,18 +45,17 @@ def read_masks(
     num_classes: int | None = None,
     ignore_index: int = 255,
 ) -> Masks:
-    """Count the classes in the masks of a folder.
+    """Count the classes in the index masks of a folder, which have the stems of the ``images``.
 
     Args:
         images: Image files by stem.
-        folder: Masks with the images' stems: grey or palette index images.
+        folder: Grey or palette images.
         num_classes: C; by default what the largest label needs.
         ignore_index: Label of pixels that do not count.
 
     Raises:
         FileNotFoundError: No such folder.
-        ValueError: A mask without image, not readable, not of its image's size, not an index
-            image, or with a label that is not a class.
+        ValueError: A mask without image or as :func:`read_mask`; a label that is not a class.
     """
     masks = find_images(folder)
     require_images(masks, images)
@@ -70,16 +63,13 @@ def read_masks(
     rows, hashes = zip(
         *in_threads(lambda pair: read_mask(*pair, LoadMask()), pairs, 'masks'), strict=True
     )
-    counts = np.zeros((len(masks), max(256, num_classes or 0)), dtype=np.int64)
-    counts[:, :256] = rows  # mmseg reads masks as bytes
-    if 0 <= ignore_index < 256:
-        counts[:, ignore_index] = 0
+    counts = np.stack(rows)  # (N, 256)
+    counts[:, ignore_index : ignore_index + 1] = 0  # nothing outside of 0 ... 255
     width = num_classes or int(np.flatnonzero(counts.any(0)).max(initial=0)) + 1
     for index, label in np.argwhere(counts[:, width:])[:1]:
         raise ValueError(
-            f'mask {str(pairs[index][0])!r} holds the label {width + label}, but the '
-            f'classes are 0 ... {width - 1} and {ignore_index} means ignore. Correct --classes or '
-            '--ignore-index, or map the values (a 0/255 mask needs 255 → 1)'
+            f'mask {str(pairs[index][0])!r} holds the label {width + label}, but the classes are '
+            f'0 ... {width - 1}: correct --classes or --ignore-index (now {ignore_index}), or map it'
         )
     return Masks(list(masks), counts[:, :width], masks_sha256(masks, hashes))
 
@@ -101,8 +91,7 @@ def require_images(masks: Mapping[str, Path], images: Mapping[str, Path]) -> Non
     alone = [str(path) for stem, path in masks.items() if stem not in images]
     if alone:
         raise ValueError(
-            f'{len(alone)} masks have no image of their stem, the first is {alone[0]!r}: '
-            'add the image or take away the mask'
+            f'{len(alone)} masks have no image of their stem, the first is {alone[0]!r}: add it'
         )
 
 

@@ -49,11 +49,6 @@ def test_whole_data_have_no_problems_and_are_counted(data_root):
         ({(48, 40): 3}, 3),
     ]
     assert not any(report.problems for report in found.values())
-    paths = (data_root / 'masks' / 'train').glob('l*.png')
-    masks = [np.array(cv2.imread(str(path), 0)) for path in paths]
-    counts = np.bincount(np.concatenate(masks, axis=None), minlength=256)[:3]
-    assert found['labeled'].classes == ['red', 'green', 'blue']
-    assert np.array_equal(found['labeled'].counts, counts)
 
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.bmp', '.tif', '.webp'])
@@ -122,7 +117,7 @@ def test_the_tool_prints_a_table_and_passes_the_split_on(
     path.write_text(f"{text}\nsplit = '{{{{$SPLIT:none}}}}'")
     run_tool('check_data.py', path, '--split', 'labeled')
     output = capsys.readouterr().out
-    for row in (('images', '4', '6', '3'), ('48x40', '4', '6', '3'), ('problems', '0', '0', '0')):
-        assert any(row == tuple(line.replace('│', ' ').split()) for line in output.splitlines())
+    for row in ('labeled 4 4 0 48x40', 'unlabeled 6 0 0 48x40', 'val 3 3 0 48x40'):
+        assert any(row.split() == line.replace('│', ' ').split() for line in output.splitlines())
     with pytest.raises(SystemExit, match=r'labeled\.ann_file: no list .*nowhere\.txt'):
         run_tool('check_data.py', path, '--split', 'nowhere')

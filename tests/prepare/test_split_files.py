@@ -13,13 +13,11 @@ from mmseg_u2pl.prepare.index_masks import find_images, read_masks
 from mmseg_u2pl.prepare.split_files import (
     list_warnings,
     parse_size,
-    parse_sizes,
     read_groups,
     read_list,
     summarize,
     write_lists,
 )
-from mmseg_u2pl.prepare.splits import Lists
 
 
 def save(path, values, mode=None, **options):
@@ -63,12 +61,6 @@ def test_what_is_no_size(text):
         parse_size(text)
 
 
-def test_names_of_sizes():
-    assert list(parse_sizes(['1/16', '0.1', '12'])) == ['1_16', '0.1', '12']
-    with pytest.raises(ValueError, match='given twice'):
-        parse_sizes(['12', '12'])
-
-
 def test_images_are_found_at_any_depth_by_stem(folders):
     (folders[0] / 'x/notes.txt').write_text('no image')
     found = find_images(folders[0])
@@ -83,14 +75,7 @@ def test_folders_that_cannot_be_listed(tmp_path):
         find_images(tmp_path)
     save(tmp_path / 'a.png', [[0]])
     save(tmp_path / 'a.JPG', [[0]], format='jpeg')
-    with pytest.raises(ValueError, match=r"a\.JPG' and .*a\.png' have one stem 'a'"):
-        find_images(tmp_path)
-
-
-@pytest.mark.parametrize('name', [' a.png', 'a .png', 'a\u2028b.png'])
-def test_names_that_a_list_cannot_hold(tmp_path, name):
-    save(tmp_path / name, [[0]])
-    with pytest.raises(ValueError, match='a list cannot hold a name'):
+    with pytest.raises(ValueError, match=r"a\.JPG' and .*a\.png' have one stem"):
         find_images(tmp_path)
 
 
@@ -108,10 +93,10 @@ def test_classes_and_ignored_label_as_told(folders):
     images = find_images(folders[0])
     assert read_masks(images, folders[1], num_classes=5).counts.shape == (2, 5)
     assert read_masks(images, folders[1], ignore_index=2).counts.shape == (2, 256)
-    counts = read_masks(images, folders[1], 300, ignore_index=0).counts
-    assert counts.shape == (2, 300)
+    counts = read_masks(images, folders[1], 256, ignore_index=0).counts
+    assert counts.shape == (2, 256)
     assert np.flatnonzero(counts[0]).tolist() == [2, 255]
-    with pytest.raises(ValueError, match=r'a\.png.* holds the label 2, but .* 0 \.\.\. 1 '):
+    with pytest.raises(ValueError, match=r'a\.png.* holds the label 2, but .* 0 \.\.\. 1:'):
         read_masks(images, folders[1], num_classes=2)
 
 
@@ -237,44 +222,24 @@ def test_what_is_in_a_list(folders):
     labeled, unlabeled = summary.values()
     assert labeled['sha256'] == hashlib.sha256(b'a\n').hexdigest()
     assert labeled['class_share'] == {'sky': 0.8, 'road': 0.0, 'car': 0.2}
-    assert labeled['classes_covered'] == '2 of 3'
     assert labeled['classes_missing'] == ['road']
-    assert (unlabeled['images'], unlabeled['images_with_mask']) == (2, 1)
+    assert unlabeled['images'] == 2
     assert unlabeled['class_share'] == {'sky': 0, 'road': 0.666667, 'car': 0.333333}
-    p, q = np.array([0.8, 0, 0.2]), np.array([4, 4, 3]) / 11
-    assert labeled['share_distance'] == pytest.approx(
-        (1 - (p * q) ** 0.5 @ [1, 1, 1]) ** 0.5, abs=1e-6
-    )
-
-
-def test_warnings(folders):
-    images = find_images(folders[0])
-    masks = read_masks(images, folders[1], num_classes=4)
-    classes = ['sky', 'road', 'car', 'pole']
-    lists = Lists({'1_labeled': ['a'], '1_unlabeled': []}, {'1_labeled': 9})
-    summary = summarize(lists.stems, masks, classes)
-    images['x/e'] = images['a'].with_suffix('.PNG')
-    assert list_warnings(lists, summary, images, masks, classes) == [
-        'in no mask at all: pole',
-        '1_labeled: no image has road',
-        '1_labeled: 1 images, 9 were asked for, as groups stay whole',
-        '1_unlabeled is empty',
-        'the images end in .PNG, .jpg; lists name no suffix, and FolderDataset and UnlabeledDataset '
-        'look it up, but other data sets add one, their img_suffix',
-    ]
+    assert list_warnings(summary) == ['1_labeled: no image has road']
+    assert list_warnings(summarize(stems, None, ())) == []
 
 
 def test_lists_are_not_overwritten_unawares(tmp_path):
     out = tmp_path / 'deep/out'
     stems = {'1_labeled': ['ü', 'x/a b'], '1_unlabeled': []}
-    assert write_lists(out, stems, {'b': 'ü', 'a': 1})
+    assert write_lists(out, stems, {'b': 'ü', 'a': 1}, False)
     assert (out / '1_labeled.txt').read_bytes() == 'ü\nx/a b\n'.encode()
     assert (out / '1_unlabeled.txt').read_bytes() == b''
     assert (out / 'provenance.json').read_bytes() == '{\n "a": 1,\n "b": "ü"\n}\n'.encode()
     assert not write_lists(out, stems, {'a': 1, 'b': 'ü'})
     other = {'1_labeled': ['c'], '2_labeled': ['c']}
-    with pytest.raises(FileExistsError, match=r'1_labeled\.txt.* is there and differs'):
-        write_lists(out, other, {})
+    with pytest.raises(FileExistsError, match=r'1_labeled\.txt.* differs: choose another --out'):
+        write_lists(out, other, {}, False)
     assert not (out / '2_labeled.txt').exists()
     assert write_lists(out, other, {}, force=True)
     assert (out / '1_labeled.txt').read_text() == 'c\n'

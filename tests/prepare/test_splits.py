@@ -2,7 +2,7 @@
 
 import random
 from fractions import Fraction
-from itertools import chain, pairwise
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmseg_u2pl.prepare import splits
-from mmseg_u2pl.prepare.split_files import share_distance
 from mmseg_u2pl.prepare.splits import Request, make_lists, resolve_size
 
 
@@ -26,12 +25,15 @@ def nested(stems, sizes, counts=None, groups=None, *, method='plain', **how):
     return splits.nested(stems, sizes, **by_stem(stems, counts, groups, method), **how)
 
 
-def folds(stems, number, counts=None, groups=None, *, method='plain', **how):
-    return splits.folds(stems, number, **by_stem(stems, counts, groups, method), **how)
-
-
 def hold_out(stems, size, *arguments, **how):
     return nested(stems, [size], *arguments, **how, hold_out=True)[0]
+
+
+def share_distance(counts, target):
+    """Hellinger distance of class shares, sqrt(1 − Σ_c sqrt(p_c q_c)); 1 without pixels."""
+    if not counts.sum() or not target.sum():
+        return 1.0
+    return max(0.0, 1 - np.sqrt(counts / counts.sum() * target / target.sum()).sum()) ** 0.5
 
 
 METHODS = st.sampled_from(['plain', 'stratified'])
@@ -107,8 +109,6 @@ def test_the_order_of_the_input_does_not_matter(pool, method, seed, data):
     for stems, counts, groups in (pool, shuffled(pool, seed)):
         how = dict(counts=counts, groups=groups, method=method, seed=seed)
         found.append([*nested(stems, [size], **how), hold_out(stems, size, **how)])
-        if len(set(groups or stems)) > 1:
-            found[-1] += folds(stems, 2, **how)
     assert found[0] == found[1]
 
 
@@ -130,37 +130,18 @@ def test_groups_stay_whole_and_no_further_one_would_come_nearer(pool, method, se
 
 
 @many
-@given(pool=pools(), method=METHODS, seed=SEEDS, data=st.data())
-def test_folds_are_a_balanced_partition(pool, method, seed, data):
-    stems, counts, groups = pool
-    units = sorted(set(groups or stems))
-    if len(units) < 2:
-        return
-    number = data.draw(st.integers(2, len(units)))
-    parts = folds(stems, number, counts, groups, method=method, seed=seed)
-    assert len(parts) == number
-    assert sorted(chain(*parts)) == sorted(stems)
-    of = dict(zip(stems, groups or stems, strict=True))
-    assert sum(len({of[stem] for stem in part}) for part in parts) == len(units)
-    largest = max(list(of.values()).count(unit) for unit in units)
-    sizes = [len(part) for part in parts]
-    assert max(sizes) - min(sizes) <= largest
-    assert min(sizes) > 0
-
-
-@many
 @given(
     pool=pools(max_size=24), masked=st.integers(2, 24), method=METHODS, seed=SEEDS,
-    holdout=st.sampled_from([None, 1, 2, Fraction(1, 5)]), k=st.sampled_from([None, 2, 3]),
+    holdout=st.sampled_from([None, 1, 2, Fraction(1, 5)]),
 )  # fmt: skip
-def test_lists_share_out_all_images(pool, masked, method, seed, holdout, k):
+def test_lists_share_out_all_images(pool, masked, method, seed, holdout):
     images, counts, groups = pool
     with_mask, counts = images[:masked], counts[:masked]
-    request = Request({'1_3': Fraction(1, 3), '1': 1}, holdout, k, method, seed)
+    request = Request({'1_3': Fraction(1, 3), '1': 1}, holdout, method, seed)
     try:
-        lists, asked = make_lists(images, with_mask, request, counts, groups)
+        lists = make_lists(images, with_mask, request, counts, groups)
     except ValueError as error:  # too few images or groups for it
-        if 'cannot choose' in str(error) or '--folds' in str(error):
+        if 'cannot choose' in str(error):
             return
         raise
     of = dict(zip(images, groups or images, strict=True))
@@ -169,19 +150,12 @@ def test_lists_share_out_all_images(pool, masked, method, seed, holdout, k):
     assert set(held) <= set(with_mask)
     usable = sorted(stem for stem in images if of[stem] not in closed)
     assert all(part == sorted(part) for part in lists.values())
-    for name in ('1_3', '1') if k is None else ():
+    for name, size in request.labeled.items():
         labeled, unlabeled = lists[f'{name}_labeled'], lists[f'{name}_unlabeled']
         assert sorted(labeled + unlabeled) == usable  # disjoint, and all
         assert set(labeled) <= set(with_mask)
         if groups is None:
-            assert len(labeled) == asked[f'{name}_labeled']
-    pool_stems = sorted(set(usable) & set(with_mask))
-    for fold in range(k or 0):
-        labeled, val = lists[f'fold{fold}_labeled'], lists[f'fold{fold}_val']
-        unlabeled = lists.get(f'fold{fold}_unlabeled', [])
-        assert sorted(labeled + val) == pool_stems
-        assert not set(unlabeled) & set(with_mask)
-        assert not {of[stem] for stem in (*labeled, *unlabeled)} & {of[stem] for stem in val}
+            assert len(labeled) == resolve_size(size, len(set(usable) & set(with_mask)))
 
 
 @many
@@ -258,15 +232,6 @@ def test_a_stratified_choice_by_hand():
     assert parts[2] == ['a', 'b', 'c', 'd']  # void alone comes last
 
 
-def test_distance_by_hand():
-    # shares 1/4, 3/4 against 1/2, 1/2
-    expected = 1 - (np.sqrt(1 / 8) + np.sqrt(3 / 8))
-    assert share_distance(np.array([1, 3]), np.array([5, 5])) == pytest.approx(expected**0.5)
-    assert share_distance(np.array([2, 6]), np.array([1, 3])) == pytest.approx(0, abs=1e-7)
-    assert share_distance(np.array([1, 0]), np.array([0, 9])) == 1
-    assert share_distance(np.zeros(2), np.array([1, 1])) == 1
-
-
 def test_seeds_differ_and_every_image_has_the_same_chance():
     stems = [f'{i:02}' for i in range(10)]
     drawn = [nested(stems, [2], seed=seed)[0] for seed in range(2000)]
@@ -279,7 +244,7 @@ def test_the_hold_out_and_the_labeled_images_are_drawn_apart():
     images = [f'{i:02}' for i in range(40)]
     gaps = []
     for seed in range(200):
-        lists = make_lists(images, images, Request({'1': 1}, 1, seed=seed)).stems
+        lists = make_lists(images, images, Request({'1': 1}, 1, seed=seed))
         gaps.append(abs(int(lists['holdout'][0]) - int(lists['1_labeled'][0])))
     assert np.mean(np.array(gaps) == 1) < 0.15  # 1/20 by chance
 
@@ -305,9 +270,6 @@ def test_known_draws_stay_as_they_are():
             'no mask holds a labeled pixel',
         ),
         (lambda: nested(['a'], [1], seed=-1), 'seed must not be negative, got -1'),
-        (lambda: folds(['a', 'b'], 3), '--folds 3'),
-        (lambda: folds(['a', 'b'], 1), '--folds 1'),
-        (lambda: folds(['a', 'b'], 2, groups=['x', 'x']), 'there are 1 images or groups'),
     ],
 )
 def test_what_cannot_be_chosen(call, says):

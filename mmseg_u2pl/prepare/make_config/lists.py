@@ -12,7 +12,7 @@ from ...datasets.files import list_text
 from ...version import __version__
 from ..index_masks import Masks, find_images
 from ..split_files import list_warnings, parse_size, read_groups, read_list, summarize
-from ..splits import Lists, Request, make_lists, resolve_size
+from ..splits import Request, make_lists, resolve_size
 from .reading import Images
 
 LEAST_VAL = 2
@@ -79,7 +79,6 @@ def draw_lists(
         held, why = read_list(val, images.paths), f'--val {val}'
         if unmasked := sorted(set(held) - set(masks.stems)):
             raise ValueError(f'--val {val!r} names {unmasked[0]!r}, which has no mask')
-        asked = len(held)
     else:
         size = parse_size(val) if val else max(LEAST_VAL, resolve_size(Fraction(1, 5), number))
         asked = resolve_size(size, number)
@@ -87,7 +86,7 @@ def draw_lists(
             raise ValueError(f'--val {val} leaves none of the {number} masks to learn from')
         request = Request({'all': Fraction(1)}, holdout=asked, method='stratified', seed=seed)
         drawn = make_lists(stems, masks.stems, request, masks.counts, names if groups else None)
-        held = drawn.stems['holdout']
+        held = drawn['holdout']
         why = f'--val {val}' if val else f'a fifth of the masks, at least {LEAST_VAL}'
         why += f'; drawn by seed {seed}, class shares near those of all'
     group = dict(zip(stems, names, strict=True))
@@ -115,7 +114,7 @@ def draw_lists(
     if test:
         parts['test'], reasons['test'] = test.stems, '--test: all with a mask'
     summary.update(summarize({k: parts[k] for k in parts if k not in summary}, None, classes))
-    notes = list_warnings(Lists(parts, dict(val=asked)), summary, {}, masks, classes)
+    notes = list_warnings(summary)
     provenance = dict(
         tool='make_config',
         version=__version__,
