@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
+from ..models.settings import at_most
 from .checks import softmax_heads
 from .model import segmentor
 
@@ -28,8 +29,7 @@ class ClassWeightsHook(Hook):
     """
 
     def __init__(self, power: float = 0.5) -> None:
-        if not 0 <= power <= 1:
-            raise ValueError(f'ClassWeightsHook: power must be in [0, 1], got {power}')
+        at_most(1, power=power)
         self.power = power
 
     def before_train(self, runner: Runner) -> None:

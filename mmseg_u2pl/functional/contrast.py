@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .precision import upcast
+from .maps import upcast
 
 
 def class_ranks(prob: Tensor) -> Tensor:
@@ -155,8 +155,7 @@ def draw_with_replacement(mask: Tensor, num: int) -> Tensor:
 def draw_without_replacement(mask: Tensor, num: int) -> tuple[Tensor, Tensor]:
     """At most ``num`` distinct True positions of each row, every one equally likely.
 
-    A row with more than ``num`` is sampled systematically: equal steps from a random start, so
-    each True position is drawn with probability ``num`` / count and draws spread over the batch.
+    A row with more than ``num`` is sampled systematically: equal steps from a random start.
 
     Args:
         mask: Boolean (C, P).

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .precision import upcast
+from .maps import upcast
 
 
 def region_vote(scores: Tensor, size: Sequence[int], threshold: float | Tensor) -> Tensor:
@@ -67,23 +67,17 @@ def region_share(hit: Tensor, valid: Tensor, grid: Sequence[int]) -> tuple[Tenso
         Float shares (B, 1, R, R), 0 in a region without valid pixels, and the numbers of valid
         pixels, float (B, 1, R, R).
     """
-    rows, columns = (
-        _membership(length, regions, hit.device)
-        for length, regions in zip(hit.shape[1:], grid, strict=True)
+
+    def members(length: int, regions: int) -> Tensor:  # (regions, length), 1 inside a region
+        index = torch.arange(regions, device=hit.device, dtype=torch.float32)
+        of_pixel = F.interpolate(index[None, None], length, mode='nearest')[0, 0]
+        return (index[:, None] == of_pixel).float()
+
+    rows, columns = map(members, hit.shape[1:], grid)
+    hits, counts = (
+        (rows @ pixels.float() @ columns.T).unsqueeze(1) for pixels in (hit & valid, valid)
     )
-
-    def count(pixels: Tensor) -> Tensor:
-        return (rows @ pixels.float() @ columns.T).unsqueeze(1)
-
-    counts = count(valid)
-    return count(hit & valid) / counts.clamp(min=1), counts
-
-
-def _membership(length: int, regions: int, device: torch.device) -> Tensor:
-    """Float (regions, length): 1 where a pixel lies in a region, by nearest upsampling."""
-    index = torch.arange(regions, device=device, dtype=torch.float32)
-    of_pixel = F.interpolate(index[None, None], length, mode='nearest')[0, 0]
-    return (index[:, None] == of_pixel).float()
+    return hits / counts.clamp(min=1), counts
 
 
 def feature_matching(real: Tensor, fake: Tensor) -> Tensor:

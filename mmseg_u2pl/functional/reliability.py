@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .parts import Part, enlarge, sum_of_parts
-from .precision import upcast
+from .maps import Part, enlarge, sum_of_parts, upcast
 
 REVERSE_CE_FLOOR = 1e-4
 """Lower clamp of the one-hot target in reverse cross-entropy (U²PL+, symmetric cross-entropy)."""
@@ -63,8 +63,7 @@ def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = 
     Raises:
         ValueError: ``percent`` outside [0, 100].
     """
-    if not 0 <= percent <= 100:
-        raise ValueError(f'percent must be in [0, 100], got {percent}')
+    _check_percent(percent)
     values = upcast(values.detach()).flatten()
     if values.numel() == 0:
         return values.new_full((), math.inf)
@@ -75,16 +74,19 @@ def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = 
         count = valid.sum()
     # float64: a float32 position is off by several pixels in a batch of a million
     position = (count - 1).clamp(min=0).double() * (percent / 100)
-    below, above = _nth_smallest(values, torch.stack((position.floor(), position.ceil())).long())
+    places = torch.stack((position.floor(), position.ceil())).long()
+    if values.is_cpu:  # selecting is quicker than sorting; torch's is slow on equal values
+        ordered = torch.from_numpy(np.partition(values.numpy(), places.numpy()))
+    else:
+        ordered = values.sort().values
+    below, above = ordered[places]
     threshold = torch.lerp(below, above, position.frac().to(values.dtype))
     return threshold.masked_fill(count == 0, math.inf)
 
 
-def _nth_smallest(values: Tensor, places: Tensor) -> Tensor:
-    """``values.sort().values[places]``, of values (N,) and places (K,)."""
-    if values.is_cpu:  # selecting is quicker than sorting; torch's takes forever on equal values
-        return torch.from_numpy(np.partition(values.numpy(), places.numpy()))[places]
-    return values.sort().values[places]
+def _check_percent(percent: float) -> None:
+    if not 0 <= percent <= 100:
+        raise ValueError(f'percent must be in [0, 100], got {percent}')
 
 
 def class_percentile_thresholds(
@@ -94,7 +96,7 @@ def class_percentile_thresholds(
 
     Args:
         values: Any shape, floating.
-        label: Classes, the shape of ``values``, long; ``ignore_index`` counts nowhere.
+        label: Classes, the shape of ``values``, long.
         percent: In [0, 100].
         num_classes: C.
         ignore_index: The label that is left out.
@@ -106,8 +108,7 @@ def class_percentile_thresholds(
     Raises:
         ValueError: ``percent`` outside [0, 100].
     """
-    if not 0 <= percent <= 100:
-        raise ValueError(f'percent must be in [0, 100], got {percent}')
+    _check_percent(percent)
     values = upcast(values.detach()).flatten()
     label = label.flatten()
     label = label.masked_fill(label == ignore_index, num_classes)
@@ -125,8 +126,7 @@ def class_percentile_thresholds(
 def align_classes(logits: Tensor, share: Tensor, predicted_share: Tensor) -> Tensor:
     """Logits whose classes are as frequent as they should be (distribution alignment).
 
-    p_c is multiplied by ``share_c`` / ``predicted_share_c`` (after ReMixMatch, Sec. 3.1): a class
-    that the network predicts too rarely on the whole gains everywhere, one too frequent loses.
+    p_c is multiplied by ``share_c`` / ``predicted_share_c`` (after ReMixMatch, Sec. 3.1).
 
     Args:
         logits: (B, C, ...), floating.
@@ -164,8 +164,8 @@ def pseudo_label_loss(
         Two scalars. Nothing kept: the sum is exactly 0, with a graph.
     """
 
-    def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-        """Sum over the pixels that are kept."""
+    def of_image(logits: Tensor, target: Tensor) -> Tensor:
+        logits = enlarge(logits, target.shape[1:], align_corners)
         loss = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction='sum')
         if not reverse_weight:
             return loss
@@ -175,13 +175,11 @@ def pseudo_label_loss(
         reverse = (prob - 1) * math.log(REVERSE_CE_FLOOR)  # only the other classes contribute
         return loss + reverse_weight * (reverse * kept).sum()
 
-    def part(index: int) -> Part:
-        image = slice(index, index + 1)
-        return image, lambda maps: cross_entropy(
-            enlarge(maps, target.shape[1:], align_corners), target[image]
-        )
-
-    loss = sum_of_parts(upcast(logits), [part(index) for index in range(len(target))])
+    parts: list[Part] = [
+        (slice(index, index + 1), partial(of_image, target=image))
+        for index, image in enumerate(target.split(1))
+    ]
+    loss = sum_of_parts(upcast(logits), parts)
     return loss, (target != ignore_index).sum()
 
 

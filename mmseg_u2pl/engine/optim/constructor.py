@@ -20,8 +20,7 @@ DISCRIMINATOR_OPTIMIZER = {'type': 'Adam', 'lr': 1e-4, 'betas': (0.9, 0.99)}
 class JointOptimizer:
     """Several optimizers that act as one.
 
-    An optimizer wrapper, a gradient scaler and a checkpoint know one optimizer; this steps all, so
-    that there is one scale, and an overflow anywhere skips the step everywhere.
+    A gradient scaler sees one optimizer: an overflow anywhere skips the step everywhere.
 
     Args:
         parts: The optimizers by name, of disjoint parameters.
@@ -136,14 +135,12 @@ class SemiOptimWrapperConstructor:
         self.settings = {'type': 'OptimWrapper', **optim_wrapper_cfg}
         self.settings.pop('_scope_', None)  # mmengine's, of a base config from a package
         self.optimizer = dict(self.settings.pop('optimizer'))
-        self.discriminator_optimizer = dict(
-            self.settings.pop('discriminator_optimizer', DISCRIMINATOR_OPTIMIZER)
-        )
-        rules = self.settings.pop('rules', 'DefaultOptimWrapperConstructor')
+        other = self.settings.pop('discriminator_optimizer', DISCRIMINATOR_OPTIMIZER)
+        self.discriminator_optimizer = dict(other)
         self.paramwise_cfg = paramwise_cfg
         self.rules = OPTIM_WRAPPER_CONSTRUCTORS.build(
             dict(
-                type=rules,
+                type=self.settings.pop('rules', 'DefaultOptimWrapperConstructor'),
                 optim_wrapper_cfg=dict(type='OptimWrapper', optimizer=self.optimizer),
                 paramwise_cfg=paramwise_cfg,
             )
@@ -174,8 +171,7 @@ class SemiOptimWrapperConstructor:
                 f'optim_wrapper.type={kind!r} has no version for several optimizers: use '
                 f'{" or ".join(WRAPPERS)}'
             )
-        other = OPTIMIZERS.build(
-            dict(self.discriminator_optimizer, params=discriminators.parameters())
-        )
-        joint = JointOptimizer({'networks': optimizer, 'discriminators': other})
+        config = dict(self.discriminator_optimizer, params=discriminators.parameters())
+        parts = {'networks': optimizer, 'discriminators': OPTIMIZERS.build(config)}
+        joint = JointOptimizer(parts)
         return WRAPPERS[kind](optimizer=joint, **settings)

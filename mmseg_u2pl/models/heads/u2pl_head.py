@@ -11,7 +11,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .representation_head import RepresentationBranch
+from .representation_head import RepresentationHead
 
 
 @MODELS.register_module()
@@ -55,7 +55,7 @@ class U2PLHead(ASPPHead):
             nn.Dropout2d(dropout_ratio),
             ConvModule(channels, channels, 3, padding=1, norm_cfg=self.norm_cfg),
         )
-        self.representation = RepresentationBranch(
+        self.representation = RepresentationHead(
             2 * channels, channels, rep_channels, dropout_ratio, self.norm_cfg
         )
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from mmengine.logging import print_log
-from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
@@ -18,7 +15,7 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from ...functional import by_images
-from ..heads import logits_and_feature
+from ..heads import check_decode_head, logits_and_feature
 from ..parts.teacher import NETWORKS, Teacher
 
 Network: TypeAlias = Any
@@ -72,25 +69,19 @@ class SemiNetworks(EncoderDecoder):
         data_preprocessor = dict(data_preprocessor or dict(type='SegDataPreProcessor'))
         if data_preprocessor.get('type') == 'SegDataPreProcessor':
             data_preprocessor['type'] = 'SemiDataPreprocessor'
-        _refuse_cascade(encoder_decoder.get('decode_head'))
+        if isinstance(encoder_decoder.get('decode_head'), list | tuple):
+            check_decode_head(encoder_decoder['decode_head'])
         super().__init__(data_preprocessor=data_preprocessor, **encoder_decoder)
-        _check_head(self.decode_head)
-        if self.out_channels < 2:
-            raise ValueError(
-                'decode_head.out_channels=1 (sigmoid) has no class ranks or entropies: use '
-                'num_classes=2 and out_channels=2'
-            )
-        self.contrastive = None
+        check_decode_head(self.decode_head)
+        channels = 0
         if contrastive is not None:
             channels = self._build_representation(representation_head or {})
-            self.contrastive = self.build_part(
-                contrastive, 'UnreliableContrastiveLoss',
-                num_classes=self.num_classes, channels=channels,
-                align_corners=self.align_corners,
-            )  # fmt: skip
-        self.teacher = None
-        if teacher is not None:
-            self.teacher = self.build_part(teacher, 'Teacher', student=self)
+        self.contrastive = self.build_part(
+            contrastive, 'UnreliableContrastiveLoss', num_classes=self.num_classes,
+            channels=channels, align_corners=self.align_corners,
+        )  # fmt: skip
+        self.teacher = self.build_part(teacher, 'Teacher', student=self)
+        if self.teacher is not None:
             if self.teacher.norm == 'batch' and not self.teacher_sees_batches:
                 raise ValueError(
                     "teacher.norm='batch' needs passes of the teacher in training mode, which "
@@ -104,14 +95,16 @@ class SemiNetworks(EncoderDecoder):
         self.predictor = predictor
 
     @staticmethod
-    def build_part(settings: dict, default: str | None = None, **known: Any) -> Any:
+    def build_part(settings: dict | None, default: str | None = None, **known: Any) -> Any:
         """Build a registered part.
 
         Args:
-            settings: Its config; ``type`` may be left out where there is a default.
+            settings: Its config; ``type`` may be left out where there is a default. None: no part.
             default: The type.
             **known: Arguments that the config need not repeat.
         """
+        if settings is None:
+            return None
         kind = dict(type=default) if default else {}
         return MODELS.build({**kind, **known, **settings})
 
@@ -130,25 +123,26 @@ class SemiNetworks(EncoderDecoder):
         )  # fmt: skip
         return self.representation_head.out_channels
 
+    def predicting(self) -> Sequence[Network]:
+        """The networks behind :attr:`predictor`, whose logits are averaged."""
+        return (self.labeler() if self.predictor == 'teacher' else self,)
+
     @property
     def networks(self) -> tuple[SemiNetworks, ...]:
         """The networks that the optimizer trains."""
         return (self,)
 
-    def network(self, name: str) -> Network:
-        """The network behind a predictor.
+    def labeler(self) -> Network:
+        """The network that labels: the teacher, or the student itself.
 
         Raises:
             RuntimeError: A teacher that has not started, in training.
         """
-        if name == 'student':
-            return self
-        assert self.teacher is not None
-        if self.training and not self.teacher.started:
+        if self.teacher is not None and self.training and not self.teacher.started:
             raise RuntimeError(
                 'the teacher has not started: it cannot teach before the warm-up ends'
             )
-        return self.teacher
+        return self.teacher or self
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """A teacher that the checkpoint lacks, or that had not started, is a copy of the student."""
@@ -184,14 +178,19 @@ class SemiNetworks(EncoderDecoder):
         return resize(logits, size, mode='bilinear', align_corners=self.align_corners)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Logits at image size from the network that predicts."""
-        network = self.network(self.predictor)
-        features = network.extract_feat(inputs)
-        return network.decode_head.predict(features, batch_img_metas, self.test_cfg)
+        """Logits at image size from the network that predicts, or the mean of several."""
+        return self._predict(
+            lambda network: network.decode_head.predict(
+                network.extract_feat(inputs), batch_img_metas, self.test_cfg
+            )
+        )
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
-        network = self.network(self.predictor)
-        return network.decode_head(network.extract_feat(inputs))
+        return self._predict(lambda network: network.decode_head(network.extract_feat(inputs)))
+
+    def _predict(self, logits_of: Callable[[Network], Tensor]) -> Tensor:
+        logits, *others = map(logits_of, self.predicting())
+        return sum(others, logits) / (1 + len(others)) if others else logits
 
     @record_function('semi/supervised loss')
     def supervised_losses(
@@ -232,33 +231,3 @@ class SemiNetworks(EncoderDecoder):
     def measure(self, function: Any, logits: Tensor, size: Sequence[int]) -> Tensor:
         """A function of logits (B, C, h, w) at image size: (B, H, W), without maps of all classes."""
         return by_images(function, logits, size, self.align_corners)
-
-
-def _refuse_cascade(decode_head: Any) -> None:
-    """Raise TypeError for a list of heads."""
-    if isinstance(decode_head, list | tuple):
-        names = ', '.join(head['type'] for head in decode_head)
-        raise TypeError(
-            f'decode_head is a cascade ({names}), each head taking the logits of the one before: '
-            'semi-supervised methods need one decode head. Keep the last one that needs no logits, '
-            "such as the FCNHead, or another head, such as dict(type='UPerHead', ...)"
-        )
-
-
-def _check_head(head: Any) -> None:
-    """Raise TypeError for a head that needs another one's logits, or returns more than logits."""
-    name = type(head).__name__
-    if isinstance(head, BaseCascadeDecodeHead):
-        raise TypeError(
-            f'{name} takes the logits of a head before it: semi-supervised methods need one decode '
-            "head, such as dict(type='UPerHead', ...)"
-        )
-    several = not isinstance(head, BaseDecodeHead)
-    if not several:
-        logits = next(iter(inspect.signature(head.loss_by_feat).parameters.values()))
-        several = any(kind in str(logits.annotation).lower() for kind in ('tuple[', 'list['))
-    if several:
-        raise TypeError(
-            f'{name} returns more than one map of logits: semi-supervised methods need a decode '
-            "head that returns one, such as dict(type='FCNHead', ...) or dict(type='UPerHead', ...)"
-        )

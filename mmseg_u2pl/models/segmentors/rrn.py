@@ -85,10 +85,8 @@ class RRN(CrossPseudo):
         one_of(('gan', 'correctness'), discriminator_target=discriminator_target)
         if accepted_share is not None and not 0 < accepted_share < 1:
             raise ValueError(f'accepted_share must be between 0 and 1, got {accepted_share}')
-        not_negative(threshold=threshold, matching_weight=matching_weight)
-        not_negative(
-            selection_weight=selection_weight, selftrain_warmup_iters=selftrain_warmup_iters
-        )
+        not_negative(threshold=threshold, selftrain_warmup_iters=selftrain_warmup_iters)
+        not_negative(matching_weight=matching_weight, selection_weight=selection_weight)
         self.threshold = threshold
         self.accepted_share = accepted_share
         self.matching_weight = matching_weight
@@ -97,11 +95,12 @@ class RRN(CrossPseudo):
         self.target = target
         self.vote = vote
         self.discriminator_target = discriminator_target
-        known = dict(num_classes=self.num_classes)
         # the networks start from a seed as those of CPS do
         with torch.random.fork_rng(devices=[]):
             self.discriminators = nn.ModuleList(
-                self.build_part(discriminator or {}, 'RegionDiscriminator', **known)
+                self.build_part(
+                    discriminator or {}, 'RegionDiscriminator', num_classes=self.num_classes
+                )
                 for _ in self.networks
             )
 
@@ -174,10 +173,9 @@ class RRN(CrossPseudo):
             gamma = percentile_threshold(scores, 100 * (1 - self.accepted_share))
         return region_vote(scores, size, gamma)
 
-    @torch.no_grad()
-    def pseudo_labels(self, images: Tensor, valid: Tensor | None = None) -> dict[str, PseudoLabels]:
+    def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
         """As in CPS; a network keeps the labels that its discriminator accepts."""
-        found = super().pseudo_labels(images, valid)
+        found = super()._teaching(images, valid)
         unit = self.data_preprocessor.unit_range(images)
         for (name, pseudo), discriminator in zip(found.items(), self.discriminators, strict=True):
             scores = judge(discriminator, pseudo.prob, unit)[0].sigmoid()
