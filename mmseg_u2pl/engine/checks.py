@@ -83,16 +83,13 @@ def scored_datasets(runner: Runner) -> dict[str, Any]:
 
 
 def check_labels(labels: Labels, num_classes: int, classes: Any, ignore_index: int = 255) -> None:
-    """The labeled masks hold only 0 ... C−1 and ``ignore_index``.
+    """The labeled masks hold only 0 ... C−1 and ``ignore_index``; warns of classes without pixels.
 
     Args:
         labels: Of the labeled data set.
         num_classes: C, the model's.
         classes: Their names.
         ignore_index: Label of pixels without label.
-
-    Warns:
-        UserWarning: A class has no labeled pixel.
 
     Raises:
         ValueError: Names the file, the value and the remedy.

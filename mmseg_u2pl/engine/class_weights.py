@@ -17,9 +17,8 @@ from .model import segmentor
 class ClassWeightsHook(Hook):
     """Give every softmax ``CrossEntropyLoss`` of the heads w_c ∝ (share of c's pixels)^−power.
 
-    The shares are those of the labeled masks (``SemiDataset.label_counts``). Any mmseg segmentor
-    will do. With mmseg's weighted mean the classes' shares of the loss then go like
-    share^(1 − power): 0 changes nothing, 1 makes all classes equal.
+    The shares are those of the labeled masks, the model any mmseg segmentor. The classes' shares of
+    the loss then go like share^(1 − power): 0 changes nothing, 1 makes all classes equal.
 
     Args:
         power: In [0, 1].

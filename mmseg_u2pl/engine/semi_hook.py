@@ -25,9 +25,8 @@ def _method(runner: Runner) -> SemiSegmentor | None:
 class SemiTrainingHook(Hook):
     """Checks the run, drives a ``SemiSegmentor`` and seeds every iteration.
 
-    It belongs to ``default_hooks``, where a config's ``custom_hooks`` cannot remove it; a
-    ``SemiSegmentor`` refuses to train without it. Any other segmentor, such as the supervised
-    baseline, gets the checks and the seeds.
+    It belongs to ``default_hooks``; a ``SemiSegmentor`` refuses to train without it. Any other
+    segmentor, such as the supervised baseline, gets the checks and the seeds.
 
     Before each iteration torch's generators are seeded from (seed, rank, iteration), so boxes,
     anchors and dropout after a resume are those of an uninterrupted run without saving a random
@@ -35,8 +34,7 @@ class SemiTrainingHook(Hook):
 
     Args:
         class_interval: Iterations between tables of what the contrastive loss has of each class:
-            anchors, negatives and keys in the bank. A column of zeros is how a class without
-            negatives or too high a ``low_rank`` shows.
+            anchors, negatives and keys in the bank.
         zero_interval: Iterations after which a number that should not stay 0 (``zero_warnings`` of
             the method) is reported.
     """

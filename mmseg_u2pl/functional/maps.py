@@ -27,6 +27,8 @@ def upcast(tensor: Tensor) -> Tensor:
 def nearest(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Nearest sampling of maps (B, H, W) of any dtype to ``size``, (B, h, w)."""
     height, width = maps.shape[1:]
+    if (height, width) == tuple(size):
+        return maps
     rows = torch.arange(size[0], device=maps.device) * height // size[0]
     columns = torch.arange(size[1], device=maps.device) * width // size[1]
     return maps[:, rows[:, None], columns]

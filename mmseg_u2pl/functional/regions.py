@@ -20,11 +20,10 @@ def region_vote(scores: Tensor, size: Sequence[int], threshold: float | Tensor) 
         threshold: γ, a number or a scalar tensor; a region is accepted if its score is greater.
 
     Returns:
-        Float (B, H, W) without a gradient: 1 where accepted, else 0. Each pixel takes the value
-        of its region (nearest upsampling).
+        Float (B, H, W) without a gradient: 1 where accepted, else 0, by nearest upsampling.
 
     Raises:
-        ValueError: ``scores`` that are not one map an image.
+        ValueError: ``scores`` of another shape.
     """
     if scores.dim() != 4 or scores.shape[1] != 1:
         raise ValueError(f'scores must be (B, 1, R, R), got {tuple(scores.shape)}')
@@ -45,8 +44,7 @@ def masked_cross_entropy(
         ignore_index: The label that is left out.
 
     Returns:
-        Scalar, or (N,); exactly 0, with a graph, where Σ w = 0. No host synchronization, and the
-        inputs are not modified.
+        Scalar, or (N,); exactly 0, with a graph, where Σ w = 0. Inputs are not modified.
     """
     logits = upcast(logits)
     weight = weight.to(logits.dtype).masked_fill(target == ignore_index, 0)

@@ -31,16 +31,10 @@ def entropy_map(prob: Tensor, dim: int = 1) -> Tensor:
 
 
 def entropy_of_logits(logits: Tensor) -> Tensor:
-    """:func:`entropy_map` of softmax(logits), in half the time.
+    """:func:`entropy_map` of softmax(logits), in half the time: (B, C, ...) → (B, ...).
 
     With x_c the logits less their largest, H = ln Σ_c e^{x_c} − Σ_c e^{x_c} x_c / Σ_c e^{x_c}; both
     terms are small where H is.
-
-    Args:
-        logits: (B, C, ...), finite.
-
-    Returns:
-        Nats, (B, ...), float32 or better.
     """
     x = upcast(logits)
     x = x - x.amax(1, keepdim=True)
@@ -54,14 +48,11 @@ def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = 
 
     Args:
         values: Any shape, floating.
-        percent: In [0, 100].
+        percent: In [0, 100], else a ValueError.
         valid: Boolean, the shape of ``values``; None means all.
 
     Returns:
         Scalar tensor, linearly interpolated between neighbors; +inf when nothing is valid.
-
-    Raises:
-        ValueError: ``percent`` outside [0, 100].
     """
     _check_percent(percent)
     values = upcast(values.detach()).flatten()
@@ -92,21 +83,14 @@ def _check_percent(percent: float) -> None:
 def class_percentile_thresholds(
     values: Tensor, label: Tensor, percent: float, num_classes: int, ignore_index: int = 255
 ) -> Tensor:
-    """:func:`percentile_threshold` within each class, without a host synchronization.
+    """:func:`percentile_threshold` within each class: (C,), +inf for a class without values.
 
     Args:
         values: Any shape, floating.
         label: Classes, the shape of ``values``, long.
-        percent: In [0, 100].
+        percent: In [0, 100], else a ValueError.
         num_classes: C.
         ignore_index: The label that is left out.
-
-    Returns:
-        ``numpy.percentile(values[label == c], percent)`` of each class c, (C,); +inf for a class
-        without values.
-
-    Raises:
-        ValueError: ``percent`` outside [0, 100].
     """
     _check_percent(percent)
     values = upcast(values.detach()).flatten()
@@ -124,15 +108,12 @@ def class_percentile_thresholds(
 
 
 def align_classes(logits: Tensor, share: Tensor, predicted_share: Tensor) -> Tensor:
-    """Logits whose classes are as frequent as they should be (distribution alignment).
-
-    p_c is multiplied by ``share_c`` / ``predicted_share_c`` (after ReMixMatch, Sec. 3.1).
+    """Distribution alignment: p_c times ``share_c`` / ``predicted_share_c`` (ReMixMatch, Sec. 3.1).
 
     Args:
         logits: (B, C, ...), floating.
         share: Shares of the classes as they should be (C,); 0 is treated as 1e-6.
-        predicted_share: What the network makes of them (C,), taken as at least a tenth of
-            ``share``: noise is not to be scaled up to a class.
+        predicted_share: What the network makes of them (C,), taken as at least ``share`` / 10.
 
     Returns:
         Logits, the shape of the input, in float32 or better.
@@ -192,12 +173,7 @@ def reliable_loss(
 ) -> tuple[Tensor, Tensor]:
     """λ_u·L_u of U²PL: mean over the kept pixels, times λ_u, the inverse of their share (Eq. 3-4).
 
-    Args:
-        logits: As in :func:`pseudo_label_loss`, as all that follow.
-        target: (B, H, W).
-        ignore_index: The label that is left out.
-        reverse_weight: Weight of reverse cross-entropy.
-        align_corners: Of the enlargement.
+    Arguments as in :func:`pseudo_label_loss`.
 
     Returns:
         The loss λ_u·L_u and λ_u = B·H·W / #kept, scalars. Nothing kept: both are exactly 0.
@@ -217,8 +193,7 @@ def unsupervised_loss(
         logits: Student logits (B, C, H, W).
         target: Pseudo-labels (B, H, W), long; ``ignore_index`` marks padding.
         entropy: Teacher entropy (B, H, W), nats.
-        percent: The percentile of the valid entropies that is the threshold γ_t, 100 − α_t:
-            pixels strictly below it are reliable.
+        percent: 100 − α_t: pixels strictly below this percentile of the valid are reliable.
         ignore_index: The label that is left out.
 
     Returns:

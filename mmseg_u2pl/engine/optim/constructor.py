@@ -50,11 +50,7 @@ class JointOptimizer:
         return {name: part.state_dict() for name, part in self.parts.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Put the state of each part back.
-
-        Raises:
-            ValueError: The state is of other parts.
-        """
+        """Put the state of each part back; ValueError for a state of other parts."""
         if set(state_dict) != set(self.parts):
             raise ValueError(
                 f'the checkpoint has the state of an optimizer with {sorted(state_dict)}, not of '
@@ -68,8 +64,7 @@ class JointOptimizer:
 class _Joint:
     """What an optimizer wrapper of a :class:`JointOptimizer` does differently.
 
-    Schedulers see the first part alone: they act on the segmentation networks, while the rate of
-    the discriminators stays as it is.
+    Schedulers see the first part, the segmentation networks, alone.
     """
 
     optimizer: JointOptimizer
@@ -108,9 +103,8 @@ WRAPPERS = {
 class SemiOptimWrapperConstructor:
     """Apply the rules of an optimizer config to each network of a method.
 
-    Rules go by names of parameters, and some (layer decay, names that start with ``backbone.``) would
-    not find those of a second network, ``network2.backbone.``. Here each network is seen under the
-    names of a plain segmentor. Discriminators get a separate optimizer, with a constant rate::
+    Rules see each network under the names of a plain segmentor, such as ``backbone.``, not
+    ``network2.backbone.``. Discriminators get a separate optimizer, with a constant rate::
 
         optim_wrapper = dict(
             constructor='SemiOptimWrapperConstructor',
@@ -118,9 +112,8 @@ class SemiOptimWrapperConstructor:
             discriminator_optimizer=dict(type='Adam', lr=1e-4, betas=(0.9, 0.99)),  # the default
         )
 
-    Networks of one kind share an optimizer: SGD and Adam treat each parameter by itself, so two
-    would make the same steps. ``optimizer``, ``paramwise_cfg`` and ``param_scheduler`` are about the
-    segmentation networks; ``clip_grad`` clips networks and discriminators apart.
+    ``optimizer``, ``paramwise_cfg`` and ``param_scheduler`` are about the segmentation networks;
+    ``clip_grad`` clips networks and discriminators apart.
 
     Args:
         optim_wrapper_cfg: ``type``, ``optimizer``, ``rules``, ``discriminator_optimizer`` and the

@@ -72,10 +72,8 @@ class EfficientNetLite(BaseModule):
         weights = torch.load(path, map_location='cpu', weights_only=True)
         renamed = {}
         for key, value in weights.items():
-            stem = {'_conv_stem': 'stem.0', '_bn0': 'stem.1'}.get(key.split('.')[0])
-            if stem:
-                renamed[f'{stem}.{key.split(".", 1)[1]}'] = value
-            elif key.startswith('_blocks.') and int(key.split('.')[1]) < len(self.blocks):
-                renamed[key.removeprefix('_')] = value
-        self.load_state_dict(renamed, strict=True)
+            for old, new in (('_conv_stem', 'stem.0'), ('_bn0', 'stem.1'), ('_blocks', 'blocks')):
+                if key.startswith(f'{old}.'):
+                    renamed[new + key.removeprefix(old)] = value
+        self.load_state_dict({name: renamed[name] for name in self.state_dict()})
         print_log(f'EfficientNet-Lite0: ImageNet weights from {path}', logger='current')

@@ -25,8 +25,7 @@ class RegionDiscriminator(BaseModule):
     """Scores how much a label map looks like ground truth, in each region of a grid (RRN).
 
     Four 4×4 convolutions of stride 2, C → 64 → 128 → 256 → 512, with LeakyReLU 0.2 and channel
-    dropout 0.5 after the first three, then a head. Without normalization layers, the
-    scores of one image do not depend on the others.
+    dropout 0.5 after the first three, then a head; no normalization layers.
 
     ========  ==========================================  =======================================
     head      layers                                      logits

@@ -37,8 +37,7 @@ class UnreliableContrastiveLoss(nn.Module):
         num_classes: C.
         channels: D of the representations.
         delta_p: δ_p, the least teacher probability of an anchor.
-        low_rank: r_l. None means 3, or 1 with fewer than 7 classes, where ranks above 3 would
-            leave hardly any class to be a negative of.
+        low_rank: r_l; None means 3, or 1 with fewer than 7 classes.
         high_rank: r_h.
         num_anchors: M anchors a class and step, drawn with replacement.
         num_negatives: N negatives an anchor, drawn with replacement.
@@ -51,8 +50,7 @@ class UnreliableContrastiveLoss(nn.Module):
         momentum_prototypes: Positives are running class means (U²PL+) instead of the batch's.
 
     Raises:
-        ValueError: ``low_rank`` outside 1 ... min(``high_rank``, C) − 1, or ``temperature`` not
-            positive.
+        ValueError: ``low_rank`` outside 1 ... min(``high_rank``, C) − 1; ``temperature`` ≤ 0.
     """
 
     prototypes: Tensor  # (C, D) running means, U²PL+ only
@@ -168,9 +166,7 @@ class UnreliableContrastiveLoss(nn.Module):
         return self.loss_weight * self._mean_nce(queries, positives, weight)
 
     def _mean_nce(self, queries: Tensor, positives: Tensor, weight: Tensor) -> Tensor:
-        """Σ_c weight_c · InfoNCE of class c, with negatives from its bank (Eq. 8).
-
-        All negatives at once, (C, M, N, D), would be the largest tensor of training.
+        """Σ_c weight_c · InfoNCE of class c, with negatives from its bank (Eq. 8), part by part.
 
         Args:
             queries: (C, M, D).

@@ -22,19 +22,16 @@ class Mix(nn.Module):
         ValueError: ``prob`` outside [0, 1].
     """
 
-    def __init__(self, prob: float) -> None:
+    def __init__(self, prob: float = 0.5) -> None:
         super().__init__()
         at_most(1, **{'mix.prob': prob})
         self.prob = prob
 
     def forward(self, label: Tensor) -> Tensor | None:
-        """Masks for :func:`~mmseg_u2pl.functional.apply_mix`, or None: images stay as they are.
+        """Where image i shows image (i + 1) mod B, boolean (B, H, W); None in a step without.
 
         Args:
             label: Pseudo-labels (B, H, W), long, 255 where none is.
-
-        Returns:
-            Boolean (B, H, W), True where image i shows image (i + 1) mod B.
         """
         return None if torch.rand(()) >= self.prob else self.masks(label)
 
@@ -98,14 +95,7 @@ class CutMix(Mix):
 
 @MODELS.register_module()
 class ClassMix(Mix):
-    """Half of the classes of the next image are pasted (Olsson et al., WACV 2021).
-
-    Args:
-        prob: Probability that the images of a step are mixed.
-    """
-
-    def __init__(self, prob: float = 0.5) -> None:
-        super().__init__(prob)
+    """Half of the classes of the next image are pasted (Olsson et al., WACV 2021)."""
 
     def masks(self, label: Tensor) -> Tensor:
         """The pixels of half of the next image's classes."""

@@ -25,15 +25,12 @@ class Selection(nn.Module):
         raise NotImplementedError
 
     def forward(self, measure: Tensor, label: Tensor, progress: float) -> tuple[Tensor, Tensor]:
-        """Where pseudo-labels are unreliable.
+        """Where pseudo-labels are unreliable, and the scalar threshold.
 
         Args:
             measure: What :meth:`measure` returned (B, H, W).
-            label: Pseudo-labels (B, H, W), long, 255 on padding.
+            label: Pseudo-labels (B, H, W), long, 255 on padding, which is never unreliable.
             progress: Share of the training that is done, in [0, 1].
-
-        Returns:
-            Boolean (B, H, W), False on padding, and the scalar threshold.
         """
         raise NotImplementedError
 

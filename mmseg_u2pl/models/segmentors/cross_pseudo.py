@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import logging
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.logging import print_log
 from mmseg.registry import MODELS
 from torch import Tensor
 from torch.profiler import record_function
@@ -41,13 +39,12 @@ class CrossPseudo(SemiSegmentor):
     (1 − M)⊙u_0 (CutMix); Y_k is the same mix of network k's labels of u_0 and u_1, without a
     gradient.
 
-    The unlabeled stream holds the pairs: its first half are the u_0, its second the u_1. So
-    ``SemiSampler(ratio=(1, 2))`` with a batch of 12 is 4 labeled images and 4 mixed ones. A network
-    sees the labeled and the mixed images in one forward, so that BatchNorm normalizes both alike;
-    the labels Y come, as in the authors' code, from a forward in training mode.
+    The unlabeled stream holds the pairs: ``SemiSampler(ratio=(1, 2))`` with a batch of 12 is 4
+    labeled images and 4 mixed ones. Both go through a network in one forward, so that BatchNorm
+    normalizes them alike; the labels Y come, as in the authors' code, from a forward in training
+    mode.
 
     Both networks predict, by the mean of their logits; ``predictor='network1'`` is how CPS reports.
-
     A checkpoint of one network, such as a supervised baseline's, starts both, with a warning.
 
     Args:
@@ -75,23 +72,16 @@ class CrossPseudo(SemiSegmentor):
         """f_1 and f_2."""
         return self, self.network2
 
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
-    ) -> None:
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """A checkpoint without a network 2 gives its weights to both networks."""
-        second = f'{prefix}network2.'
-        if not any(name.startswith(second) for name in state_dict):
-            first = [name for name in self.network2.state_dict() if prefix + name in state_dict]
-            state_dict.update({second + name: state_dict[prefix + name] for name in first})
-            if first:
-                print_log(
-                    'The checkpoint holds one network: both start from it. Equal networks give '
-                    'each other the labels that they have already; only dropout sets them apart '
-                    'at first. Training needs two that differ',
-                    logger='current',
-                    level=logging.WARNING,
-                )
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        if not any(name.startswith(f'{prefix}network2.') for name in state):
+            message = (
+                'The checkpoint holds one network: both start from it. Equal networks give each '
+                'other the labels that they have already; only dropout sets them apart at first. '
+                'Training needs two that differ'
+            )
+            self._copy_student(state, prefix, 'network2', message)
+        super()._load_from_state_dict(state, prefix, *arguments)
 
     def predicting(self) -> tuple[SemiNetworks, ...]:
         """One network, or both."""

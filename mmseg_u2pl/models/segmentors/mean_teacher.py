@@ -69,6 +69,7 @@ class MeanTeacher(SemiSegmentor):
     @torch.no_grad()
     def _teacher_prob(self, images: Tensor) -> Tensor:
         """The teacher's probabilities (B, C, h, w)."""
+        assert self.teacher is not None
         teacher = self.labeler()
         return upcast(teacher.decode_head(teacher.extract_feat(images))).softmax(1)
 

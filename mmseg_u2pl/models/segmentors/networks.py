@@ -16,7 +16,7 @@ from torch.profiler import record_function
 
 from ...functional import by_images
 from ..heads import check_decode_head, logits_and_feature
-from ..parts.teacher import NETWORKS, Teacher
+from ..parts.teacher import Teacher
 
 Network: TypeAlias = Any
 """Whatever has mmseg's ``extract_feat`` and ``decode_head``: a segmentor or a teacher."""
@@ -35,15 +35,11 @@ class SemiNetworks(EncoderDecoder):
             contrastive loss needs. Not used with ``U2PLHead``, which has a branch.
         predictor: Which network predicts; None means the first of :attr:`predictors`.
         data_preprocessor: As in mmseg; a ``SegDataPreProcessor`` becomes a
-            ``SemiDataPreprocessor`` with the same settings, so any mmseg model config serves.
-            None: one that does not normalize.
-        **encoder_decoder: As in mmseg's ``EncoderDecoder``: ``backbone``, ``neck``,
-            ``decode_head``, ``auxiliary_head``, ``train_cfg``, ``test_cfg``, ``pretrained``,
-            ``init_cfg``.
+            ``SemiDataPreprocessor`` with the same settings. None: one that does not normalize.
+        **encoder_decoder: As in mmseg's ``EncoderDecoder``.
 
     Raises:
-        TypeError: A cascade of heads, a head that returns more than logits, or a head without
-            ``conv_seg`` where the contrastive loss needs its input.
+        TypeError: As in ``check_decode_head``, or no ``conv_seg`` where the contrastive loss needs it.
         ValueError: A head with one output channel, an unknown predictor, or a teacher whose
             BatchNorm statistics would never move.
     """
@@ -96,17 +92,14 @@ class SemiNetworks(EncoderDecoder):
 
     @staticmethod
     def build_part(settings: dict | None, default: str | None = None, **known: Any) -> Any:
-        """Build a registered part.
+        """Build a registered part from its settings; None without settings.
 
         Args:
-            settings: Its config; ``type`` may be left out where there is a default. None: no part.
-            default: The type.
+            settings: Its config.
+            default: The type if the config has none.
             **known: Arguments that the config need not repeat.
         """
-        if settings is None:
-            return None
-        kind = dict(type=default) if default else {}
-        return MODELS.build({**kind, **known, **settings})
+        return None if settings is None else MODELS.build({'type': default, **known, **settings})
 
     def _build_representation(self, settings: dict) -> int:
         """Build branch g unless the decode head has one; returns its channels D."""
@@ -146,21 +139,17 @@ class SemiNetworks(EncoderDecoder):
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """A teacher that the checkpoint lacks, or that had not started, is a copy of the student."""
-        updates = state.get(f'{prefix}teacher.updates')
-        if self.teacher is not None and not updates:
-            student = {
-                name: value
-                for name, value in state.items()
-                if name.startswith(tuple(f'{prefix}{part}.' for part in NETWORKS))
-            }
-            state.update({f'{prefix}teacher.{k[len(prefix) :]}': v for k, v in student.items()})
-            if student:
-                print_log(
-                    'The checkpoint has no teacher that has started: it is a copy of the student',
-                    logger='current',
-                    level=logging.WARNING,
-                )
+        if self.teacher is not None and not state.get(f'{prefix}teacher.updates'):
+            message = 'The checkpoint has no teacher that has started: it is a copy of the student'
+            self._copy_student(state, prefix, 'teacher', message)
         super()._load_from_state_dict(state, prefix, *arguments)
+
+    def _copy_student(self, state: dict[str, Any], prefix: str, part: str, message: str) -> None:
+        """Give a part of the model the student's weights in a checkpoint, with a warning."""
+        names = [name for name in getattr(self, part).state_dict() if prefix + name in state]
+        state.update({f'{prefix}{part}.{name}': state[prefix + name] for name in names})
+        if names:
+            print_log(message, logger='current', level=logging.WARNING)
 
     def decode(self, network: Network, features: list[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Logits (B, C, h, w) and, if the network has a branch for it, representation (B, D, h, w)."""
@@ -196,15 +185,12 @@ class SemiNetworks(EncoderDecoder):
     def supervised_losses(
         self, features: list[Tensor], logits: Tensor, data_samples: list
     ) -> dict[str, Tensor]:
-        """L_s: exactly the losses of mmseg's ``EncoderDecoder``, on the labeled images.
+        """L_s: the losses of mmseg's ``EncoderDecoder``, named ``sup.decode.*`` and ``sup.aux*.*``.
 
         Args:
             features: Student features; labeled images first in the batch.
             logits: Student logits of the labeled images, (B_l, C, h, w).
             data_samples: The labeled stream's, with ``gt_sem_seg``.
-
-        Returns:
-            Losses named ``sup.decode.*`` and ``sup.aux*.*``.
         """
         losses = add_prefix(self.decode_head.loss_by_feat(logits, data_samples), 'decode')
         if self.with_auxiliary_head:

@@ -71,12 +71,7 @@ class PseudoLabelSegmentor(SemiSegmentor):
     ) -> tuple[Tensor, Tensor | None]:
         """A forward of the network that labels, by running statistics and without dropout.
 
-        Args:
-            images: Normalized (B, 3, H, W).
-            representation: Whether the branch g runs, too.
-
-        Returns:
-            Logits (B, C, h, w) and representations (B, D, h, w), or None.
+        Images (B, 3, H, W) → logits (B, C, h, w) and, if asked for, representations (B, D, h, w).
         """
         with evaluating(self.labeler()) as network:
             features = network.extract_feat(images)
@@ -114,9 +109,9 @@ class PseudoLabelSegmentor(SemiSegmentor):
     def check(self, runner: Any) -> None:
         """Warn of a batch in which nothing can be mixed."""
         loader = runner.train_dataloader
-        labeled, unlabeled = loader.sampler.ratio
         if self.mix is not None:
-            self.mix.check(loader.batch_size // (labeled + unlabeled) * unlabeled)
+            ratio = loader.sampler.ratio
+            self.mix.check(loader.batch_size // sum(ratio) * ratio[1])
 
     def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
         """With what the selection keeps at this point of training."""
@@ -148,11 +143,7 @@ def mixed(masks: Tensor | None, *maps: Tensor) -> tuple[Tensor, ...]:
     """Maps (B, ..., h, w) of any size, mixed by masks (B, H, W); without masks as they are."""
     if masks is None:
         return maps
-    size = masks.shape[1:]
-    return tuple(
-        apply_mix(masks if m.shape[-2:] == size else nearest(masks, m.shape[-2:]), m)[0]
-        for m in maps
-    )
+    return tuple(apply_mix(nearest(masks, m.shape[-2:]), m)[0] for m in maps)
 
 
 @contextmanager

@@ -34,10 +34,8 @@ class RRN(CrossPseudo):
     * Dynamic region loss L_dr,k: the same where the *other* discriminator accepts, S_jk > γ. Each
       is a mean over its pixels, so a region counts 0, 1 or 2 times.
     * Feature matching L_fm,k: φ_k of P_k is to look like φ_k of true labels, on the mean.
-    * L_D,k trains D_k to tell P_k from true labels (``SemiOptimWrapperConstructor``).
-
-    All go through one backward: D scores with detached parameters inside L and gets a detached P_k
-    inside L_D.
+    * L_D,k trains D_k to tell P_k from true labels, in the same backward: D has detached parameters
+      inside L, and a detached P_k inside L_D.
 
     Args:
         discriminator: Settings of ``RegionDiscriminator``: ``head``, ``grid``.
@@ -95,12 +93,11 @@ class RRN(CrossPseudo):
         self.target = target
         self.vote = vote
         self.discriminator_target = discriminator_target
+        known = dict(num_classes=self.num_classes)
         # the networks start from a seed as those of CPS do
         with torch.random.fork_rng(devices=[]):
             self.discriminators = nn.ModuleList(
-                self.build_part(
-                    discriminator or {}, 'RegionDiscriminator', num_classes=self.num_classes
-                )
+                self.build_part(discriminator or {}, 'RegionDiscriminator', **known)
                 for _ in self.networks
             )
 

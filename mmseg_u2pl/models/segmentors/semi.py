@@ -50,9 +50,8 @@ class SemiSegmentor(SemiNetworks):
         """
         if self._iteration is None:
             raise RuntimeError(
-                f'{type(self).__name__} does not train without SemiTrainingHook, which drives its '
-                "teacher: add semi_training=dict(type='SemiTrainingHook') to default_hooks, as "
-                'configs/_base_/default_runtime.py does'
+                f'{type(self).__name__} does not train without SemiTrainingHook: add '
+                "semi_training=dict(type='SemiTrainingHook') to default_hooks"
             )
         batch = self.stream_batch(inputs, data_samples)
         return self.warmup_step(batch) if self.in_warmup else self.semi_step(batch)
