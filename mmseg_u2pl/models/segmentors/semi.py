@@ -123,7 +123,7 @@ class SemiSegmentor(SemiNetworks):
 
         Raises:
             TypeError: The batch has no streams.
-            ValueError: The streams' crops differ in size.
+            ValueError: Their crops differ in size.
         """
         if not isinstance(inputs, dict) or not {'sup', 'unsup'} <= set(inputs):
             raise TypeError(
