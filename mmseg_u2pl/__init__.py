@@ -18,6 +18,6 @@ if _missing:
         '  pip install "mmseg-u2pl[openmmlab]"   # upstream mmsegmentation 1.2.2'
     )
 
-from . import datasets, engine, evaluation, models, registry  # noqa: E402, F401
+from . import datasets, engine, evaluation, models, registry  # noqa: E402
 
 __all__ = ['__version__']

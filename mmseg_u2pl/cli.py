@@ -71,14 +71,7 @@ def load_scoped_config(args: argparse.Namespace) -> Config:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """The config of a command line that trains or tests, ready for a runner.
-
-    Args:
-        args: As from :func:`add_common_arguments`, and ``config``.
-
-    Raises:
-        SystemExit: As in :func:`load_scoped_config`.
-    """
+    """As :func:`load_scoped_config`, with the launcher and work dir of training and testing."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_scoped_config(args)
     cfg.launcher = args.launcher
@@ -90,11 +83,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def check_split(cfg: Config) -> None:
-    """Stop before training if the config's split has no list.
-
-    Raises:
-        SystemExit: Names the missing list and the splits that exist.
-    """
+    """Raise SystemExit, with the splits that exist, if the config's split has no list."""
     if 'split' not in cfg:
         return
     labeled = cfg.train_dataloader.dataset.labeled
@@ -119,11 +108,7 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def _distribute_on_cpu(cfg: Config) -> None:
-    """Do what mmengine's launchers do, which would bind each process to a GPU.
-
-    Raises:
-        SystemExit: A launcher other than torchrun.
-    """
+    """Do what mmengine's launchers do, which would bind each process to a GPU."""
     if cfg.launcher != 'pytorch':
         raise SystemExit(
             f'--launcher {cfg.launcher} needs GPUs and this machine shows none: several '

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # imported inside, after the first line of output: they take seconds
+    from mmengine.hooks import Hook
     from mmengine.runner import Runner
     from rich.console import Console
 
@@ -90,14 +91,37 @@ def run(args: argparse.Namespace, work_dir: Path, console: Console) -> tuple[dic
         cfg.default_hooks.checkpoint.update(interval=ITERATIONS, save_best=None)
         if 'warmup_iters' in cfg.model:
             cfg.model.warmup_iters = WARMUP
-        bar = dict(type='ProgressBarHook', title=f'{name:12}', console=console)
         runner = Runner.from_cfg(cfg)
-        runner.register_hook(bar)
+        runner.register_hook(progress_hook(f'{name:12}', console), 'LOWEST')
         runner.train()
         scores = runner.test()
         metrics[name] = {key.removeprefix('teacher/'): scores[key] for key in scores}
         models[name] = runner.model
     return metrics, draw(models, runner, work_dir / 'demo.png')
+
+
+def progress_hook(title: str, console: Console) -> Hook:
+    """A hook that draws a progress bar, or prints a line at every tenth into what is no terminal."""
+    from mmengine.hooks import Hook
+    from rich.progress import MofNCompleteColumn, Progress
+
+    class ProgressHook(Hook):
+        def before_train(self, runner: Runner) -> None:
+            columns = *Progress.get_default_columns(), MofNCompleteColumn()
+            self.bar = Progress(*columns, console=console)
+            self.bar.start()
+            self.task = self.bar.add_task(title, total=runner.max_iters)
+
+        def after_train_iter(self, runner: Runner, *_: object, **__: object) -> None:
+            done, total = runner.iter + 1, runner.max_iters
+            self.bar.update(self.task, completed=done)
+            if not console.is_terminal and done % max(1, total // 10) == 0:
+                console.print(f'{title}: {done}/{total}')
+
+        def after_train(self, runner: Runner) -> None:
+            self.bar.stop()
+
+    return ProgressHook()
 
 
 def draw(models: dict, runner: Runner, path: Path) -> Path:

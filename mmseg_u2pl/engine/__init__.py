@@ -3,19 +3,6 @@
 from .class_weights import ClassWeightsHook
 from .loops import PredictorsTestLoop, PredictorsValLoop
 from .optim import BFloat16OptimWrapper, SemiOptimWrapperConstructor
-from .progress_bar import ProgressBarHook
 from .protocol import ProtocolHook
 from .resume_batch import ResumeBatchHook
 from .semi_hook import SemiTrainingHook
-
-__all__ = [
-    'BFloat16OptimWrapper',
-    'ClassWeightsHook',
-    'PredictorsTestLoop',
-    'PredictorsValLoop',
-    'ProgressBarHook',
-    'ProtocolHook',
-    'ResumeBatchHook',
-    'SemiOptimWrapperConstructor',
-    'SemiTrainingHook',
-]

@@ -30,20 +30,17 @@ class Change(NamedTuple):
 def auto_scale(cfg: Config, world_size: int) -> list[Change]:
     """Change a config so that each optimizer step sees as many samples as it was written for.
 
-    The config says what that is: ``auto_scale_lr.base_batch_size`` is B, the samples, labeled and
-    unlabeled, of all processes in an iteration. W processes with b each see W·b. The run sees as
-    many samples as the config, so everything in iterations is multiplied by B / (W·b): length,
-    validations, checkpoints, schedulers and the model's settings ``*_iters``. Beyond that,
+    ``auto_scale_lr.base_batch_size`` is B, the samples, labeled and unlabeled, of all processes in
+    an iteration. W processes with b each see W·b. Everything in iterations is multiplied by
+    B / (W·b): length, validations, checkpoints, schedulers and the model's settings ``*_iters``.
 
     * with fewer samples gradients are accumulated over B / (W·b) iterations. Learning rates stay;
     * with more samples, which cannot be undone, all learning rates that the config states, RRN's
       ``discriminator_optimizer`` too, are multiplied by W·b / B (linear scaling, arXiv 1706.02677),
       as mmengine's scaling does.
 
-    Intervals at which something is logged stay. What a forward computes for itself is over the W·b
-    images at hand: BatchNorm's statistics (where ``sync_bn`` joins the processes; else over b, like
-    U²PL's thresholds and prototypes). Running averages of these, and of the shares by which
-    ``ClassAlignment`` aligns, take one value an iteration; the teacher takes one a step.
+    Intervals of logging stay. BatchNorm's statistics, U²PL's thresholds and running averages of them
+    are of the images of one iteration; the teacher is averaged once a step.
 
     B becomes W·b: the result is a config for W processes, and scaling it again changes nothing.
 
@@ -85,10 +82,8 @@ def auto_scale(cfg: Config, world_size: int) -> list[Change]:
 
 def describe(changes: Iterable[Change]) -> str:
     """A line for each change."""
-    lines = [f'  {change.setting}: {change.old} -> {change.new}' for change in changes]
-    if not lines:
-        return '--auto-scale: the config is written for this many samples an iteration'
-    return '\n'.join(['--auto-scale:', *lines])
+    lines = ''.join(f'\n  {change.setting}: {change.old} -> {change.new}' for change in changes)
+    return '--auto-scale:' + (lines or ' the config is written for this many samples an iteration')
 
 
 def launched_processes(launcher: str) -> int:
@@ -123,7 +118,7 @@ def _stretch_iterations(cfg: Config, scale: Fraction) -> Iterator[Change]:
     if 'max_iters' not in cfg.train_cfg:
         raise ValueError('train_cfg has no max_iters: --auto-scale is for an IterBasedTrainLoop')
     loop = ('max_iters', 'val_begin', 'val_interval', 'dynamic_intervals')
-    lengths = [key for key in cfg.model if key.endswith('_iters')]
+    lengths = tuple(key for key in cfg.model if key.endswith('_iters'))
     parts = [(cfg.train_cfg, 'train_cfg', loop), (cfg.model, 'model', lengths)]
     checkpoint = cfg.get('default_hooks', {}).get('checkpoint') or {}
     if not checkpoint.get('by_epoch', True):
@@ -151,12 +146,13 @@ def _stretched(iterations: Any, scale: Fraction) -> Any:
 def _raise_rates(cfg: Config, scale: Fraction) -> Iterator[Change]:
     """Every learning rate."""
     optim_wrapper = cfg.optim_wrapper
-    parts = [(optim_wrapper.optimizer, 'optim_wrapper.optimizer', 'lr')]
     if cfg.model.get('type') == 'RRN':  # it has discriminators whether or not its config says so
         optim_wrapper.setdefault('discriminator_optimizer', dict(DISCRIMINATOR_OPTIMIZER))
-    if 'discriminator_optimizer' in optim_wrapper:
-        part = optim_wrapper.discriminator_optimizer
-        parts.append((part, 'optim_wrapper.discriminator_optimizer', 'lr'))
+    parts = [
+        (optim_wrapper[name], f'optim_wrapper.{name}', 'lr')
+        for name in ('optimizer', 'discriminator_optimizer')
+        if name in optim_wrapper
+    ]
     parts += [(part, place, 'eta_min') for part, place in _schedulers(cfg) if 'eta_min' in part]
     for part, place, key in parts:
         if key not in part:

@@ -43,6 +43,7 @@ def check_training(runner: Runner) -> None:
         )
     _check_classes(model, loader.dataset)
     _check_batch(model, loader)
+    _check_windows(model)
     layers = [name for name, m in model.named_modules() if isinstance(m, nn.SyncBatchNorm)]
     if layers and next(model.parameters()).device.type == 'cpu':
         raise ValueError(
@@ -82,16 +83,13 @@ def scored_datasets(runner: Runner) -> dict[str, Any]:
 
 
 def check_labels(labels: Labels, num_classes: int, classes: Any, ignore_index: int = 255) -> None:
-    """The labeled masks hold only 0 ... C−1 and ``ignore_index``.
+    """The labeled masks hold only 0 ... C−1 and ``ignore_index``; warns of classes without pixels.
 
     Args:
         labels: Of the labeled data set.
         num_classes: C, the model's.
-        classes: Names of the classes.
+        classes: Their names.
         ignore_index: Label of pixels without label.
-
-    Warns:
-        UserWarning: A class has no labeled pixel.
 
     Raises:
         ValueError: Names the file, the value and the remedy.
@@ -126,12 +124,8 @@ def softmax_heads(model: nn.Module) -> Iterator[tuple[str, BaseDecodeHead, list[
     """Name, head and softmax losses of every decode and auxiliary head that has such losses."""
     for name, head in model.named_modules():
         if isinstance(head, BaseDecodeHead):
-            losses = [
-                module
-                for module in head.modules()
-                if isinstance(module, CrossEntropyLoss)
-                and not (module.use_sigmoid or module.use_mask)
-            ]
+            losses = [loss for loss in head.modules() if isinstance(loss, CrossEntropyLoss)]
+            losses = [loss for loss in losses if not (loss.use_sigmoid or loss.use_mask)]
             if losses:
                 yield name, head, losses
 
@@ -142,14 +136,20 @@ def _check_classes(model: Any, dataset: SemiDataset) -> None:
         raise ValueError(
             'the labeled data set has no class names: give it metainfo=dict(classes=(...))'
         )
-    numbers = {'decode_head': model.num_classes}
-    numbers.update((name, head.num_classes) for name, head, _ in softmax_heads(model))
-    for name, number in numbers.items():
+    heads = [(name, head.num_classes) for name, head, _ in softmax_heads(model)]
+    for name, number in [('decode_head', model.num_classes), *heads]:
         if number != len(classes):
             raise ValueError(
                 f'{name}.num_classes={number}, but the labeled data set has {len(classes)} '
                 f'classes ({", ".join(classes)}): set num_classes={len(classes)}'
             )
+
+
+def _check_windows(model: Any) -> None:
+    grid = getattr(model.data_preprocessor, 'grid', None)
+    test_cfg = getattr(model, 'test_cfg', None) or {}
+    if grid is not None and test_cfg.get('mode') == 'slide':
+        grid.check(test_cfg['crop_size'], 'model.test_cfg.crop_size')
 
 
 def _check_batch(model: Any, loader: Any) -> None:

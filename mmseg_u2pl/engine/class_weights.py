@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
+from ..models.settings import at_most
 from .checks import softmax_heads
 from .model import segmentor
 
@@ -16,9 +17,8 @@ from .model import segmentor
 class ClassWeightsHook(Hook):
     """Give every softmax ``CrossEntropyLoss`` of the heads w_c ∝ (share of c's pixels)^−power.
 
-    The shares are those of the labeled masks (``SemiDataset.label_counts``). Any mmseg segmentor
-    will do. With mmseg's weighted mean the classes' shares of the loss then go like
-    share^(1 − power): 0 changes nothing, 1 makes all classes equal.
+    The shares are those of the labeled masks, the model any mmseg segmentor. The classes' shares of
+    the loss then go like share^(1 − power): 0 changes nothing, 1 makes all classes equal.
 
     Args:
         power: In [0, 1].
@@ -28,8 +28,7 @@ class ClassWeightsHook(Hook):
     """
 
     def __init__(self, power: float = 0.5) -> None:
-        if not 0 <= power <= 1:
-            raise ValueError(f'ClassWeightsHook: power must be in [0, 1], got {power}')
+        at_most(1, power=power)
         self.power = power
 
     def before_train(self, runner: Runner) -> None:

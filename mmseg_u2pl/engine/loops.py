@@ -18,16 +18,11 @@ from .model import segmentor
 class _PredictorsLoop:
     """Score all of ``model.predictors`` (for U²PL teacher and student) on the same batches.
 
-    Each image is loaded once. Metrics are named ``<predictor>/<metric>`` and reach the hooks as
-    one dict, so ``save_best='teacher/mIoU'`` works. Masks that a metric writes (``output_dir``),
-    drawings and what hooks get are those of ``model.predictor``. A
+    Metrics are named ``<predictor>/<metric>`` and reach the hooks as one dict. Masks that a metric
+    writes (``output_dir``), drawings and what hooks get are those of ``model.predictor``. A
     segmentor without ``predictors`` is scored as mmseg's loop does it.
 
-    Args:
-        runner: The runner.
-        dataloader: As in mmengine's loop.
-        evaluator: As in mmengine's loop; each predictor has its copy.
-        fp16: Predict under autocast.
+    Arguments as in mmengine's loops.
     """
 
     phase: str

@@ -19,10 +19,9 @@ class ResumeBatchHook(Hook):
 
     P samples, labeled and unlabeled, of all processes made an iteration, and a checkpoint says so.
     Resumed where P' make one, it stands at iteration t' with t'·P' = t·P, rounded down to a whole
-    optimizer step, and the sampler goes on with the next sample of the same stream. Weights,
+    optimizer step, and the sampler continues with the next sample of the same stream. Weights,
     teacher, bank and the optimizers' momenta are the checkpoint's; learning rates are the config's
-    at t'. With P' = P nothing is touched. mmengine itself would keep t and the old rates, see
-    samples twice or never, and end too early or too late.
+    at t'. With P' = P nothing is touched.
 
     The config must be written for P' samples an iteration (``auto_scale_lr.base_batch_size``), which
     ``tools/train.py --auto-scale`` sees to. The hook warns where a run begins with another number.
@@ -33,32 +32,31 @@ class ResumeBatchHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Warn where the config is written for another batch."""
-        base, now = _base_batch_size(runner), samples_per_iter(runner)
+        base, now, shares = _batch(runner)
         if base not in (None, now):
             runner.logger.warning(
-                f'the config is written for {base} samples an iteration, and {_shares(runner)} see '
+                f'the config is written for {base} samples an iteration, and {shares} see '
                 f'{now}: tools/train.py --auto-scale fits rates and iterations to that'
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Write how many samples an iteration has."""
-        checkpoint['meta'][KEY] = samples_per_iter(runner)
+        checkpoint['meta'][KEY] = _batch(runner)[1]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Rewrite what the runner is about to resume; checkpoints of other code do not say P."""
-        before, now = checkpoint.get('meta', {}).get(KEY), samples_per_iter(runner)
+        meta = checkpoint.get('meta', {})
+        before, (base, now, shares) = meta.get(KEY), _batch(runner)
         if not runner._resume or before in (None, now):
             return
-        base = _base_batch_size(runner)
         if base != now:
             raise ValueError(
                 f'the checkpoint was trained on {before} samples an iteration, but '
-                f'{_shares(runner)} see {now}, and the config is written for '
+                f'{shares} see {now}, and the config is written for '
                 f'{"an unknown number" if base is None else base}: resume with tools/train.py '
                 '--auto-scale, which fits rates and iterations to that (the config states '
                 'auto_scale_lr.base_batch_size), or with as many processes as before'
             )
-        meta = checkpoint['meta']
         counts = runner.optim_wrapper._accumulative_counts
         iteration = meta['iter'] * before // (now * counts) * counts
         runner.logger.info(
@@ -73,18 +71,11 @@ class ResumeBatchHook(Hook):
             _adopt_settings(checkpoint['optimizer'], runner.optim_wrapper.state_dict())
 
 
-def samples_per_iter(runner: Runner) -> int:
-    """Labeled and unlabeled samples of all processes."""
-    return runner.world_size * runner.train_dataloader.batch_size
-
-
-def _base_batch_size(runner: Runner) -> int | None:
-    return (runner.auto_scale_lr or {}).get('base_batch_size')
-
-
-def _shares(runner: Runner) -> str:
-    batch_size = runner.train_dataloader.batch_size
-    return f'{runner.world_size} processes with train_dataloader.batch_size={batch_size}'
+def _batch(runner: Runner) -> tuple[int | None, int, str]:
+    """Samples an iteration by the config, those of all processes, and the latter in words."""
+    processes, batch_size = runner.world_size, runner.train_dataloader.batch_size
+    words = f'{processes} processes with train_dataloader.batch_size={batch_size}'
+    return (runner.auto_scale_lr or {}).get('base_batch_size'), processes * batch_size, words
 
 
 def _advance(runner: Runner, iteration: int) -> list[dict]:

@@ -16,13 +16,17 @@ from .checks import check_training
 from .model import segmentor
 
 
+def _method(runner: Runner) -> SemiSegmentor | None:
+    model = segmentor(runner)
+    return model if isinstance(model, SemiSegmentor) else None
+
+
 @HOOKS.register_module()
 class SemiTrainingHook(Hook):
     """Checks the run, drives a ``SemiSegmentor`` and seeds every iteration.
 
-    It belongs to ``default_hooks``, where a config's ``custom_hooks`` cannot remove it; a
-    ``SemiSegmentor`` refuses to train without it. Any other segmentor, such as the supervised
-    baseline, gets the checks and the seeds.
+    It belongs to ``default_hooks``; a ``SemiSegmentor`` refuses to train without it. Any other
+    segmentor, such as the supervised baseline, gets the checks and the seeds.
 
     Before each iteration torch's generators are seeded from (seed, rank, iteration), so boxes,
     anchors and dropout after a resume are those of an uninterrupted run without saving a random
@@ -30,8 +34,7 @@ class SemiTrainingHook(Hook):
 
     Args:
         class_interval: Iterations between tables of what the contrastive loss has of each class:
-            anchors, negatives and keys in the bank. A column of zeros is how a class without
-            negatives or too high a ``low_rank`` shows.
+            anchors, negatives and keys in the bank.
         zero_interval: Iterations after which a number that should not stay 0 (``zero_warnings`` of
             the method) is reported.
     """
@@ -48,31 +51,27 @@ class SemiTrainingHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Refuse, with a remedy, what cannot work; state of another run starts again."""
         check_training(runner)
-        model = segmentor(runner)
-        if isinstance(model, SemiSegmentor):
+        if model := _method(runner):
             model.begin_run(resumed=runner.iter > 0)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the iteration and tell the model where training stands."""
         step = runner.iter * runner.world_size + runner.rank
         torch.manual_seed(((runner.seed or 0) * 2_147_483_647 + step) % 2**63)
-        model = segmentor(runner)
-        if isinstance(model, SemiSegmentor):
+        if model := _method(runner):
             model.before_iter(runner.iter, runner.max_iters)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Let the teacher follow an optimizer step; log what the model says."""
-        model = segmentor(runner)
-        if not isinstance(model, SemiSegmentor):
+        if (model := _method(runner)) is None:
             return
         if runner.optim_wrapper.should_update():
             for name, value in model.after_step(outputs).items():
                 runner.message_hub.update_scalar(f'train/{name}', value)
         self._warn_of_zeros(runner, model, outputs)
-        statistics = model.class_statistics()
-        if statistics:
+        if statistics := model.class_statistics():
             self._steps += 1
             for name, count in statistics.items():  # added up on the device
                 self._sums[name] = count.float() + self._sums.get(name, 0)
@@ -82,28 +81,25 @@ class SemiTrainingHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Before it starts, the teacher is scored as a copy of the student."""
-        model = segmentor(runner)
-        if isinstance(model, SemiSegmentor):
+        if model := _method(runner):
             model.before_val()
 
     def _warn_of_zeros(self, runner: Runner, model: SemiSegmentor, outputs: dict) -> None:
         """Say once an interval what stayed 0; read from the device once an interval."""
-        for name, meaning in model.zero_warnings.items():
-            if name in outputs:
-                values = self._watched.setdefault(name, [])
-                values.append(outputs[name].detach())
-                if len(values) == self.zero_interval:
-                    if not torch.stack(values).any():
-                        runner.logger.warning(
-                            f'{name} was 0 for {self.zero_interval} iterations: {meaning}'
-                        )
-                    values.clear()
+        for name in outputs.keys() & model.zero_warnings.keys():
+            values = self._watched.setdefault(name, [])
+            values.append(outputs[name].detach())
+            if len(values) == self.zero_interval:
+                if not torch.stack(values).any():
+                    runner.logger.warning(
+                        f'{name} was 0 for {len(values)} iterations: {model.zero_warnings[name]}'
+                    )
+                values.clear()
 
     def _report_classes(self, runner: Runner) -> None:
         """Print the table, and hand the numbers to the visualizer as ``semi/<count>/<class>``."""
         classes = runner.train_dataloader.dataset.metainfo['classes']
-        table = PrettyTable(['class', *(name.replace('_', ' ') for name in self._sums)])
-        table.align = 'r'
+        table = PrettyTable(['class', *(name.replace('_', ' ') for name in self._sums)], align='r')
         table.align['class'] = 'l'
         columns = [(total / self._steps).tolist() for total in self._sums.values()]
         for name, row in zip(classes, zip(*columns, strict=True), strict=True):

@@ -1,5 +1,3 @@
 """Metrics; importing this registers them with mmseg."""
 
 from .class_iou import ClassIoUMetric
-
-__all__ = ['ClassIoUMetric']

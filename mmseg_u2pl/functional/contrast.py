@@ -6,17 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .precision import upcast
+from .maps import upcast
 
 
 def class_ranks(prob: Tensor) -> Tensor:
     """O(c): the rank of class c at each pixel, 0 for the most probable (Eq. 9).
 
-    Args:
-        prob: Probabilities (B, C, H, W).
-
-    Returns:
-        Long (B, C, H, W); of equal probabilities the smaller class id ranks first.
+    Probabilities (B, C, H, W) → long (B, C, H, W); of equal ones the smaller class id ranks first.
     """
     order = prob.argsort(dim=1, descending=True, stable=True)
     ranks = torch.arange(prob.shape[1], device=prob.device).view(1, -1, 1, 1)
@@ -108,14 +104,10 @@ def info_nce(anchors: Tensor, positives: Tensor, negatives: Tensor, temperature:
         anchors: (..., M, D).
         positives: (..., 1, D) or (..., M, D).
         negatives: (..., M, N, D).
-        temperature: τ > 0.
+        temperature: τ > 0, else a ValueError.
 
     Returns:
-        (...,): the mean over the M anchors. With N = 50 and τ = 0.5 the value runs from 0.65
-        (perfect) over 3.93 (chance).
-
-    Raises:
-        ValueError: ``temperature`` not positive.
+        (...,): the mean over the M anchors; chance is ln(N + 1).
     """
     if temperature <= 0:
         raise ValueError(f'temperature must be positive, got {temperature}')
@@ -138,11 +130,7 @@ def _nth_true(mask: Tensor, nth: Tensor) -> Tensor:
 
 
 def draw_with_replacement(mask: Tensor, num: int) -> Tensor:
-    """``num`` uniform draws from the True positions of each row.
-
-    Args:
-        mask: Boolean (C, P).
-        num: K draws a row.
+    """K = ``num`` uniform draws from the True positions of each row of a mask (C, P).
 
     Returns:
         Positions, long (C, K); meaningless for a row without any True.
@@ -153,14 +141,9 @@ def draw_with_replacement(mask: Tensor, num: int) -> Tensor:
 
 
 def draw_without_replacement(mask: Tensor, num: int) -> tuple[Tensor, Tensor]:
-    """At most ``num`` distinct True positions of each row, every one equally likely.
+    """At most K = ``num`` distinct True positions of each row of a mask (C, P), equally likely.
 
-    A row with more than ``num`` is sampled systematically: equal steps from a random start, so
-    each True position is drawn with probability ``num`` / count and draws spread over the batch.
-
-    Args:
-        mask: Boolean (C, P).
-        num: K, the most positions a row.
+    A row with more is sampled systematically: equal steps from a random start.
 
     Returns:
         Positions, long (C, K), and how many of each row hold, long (C,); the rest are filler.

@@ -30,13 +30,10 @@ def cutmix_boxes(
         raise ValueError(f'cutmix needs images of at least 2×2 pixels, got {height}×{width}')
     box_width = torch.randint((width + 1) // 2, width, (num,), generator=generator)
     box_height = (height * width / 2 / box_width).round().long().clamp(max=height)
-
-    def start(length: Tensor, limit: int) -> Tensor:
-        offset = torch.rand(num, generator=generator, dtype=torch.float64)
-        return (offset * (limit - length + 1)).long()
-
-    y1, x1 = start(box_height, height), start(box_width, width)
-    return torch.stack((y1, x1, y1 + box_height, x1 + box_width), dim=1)
+    sizes = torch.stack((box_height, box_width), dim=1)
+    offsets = torch.rand(2, num, generator=generator, dtype=torch.float64).T
+    starts = (offsets * (torch.tensor([height, width]) - sizes + 1)).long()
+    return torch.cat((starts, starts + sizes), dim=1)
 
 
 def random_boxes(
@@ -66,11 +63,16 @@ def random_boxes(
         return low + (high - low) * torch.rand(num, generator=generator)
 
     pixels, shape = uniform(*area) * height * width, uniform(*aspect)
-    limits = torch.tensor([height, width])
     sizes = torch.stack(((pixels * shape).sqrt(), (pixels / shape).sqrt()), dim=1)
-    sizes = sizes.round().long().clamp(min=1).minimum(limits)  # (B, 2)
-    starts = torch.stack((uniform(0, 1), uniform(0, 1)), dim=1) * (limits - sizes + 1)
-    starts = starts.long().minimum(limits - sizes)
+    return _place(sizes, height, width, (uniform(0, 1), uniform(0, 1)))
+
+
+def _place(sizes: Tensor, height: int, width: int, offsets: tuple[Tensor, Tensor]) -> Tensor:
+    """Boxes (B, 4) of sizes (B, 2), rounded, at relative offsets y and x (B,) inside the image."""
+    limits = torch.tensor([height, width])
+    sizes = sizes.round().long().clamp(min=1).minimum(limits)
+    starts = torch.stack(offsets, dim=1) * (limits - sizes + 1)
+    starts = starts.long().minimum(limits - sizes)  # rounding up could leave the image
     return torch.cat((starts, starts + sizes), dim=1)
 
 
@@ -121,16 +123,16 @@ def apply_mix(boxes_or_masks: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
     Returns:
         The mixed tensors, in order, always as a tuple; the inputs are not modified.
     """
-    height, width = tensors[0].shape[-2:]
     masks = boxes_or_masks.to(tensors[0].device, non_blocking=True)
     if masks.dim() == 2:
-        masks = box_masks(masks, height, width)
+        masks = box_masks(masks, *tensors[0].shape[-2:])
+    return tuple(_where(masks, tensor.roll(-1, 0), tensor) for tensor in tensors)
 
-    def mix(tensor: Tensor) -> Tensor:
-        shape = (masks.shape[0],) + (1,) * (tensor.dim() - 3) + (height, width)
-        return torch.where(masks.view(shape), tensor.roll(-1, 0), tensor)
 
-    return tuple(mix(tensor) for tensor in tensors)
+def _where(masks: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
+    """``torch.where`` of masks (B, H, W) and tensors (B, ..., H, W)."""
+    shape = (len(masks),) + (1,) * (inside.dim() - 3) + tuple(masks.shape[1:])
+    return torch.where(masks.view(shape), inside, outside)
 
 
 def cutmix_pair_masks(
@@ -143,9 +145,8 @@ def cutmix_pair_masks(
 ) -> Tensor:
     """Where a mixed image shows the second image of its pair: a few boxes (French et al. 2020).
 
-    Each box has its own s, uniform in ``share``, and the area s·H·W / ``boxes``, so that without
-    overlap all boxes together cover such a share. Heights are log-uniform between s and 1 times
-    the largest possible, widths follow from the area, positions are uniform inside the image.
+    Each box has the area s·H·W / ``boxes``, s uniform in ``share``. Heights are log-uniform between
+    s and 1 times the largest possible, widths follow from the area, positions are uniform.
 
     Args:
         num: Number of masks B.
@@ -161,8 +162,7 @@ def cutmix_pair_masks(
     Raises:
         ValueError: No box, or a share outside (0, 1] or in the wrong order.
 
-    Source: French et al., *Semi-supervised semantic segmentation needs strong, varied
-    perturbations*, arXiv 1906.01916.
+    Source: French et al., arXiv 1906.01916.
     """
     if boxes < 1:
         raise ValueError(f'boxes must be at least 1, got {boxes}')
@@ -176,11 +176,8 @@ def cutmix_pair_masks(
     relative = area ** uniform()
     limits = torch.tensor([height, width])
     sizes = torch.stack((relative, area / relative), dim=1) / boxes**0.5 * limits
-    sizes = sizes.round().long().clamp(min=1)  # (B · boxes, 2)
-    starts = torch.stack((uniform(), uniform()), dim=1) * (limits - sizes + 1)
-    starts = starts.long().minimum(limits - sizes)  # rounding up to 1 would leave the image
-    masks = box_masks(torch.cat((starts, starts + sizes), dim=1), height, width)
-    return masks.view(num, boxes, height, width).any(1)
+    placed = _place(sizes, height, width, (uniform(), uniform()))  # (B · boxes, 4)
+    return box_masks(placed, height, width).view(num, boxes, height, width).any(1)
 
 
 def mix_pairs(masks: Tensor, maps: Tensor) -> Tensor:
@@ -199,5 +196,4 @@ def mix_pairs(masks: Tensor, maps: Tensor) -> Tensor:
     if len(maps) != 2 * len(masks):
         raise ValueError(f'{len(masks)} masks mix {2 * len(masks)} maps, got {len(maps)}')
     first, second = maps.chunk(2)
-    shape = (len(masks),) + (1,) * (maps.dim() - 3) + tuple(masks.shape[1:])
-    return torch.where(masks.view(shape), second, first)
+    return _where(masks, second, first)

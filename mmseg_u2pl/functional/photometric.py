@@ -22,9 +22,6 @@ def color_jitter(
         brightness: Factors (B,); 1 changes nothing, 0 is black.
         contrast: Factors (B,); 0 is the image's mean gray everywhere.
         saturation: Factors (B,); 0 is gray.
-
-    Returns:
-        Images in [0, 1], the shape of the input.
     """
     brightness, contrast, saturation = (
         factor.to(images.dtype).view(-1, 1, 1, 1) for factor in (brightness, contrast, saturation)
@@ -36,14 +33,11 @@ def color_jitter(
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blur each image by its own standard deviation.
+    """Gaussian blur of each image; borders are mirrored.
 
     Args:
         images: (B, C, H, W), floating, higher and wider than ``BLUR_RADIUS``.
         sigma: Standard deviations (B,), pixels, above 0.
-
-    Returns:
-        (B, C, H, W); borders are mirrored.
     """
     batch, channels = images.shape[:2]
     steps = torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1, device=images.device)
@@ -58,16 +52,11 @@ def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Turn the hue of each image; brightest and darkest channel of a pixel stay as they are.
+    """Turn the hue (HSV, Smith, SIGGRAPH 1978) of each image.
 
     Args:
         images: RGB (B, 3, H, W) in [0, 1], floating.
         shift: Turns (B,); 0 and 1 change nothing, 1/3 makes red green.
-
-    Returns:
-        Images in [0, 1], the shape of the input.
-
-    Source: HSV as in Smith, SIGGRAPH 1978.
     """
     red, green, blue = images.unbind(1)
     value, darkest = images.amax(1), images.amin(1)

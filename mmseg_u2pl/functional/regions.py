@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .precision import upcast
+from .maps import upcast
 
 
 def region_vote(scores: Tensor, size: Sequence[int], threshold: float | Tensor) -> Tensor:
@@ -20,11 +20,10 @@ def region_vote(scores: Tensor, size: Sequence[int], threshold: float | Tensor) 
         threshold: γ, a number or a scalar tensor; a region is accepted if its score is greater.
 
     Returns:
-        Float (B, H, W) without a gradient: 1 where accepted, else 0. Each pixel takes the value
-        of its region (nearest upsampling).
+        Float (B, H, W) without a gradient: 1 where accepted, else 0, by nearest upsampling.
 
     Raises:
-        ValueError: ``scores`` that are not one map an image.
+        ValueError: ``scores`` of another shape.
     """
     if scores.dim() != 4 or scores.shape[1] != 1:
         raise ValueError(f'scores must be (B, 1, R, R), got {tuple(scores.shape)}')
@@ -45,8 +44,7 @@ def masked_cross_entropy(
         ignore_index: The label that is left out.
 
     Returns:
-        Scalar, or (N,); exactly 0, with a graph, where Σ w = 0. No host synchronization, and the
-        inputs are not modified.
+        Scalar, or (N,); exactly 0, with a graph, where Σ w = 0. Inputs are not modified.
     """
     logits = upcast(logits)
     weight = weight.to(logits.dtype).masked_fill(target == ignore_index, 0)
@@ -67,23 +65,17 @@ def region_share(hit: Tensor, valid: Tensor, grid: Sequence[int]) -> tuple[Tenso
         Float shares (B, 1, R, R), 0 in a region without valid pixels, and the numbers of valid
         pixels, float (B, 1, R, R).
     """
-    rows, columns = (
-        _membership(length, regions, hit.device)
-        for length, regions in zip(hit.shape[1:], grid, strict=True)
+
+    def members(length: int, regions: int) -> Tensor:  # (regions, length), 1 inside a region
+        index = torch.arange(regions, device=hit.device, dtype=torch.float32)
+        of_pixel = F.interpolate(index[None, None], length, mode='nearest')[0, 0]
+        return (index[:, None] == of_pixel).float()
+
+    rows, columns = map(members, hit.shape[1:], grid)
+    hits, counts = (
+        (rows @ pixels.float() @ columns.T).unsqueeze(1) for pixels in (hit & valid, valid)
     )
-
-    def count(pixels: Tensor) -> Tensor:
-        return (rows @ pixels.float() @ columns.T).unsqueeze(1)
-
-    counts = count(valid)
-    return count(hit & valid) / counts.clamp(min=1), counts
-
-
-def _membership(length: int, regions: int, device: torch.device) -> Tensor:
-    """Float (regions, length): 1 where a pixel lies in a region, by nearest upsampling."""
-    index = torch.arange(regions, device=device, dtype=torch.float32)
-    of_pixel = F.interpolate(index[None, None], length, mode='nearest')[0, 0]
-    return (index[:, None] == of_pixel).float()
+    return hits / counts.clamp(min=1), counts
 
 
 def feature_matching(real: Tensor, fake: Tensor) -> Tensor:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .parts import Part, enlarge, sum_of_parts
-from .precision import upcast
+from .maps import Part, enlarge, sum_of_parts, upcast
 
 REVERSE_CE_FLOOR = 1e-4
 """Lower clamp of the one-hot target in reverse cross-entropy (U²PL+, symmetric cross-entropy)."""
@@ -31,16 +31,10 @@ def entropy_map(prob: Tensor, dim: int = 1) -> Tensor:
 
 
 def entropy_of_logits(logits: Tensor) -> Tensor:
-    """:func:`entropy_map` of softmax(logits), in half the time.
+    """:func:`entropy_map` of softmax(logits), in half the time: (B, C, ...) → (B, ...).
 
     With x_c the logits less their largest, H = ln Σ_c e^{x_c} − Σ_c e^{x_c} x_c / Σ_c e^{x_c}; both
     terms are small where H is.
-
-    Args:
-        logits: (B, C, ...), finite.
-
-    Returns:
-        Nats, (B, ...), float32 or better.
     """
     x = upcast(logits)
     x = x - x.amax(1, keepdim=True)
@@ -54,17 +48,13 @@ def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = 
 
     Args:
         values: Any shape, floating.
-        percent: In [0, 100].
+        percent: In [0, 100], else a ValueError.
         valid: Boolean, the shape of ``values``; None means all.
 
     Returns:
         Scalar tensor, linearly interpolated between neighbors; +inf when nothing is valid.
-
-    Raises:
-        ValueError: ``percent`` outside [0, 100].
     """
-    if not 0 <= percent <= 100:
-        raise ValueError(f'percent must be in [0, 100], got {percent}')
+    _check_percent(percent)
     values = upcast(values.detach()).flatten()
     if values.numel() == 0:
         return values.new_full((), math.inf)
@@ -75,39 +65,34 @@ def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = 
         count = valid.sum()
     # float64: a float32 position is off by several pixels in a batch of a million
     position = (count - 1).clamp(min=0).double() * (percent / 100)
-    below, above = _nth_smallest(values, torch.stack((position.floor(), position.ceil())).long())
+    places = torch.stack((position.floor(), position.ceil())).long()
+    if values.is_cpu:  # selecting is quicker than sorting; torch's is slow on equal values
+        ordered = torch.from_numpy(np.partition(values.numpy(), places.numpy()))
+    else:
+        ordered = values.sort().values
+    below, above = ordered[places]
     threshold = torch.lerp(below, above, position.frac().to(values.dtype))
     return threshold.masked_fill(count == 0, math.inf)
 
 
-def _nth_smallest(values: Tensor, places: Tensor) -> Tensor:
-    """``values.sort().values[places]``, of values (N,) and places (K,)."""
-    if values.is_cpu:  # selecting is quicker than sorting; torch's takes forever on equal values
-        return torch.from_numpy(np.partition(values.numpy(), places.numpy()))[places]
-    return values.sort().values[places]
+def _check_percent(percent: float) -> None:
+    if not 0 <= percent <= 100:
+        raise ValueError(f'percent must be in [0, 100], got {percent}')
 
 
 def class_percentile_thresholds(
     values: Tensor, label: Tensor, percent: float, num_classes: int, ignore_index: int = 255
 ) -> Tensor:
-    """:func:`percentile_threshold` within each class, without a host synchronization.
+    """:func:`percentile_threshold` within each class: (C,), +inf for a class without values.
 
     Args:
         values: Any shape, floating.
-        label: Classes, the shape of ``values``, long; ``ignore_index`` counts nowhere.
-        percent: In [0, 100].
+        label: Classes, the shape of ``values``, long.
+        percent: In [0, 100], else a ValueError.
         num_classes: C.
         ignore_index: The label that is left out.
-
-    Returns:
-        ``numpy.percentile(values[label == c], percent)`` of each class c, (C,); +inf for a class
-        without values.
-
-    Raises:
-        ValueError: ``percent`` outside [0, 100].
     """
-    if not 0 <= percent <= 100:
-        raise ValueError(f'percent must be in [0, 100], got {percent}')
+    _check_percent(percent)
     values = upcast(values.detach()).flatten()
     label = label.flatten()
     label = label.masked_fill(label == ignore_index, num_classes)
@@ -123,16 +108,12 @@ def class_percentile_thresholds(
 
 
 def align_classes(logits: Tensor, share: Tensor, predicted_share: Tensor) -> Tensor:
-    """Logits whose classes are as frequent as they should be (distribution alignment).
-
-    p_c is multiplied by ``share_c`` / ``predicted_share_c`` (after ReMixMatch, Sec. 3.1): a class
-    that the network predicts too rarely on the whole gains everywhere, one too frequent loses.
+    """Distribution alignment: p_c times ``share_c`` / ``predicted_share_c`` (ReMixMatch, Sec. 3.1).
 
     Args:
         logits: (B, C, ...), floating.
         share: Shares of the classes as they should be (C,); 0 is treated as 1e-6.
-        predicted_share: What the network makes of them (C,), taken as at least a tenth of
-            ``share``: noise is not to be scaled up to a class.
+        predicted_share: What the network makes of them (C,), taken as at least ``share`` / 10.
 
     Returns:
         Logits, the shape of the input, in float32 or better.
@@ -164,8 +145,8 @@ def pseudo_label_loss(
         Two scalars. Nothing kept: the sum is exactly 0, with a graph.
     """
 
-    def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-        """Sum over the pixels that are kept."""
+    def of_image(logits: Tensor, target: Tensor) -> Tensor:
+        logits = enlarge(logits, target.shape[1:], align_corners)
         loss = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction='sum')
         if not reverse_weight:
             return loss
@@ -175,13 +156,11 @@ def pseudo_label_loss(
         reverse = (prob - 1) * math.log(REVERSE_CE_FLOOR)  # only the other classes contribute
         return loss + reverse_weight * (reverse * kept).sum()
 
-    def part(index: int) -> Part:
-        image = slice(index, index + 1)
-        return image, lambda maps: cross_entropy(
-            enlarge(maps, target.shape[1:], align_corners), target[image]
-        )
-
-    loss = sum_of_parts(upcast(logits), [part(index) for index in range(len(target))])
+    parts: list[Part] = [
+        (slice(index, index + 1), partial(of_image, target=image))
+        for index, image in enumerate(target.split(1))
+    ]
+    loss = sum_of_parts(upcast(logits), parts)
     return loss, (target != ignore_index).sum()
 
 
@@ -194,12 +173,7 @@ def reliable_loss(
 ) -> tuple[Tensor, Tensor]:
     """λ_u·L_u of U²PL: mean over the kept pixels, times λ_u, the inverse of their share (Eq. 3-4).
 
-    Args:
-        logits: As in :func:`pseudo_label_loss`, as all that follow.
-        target: (B, H, W).
-        ignore_index: The label that is left out.
-        reverse_weight: Weight of reverse cross-entropy.
-        align_corners: Of the enlargement.
+    Arguments as in :func:`pseudo_label_loss`.
 
     Returns:
         The loss λ_u·L_u and λ_u = B·H·W / #kept, scalars. Nothing kept: both are exactly 0.
@@ -219,8 +193,7 @@ def unsupervised_loss(
         logits: Student logits (B, C, H, W).
         target: Pseudo-labels (B, H, W), long; ``ignore_index`` marks padding.
         entropy: Teacher entropy (B, H, W), nats.
-        percent: The percentile of the valid entropies that is the threshold γ_t, 100 − α_t:
-            pixels strictly below it are reliable.
+        percent: 100 − α_t: pixels strictly below this percentile of the valid are reliable.
         ignore_index: The label that is left out.
 
     Returns:

@@ -16,26 +16,3 @@ from .parts import (
     Teacher,
 )
 from .segmentors import RRN, U2PL, CrossPseudo, FixMatch, MeanTeacher, SemiSegmentor
-
-__all__ = [
-    'RRN',
-    'U2PL',
-    'ClassAlignment',
-    'ClassMix',
-    'ConfidenceThreshold',
-    'CrossPseudo',
-    'CutMix',
-    'EfficientNetLite',
-    'EntropyPercentile',
-    'FixMatch',
-    'MeanTeacher',
-    'MemoryBank',
-    'PhotometricView',
-    'RegionDiscriminator',
-    'RepresentationHead',
-    'SemiDataPreprocessor',
-    'SemiSegmentor',
-    'Teacher',
-    'U2PLHead',
-    'UnreliableContrastiveLoss',
-]

@@ -14,11 +14,9 @@ from torch.profiler import record_function
 
 
 class Grid(NamedTuple):
-    """Image sides on which the maps of a network lie where they lay in training: k·stride + offset.
+    """Image sides k·stride + offset, on which all maps of a network agree on where a pixel is.
 
-    Strided convolutions, resizing with or without ``align_corners`` and the nearest resizing of an
-    FPN agree on where a pixel is on such sides alone; on others predictions are displaced
-    (``docs/sizes.md``).
+    On other sides predictions are displaced (``docs/sizes.md``).
     """
 
     stride: int
@@ -41,15 +39,25 @@ class Grid(NamedTuple):
         below = above - self.stride
         return f'{below} or {above}' if below > self.offset else str(above)
 
+    def check(self, size: Sequence[int], setting: str, note: str = '') -> None:
+        """Raise ValueError unless both sides of a crop, as a setting has them, are on the grid."""
+        for name, length in zip(('height', 'width'), size, strict=True):
+            if not self.holds(length):
+                plus = f' + {self.offset}' if self.offset else ''
+                raise ValueError(
+                    f'{setting}={tuple(size)}: the {name} {length} is not k·{self.stride}{plus}, '
+                    'so the maps of the network would not lie on each other and predictions would '
+                    f'be displaced: use {self.nearest(length)}{note}'
+                )
+
 
 @MODELS.register_module()
 class SemiDataPreprocessor(SegDataPreProcessor):
     """mmseg's preprocessor, once a stream, and with image sizes that fit the network.
 
     In training a batch carries ``stream``, one name a sample (``'sup'``, ``'unsup'``, ...), and
-    comes back as ``inputs={name: (B_name, 3, H, W)}`` and ``data_samples={name: [...]}``, in
-    the order of the batch. A batch without ``stream`` (validation, test, inference, labeled images
-    alone) comes back as mmseg returns it.
+    comes back as ``inputs={name: (B_name, 3, H, W)}`` and ``data_samples={name: [...]}``. A batch
+    without ``stream`` comes back as mmseg returns it.
 
     In validation, test and inference, images are padded at the right and bottom to the grid of the
     network. mmseg cuts the padding off the predictions.
@@ -90,7 +98,8 @@ class SemiDataPreprocessor(SegDataPreProcessor):
                 'pad test images; remove test_cfg'
             )
         if self.grid is not None and size is not None:
-            _check_crop(self.grid, size)
+            note = ' (crop_size of the pipelines, too)'
+            self.grid.check(size, 'data_preprocessor.size', note)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
@@ -98,13 +107,15 @@ class SemiDataPreprocessor(SegDataPreProcessor):
         names = data.get('stream')
         if not training or names is None:
             return self._stack(data, training)
-        inputs, data_samples = {}, {}
+        streams = {}
         for name in sorted(set(names)):
             members = [i for i, stream in enumerate(names) if stream == name]
             part = {key: [data[key][i] for i in members] for key in ('inputs', 'data_samples')}
-            part = self._stack(part, training)
-            inputs[name], data_samples[name] = part['inputs'], part['data_samples']
-        return dict(inputs=inputs, data_samples=data_samples)
+            streams[name] = self._stack(part, training)
+        return {
+            key: {name: part[key] for name, part in streams.items()}
+            for key in ('inputs', 'data_samples')
+        }
 
     @record_function('semi/views')
     def strong_view(self, images: Tensor, view: nn.Module | None) -> Tensor:
@@ -124,29 +135,14 @@ class SemiDataPreprocessor(SegDataPreProcessor):
     def _stack(self, data: dict[str, Any], training: bool) -> dict[str, Any]:
         """Mmseg's preprocessing of one stream, then the padding to the grid."""
         stacked = super().forward(data, training)
-        if not training and self.grid is not None and stacked['data_samples'] is not None:
-            _pad(stacked, self.grid, self.pad_val)
-        stacked['inputs'] = stacked['inputs'].contiguous(memory_format=self.memory_format)
+        images, samples = stacked['inputs'], stacked['data_samples']
+        if not training and self.grid is not None and samples is not None:
+            height, width = images.shape[2:]
+            padding = (0, self.grid.fit(width) - width, 0, self.grid.fit(height) - height)
+            images = F.pad(images, padding, value=self.pad_val)
+            for sample in samples:  # mmseg cuts the padding off by what they say
+                sample.set_metainfo(
+                    dict(img_padding_size=padding, pad_shape=tuple(images.shape[2:]))
+                )
+        stacked['inputs'] = images.contiguous(memory_format=self.memory_format)
         return stacked
-
-
-def _check_crop(grid: Grid, size: Sequence[int]) -> None:
-    """Raise ValueError unless both sides of a crop are on the grid."""
-    for name, length in zip(('height', 'width'), size, strict=True):
-        if not grid.holds(length):
-            plus = f' + {grid.offset}' if grid.offset else ''
-            raise ValueError(
-                f'data_preprocessor.size={tuple(size)}: the {name} {length} is not k·{grid.stride}'
-                f'{plus}, so the maps of the network would not lie on each other and predictions '
-                f'would be displaced: use {grid.nearest(length)} (crop_size of the pipelines, too)'
-            )
-
-
-def _pad(batch: dict[str, Any], grid: Grid, value: float) -> None:
-    """Pad ``inputs`` (B, 3, H, W) to the grid; the samples remember by how much, for mmseg."""
-    height, width = batch['inputs'].shape[2:]
-    padding = (0, grid.fit(width) - width, 0, grid.fit(height) - height)
-    batch['inputs'] = F.pad(batch['inputs'], padding, value=value)
-    shape = tuple(batch['inputs'].shape[2:])
-    for sample in batch['data_samples']:
-        sample.set_metainfo(dict(img_padding_size=padding, pad_shape=shape))

@@ -1,19 +1,44 @@
-"""Checks of settings, with the messages that they share."""
+"""Checks of settings, with the messages that they share; each raises ValueError."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
-def one_of(choices: Sequence[str], **setting: str) -> None:
-    """Raise ValueError unless the setting has one of two values."""
-    ((name, value),) = setting.items()
-    if value not in choices:
-        raise ValueError(f'{name} must be {choices[0]!r} or {choices[1]!r}, got {value!r}')
+def one_of(choices: Sequence[str], **settings: str) -> None:
+    """Refuse a setting that is none of the choices."""
+    for name, value in settings.items():
+        if value not in choices:
+            *first, last = map(repr, choices)
+            raise ValueError(f'{name} must be {", ".join(first)} or {last}, got {value!r}')
 
 
 def not_negative(**settings: float) -> None:
-    """Raise ValueError if a setting is below zero."""
+    """Refuse a setting below zero."""
     for name, value in settings.items():
         if value < 0:
             raise ValueError(f'{name} must not be negative, got {value}')
+
+
+def at_most(limit: float, **settings: float) -> None:
+    """Refuse a setting outside [0, ``limit``]."""
+    for name, value in settings.items():
+        if not 0 <= value <= limit:
+            raise ValueError(f'{name} must be in [0, {limit}], got {value}')
+
+
+def below_one(**settings: float) -> None:
+    """Refuse a setting outside [0, 1)."""
+    for name, value in settings.items():
+        if not 0 <= value < 1:
+            raise ValueError(f'{name} must be in [0, 1), got {value}')
+
+
+def rising(limit: float = math.inf, /, **settings: Sequence[float]) -> None:
+    """Refuse bounds that are not two rising numbers in (0, ``limit``]."""
+    for name, (low, high) in settings.items():
+        if not 0 < low <= high <= limit:
+            raise ValueError(
+                f'{name} must be two rising numbers in (0, {limit}], got {(low, high)}'
+            )

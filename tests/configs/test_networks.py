@@ -167,4 +167,4 @@ def test_networks_of_rrn(data, rate, adam):
     assert {group['lr'] for group in groups['networks']} == {rate}
     assert {group['weight_decay'] for group in groups['networks']} == {1e-4}
     assert {group['lr'] for group in groups['discriminators']} == {adam}
-    assert [d.grid for d in model.discriminators] == [None, None]
+    assert [d.pool for d in model.discriminators] == [None, None]

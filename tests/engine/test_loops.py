@@ -98,7 +98,7 @@ def test_hooks_get_the_chosen_predictors_output_and_one_dict_of_metrics(runner, 
     assert len(outputs.seen) == 3
     for batch, (sample,) in outputs.seen:
         with torch.no_grad():
-            network = runner.model.network(name)
+            (network,) = runner.model.predicting()
             inputs = runner.model.data_preprocessor(batch)['inputs']
             logits = network.decode_head(network.extract_feat(inputs))
         expected = runner.model.upsample(logits, (40, 48))[0].argmax(0)

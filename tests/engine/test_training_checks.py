@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from mmseg_u2pl.datasets import SemiDataset, SemiSampler
 from mmseg_u2pl.engine import ClassWeightsHook, ProtocolHook
 from mmseg_u2pl.engine.checks import check_labels, check_training, scored_datasets
+from mmseg_u2pl.models.data_preprocessor import Grid
 
 TEST_PIPELINE = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 
@@ -64,6 +65,25 @@ def test_good_data_passes(own_root, build):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         check_training(build(own_root, val=scored(own_root), test=scored(own_root)))
+
+
+# -------------------------------------------------------------------------------- windows
+@pytest.mark.parametrize(
+    ('crop_size', 'message'),
+    [((40, 41), 'the height 40 is'), ((33, 20), 'the width 20 is'), ((33, 41), None)],
+)
+def test_windows_off_the_grid_are_refused_with_the_nearest(own_root, crop_size, message):
+    one = runner(own_root)
+    one.model.data_preprocessor.grid = Grid(8, 1)
+    one.model.test_cfg = dict(mode='slide', crop_size=crop_size, stride=(20, 20))
+    if message is None:
+        check_training(one)
+        return
+    near = f'use {Grid(8, 1).nearest(min(crop_size))}'
+    setting = f'model.test_cfg.crop_size={crop_size}: {message} not k·8 + 1'
+    tiny.assert_raises(ValueError, lambda: check_training(one), setting, near)
+    one.model.test_cfg = dict(mode='whole')
+    check_training(one)
 
 
 # ---------------------------------------------------------------------------------- files

@@ -16,8 +16,8 @@ from mmseg_u2pl.functional import (
     entropy_map,
     entropy_of_logits,
     hard_labels,
+    maps,
     nearest,
-    parts,
     percentile_threshold,
     pseudo_label_loss,
     reliable_loss,
@@ -51,7 +51,7 @@ def test_labels_are_the_arg_max_of_enlarged_logits(seed, classes, align_corners)
     logits = case(seed, 2, classes)[0]
     size = (13, 10)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(parts.ELEMENTS, 'cpu', 100)  # a row or two at a time
+        patch.setitem(maps.ELEMENTS, 'cpu', 100)  # a row or two at a time
         labels = hard_labels(logits, size, align_corners)
     enlarged = F.interpolate(logits, size, mode='bilinear', align_corners=align_corners)
     torch.testing.assert_close(labels, enlarged.argmax(1), rtol=0, atol=0)
@@ -284,7 +284,7 @@ def test_gradients(reverse):
 @pytest.mark.parametrize('reverse', [0.0, 0.1])
 def test_small_logits_are_enlarged_band_by_band(corners, reverse, monkeypatch):
     """Value, weight and gradient of the loss on a full-size map that is never made."""
-    monkeypatch.setitem(parts.ELEMENTS, 'cpu', 100)
+    monkeypatch.setitem(maps.ELEMENTS, 'cpu', 100)
     _, target, _ = case(0, 2, 3, height=13, width=9)
     small = torch.randn(2, 3, 4, 3, dtype=torch.float64, requires_grad=True)
     large = F.interpolate(small, (13, 9), mode='bilinear', align_corners=corners)

@@ -11,7 +11,7 @@ import tiny
 import torch
 from torch.nn import functional as F
 
-from mmseg_u2pl.functional import parts
+from mmseg_u2pl.functional import maps
 from mmseg_u2pl.models import UnreliableContrastiveLoss
 from mmseg_u2pl.models.losses import contrastive_loss
 
@@ -280,7 +280,7 @@ def test_part_by_part_is_all_at_once(monkeypatch):
     unreliable = torch.rand(2, 5, 7, generator=generator) < 0.4
     results = []
     for elements in (2**20, 2 * 3 * 6, 1):  # one part, two queries of three keys, one query
-        monkeypatch.setitem(parts.ELEMENTS, 'cpu', elements)
+        monkeypatch.setitem(maps.ELEMENTS, 'cpu', elements)
         settings = dict(SMALL, channels=6, num_anchors=9, num_negatives=3)
         module = UnreliableContrastiveLoss(5, **settings)
         torch.manual_seed(0)

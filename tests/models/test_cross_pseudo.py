@@ -11,7 +11,7 @@ from mmengine.runner import load_checkpoint, save_checkpoint
 from mmseg.registry import MODELS
 
 from mmseg_u2pl.functional import cutmix_pair_masks
-from mmseg_u2pl.models.segmentors import cross_pseudo
+from mmseg_u2pl.models.segmentors import networks
 
 
 def step(model, labeled=2, unlabeled=4, seed=5, **batch):
@@ -214,7 +214,7 @@ def test_the_view_of_training_is_the_mixed_pairs():
 def test_a_plain_checkpoint_is_loaded_into_both_networks(kind, tmp_path, monkeypatch):
     plain, path = supervised(tmp_path, aux=True)
     model, said = cross.build(kind, aux=True).eval(), []
-    monkeypatch.setattr(cross_pseudo, 'print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr(networks, 'print_log', lambda text, **_: said.append(text))
     before = copy.deepcopy(model.state_dict())
     load_checkpoint(model, path, map_location='cpu')
     state = model.state_dict()
@@ -254,7 +254,7 @@ def test_torch_loads_it_too_and_names_what_is_missing(tmp_path):
 
 def test_a_checkpoint_of_two_networks_keeps_them_apart(tmp_path, monkeypatch):
     saved, said = cross.build(seed=1), []
-    monkeypatch.setattr(cross_pseudo, 'print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr(networks, 'print_log', lambda text, **_: said.append(text))
     path = tmp_path / 'cps.pth'
     save_checkpoint(dict(state_dict=saved.state_dict()), str(path))
     model = cross.build(seed=2)

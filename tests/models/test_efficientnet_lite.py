@@ -42,28 +42,11 @@ def test_strides_and_channels_at_a_size_that_is_no_multiple_of_32(backbone):
     assert sizes == [(24, 17, 25), (40, 9, 13), (112, 5, 7), (320, 3, 4)]
 
 
-def test_fewer_strides_are_the_first_of_the_same_features(backbone):
-    network = EfficientNetLite(out_strides=(4, 16), pretrained=True)
-    network.init_weights()
-    images = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        some, every = network.eval()(images), backbone(images)
-    assert torch.equal(some[0], every[0])
-    assert torch.equal(some[1], every[2])
-    parameters = sum(p.numel() for p in network.parameters())
-    assert parameters < sum(p.numel() for p in backbone.parameters())
-
-
 def test_without_pretrained_init_weights_changes_nothing():
     network = EfficientNetLite()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.init_weights()
     assert all(torch.equal(v, before[name]) for name, v in network.state_dict().items())
-
-
-def test_an_unknown_stride_is_named():
-    with pytest.raises(ValueError, match=r'\[2\] are none of \[4, 8, 16, 32\]'):
-        EfficientNetLite(out_strides=(2, 4))
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_what_a_contrastive_loss_is_given(boxes, monkeypatch, mix, teacher):
         return rep.sum() * 0 + 8
 
     monkeypatch.setattr(model.contrastive, 'forward', record)
-    labeler = model.network('teacher') if teacher else model
+    labeler = model.labeler()
     handle = labeler.backbone.register_forward_pre_hook(lambda _, args: passes.append(args[0]))
     inputs, samples = tiny.batch(pad_rows=4)
     losses = model.loss(inputs, samples)

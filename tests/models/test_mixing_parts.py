@@ -92,7 +92,7 @@ def test_a_batch_of_one_unlabeled_image_warns():
     ],
 )
 def test_a_setting_outside_its_range_is_named(settings: Any, named):
-    tiny.assert_raises(ValueError, lambda: CutMix(**settings), 'CutMix', *named)
+    tiny.assert_raises(ValueError, lambda: CutMix(**settings), f'mix.{named[0]}', named[1])
 
 
 def test_maps_of_any_size_are_mixed_by_the_same_masks():

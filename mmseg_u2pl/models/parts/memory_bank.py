@@ -7,20 +7,20 @@ import torch.nn.functional as F
 from mmengine.dist import all_gather, get_world_size
 from torch import Tensor, nn
 
+from ..settings import one_of
+
 
 class MemoryBank(nn.Module):
     """One FIFO queue of unit-length representations per class.
 
-    All queues live in one buffer, so a push and a draw touch every class at once, nothing
-    leaves the device and a checkpoint holds the bank. Every process pushes the keys of all
+    All queues live in one buffer, which checkpoints hold. Every process pushes the keys of all
     processes in the same order: the banks of all ranks are identical.
 
     Args:
         num_classes: C.
         size: Representations a class.
         channels: D.
-        dtype: ``'float32'`` or ``'float16'``. Keys are stored at unit length (the loss is a
-            cosine), which keeps half precision safe.
+        dtype: ``'float32'`` or ``'float16'``, safe for keys of unit length.
 
     Memory: C · size · D · (4 or 2) bytes.
 
@@ -36,8 +36,7 @@ class MemoryBank(nn.Module):
         super().__init__()
         if size < 1:
             raise ValueError(f'bank size must be at least 1, got {size}')
-        if dtype not in ('float32', 'float16'):
-            raise ValueError(f"bank dtype must be 'float32' or 'float16', got {dtype!r}")
+        one_of(('float32', 'float16'), bank_dtype=dtype)
         shape = (num_classes, size, channels)
         self.register_buffer('features', torch.zeros(shape, dtype=getattr(torch, dtype)))
         self.register_buffer('count', torch.zeros(num_classes, dtype=torch.long))
@@ -73,25 +72,22 @@ class MemoryBank(nn.Module):
                 f'{keys.shape[1]} keys from each of {get_world_size()} processes do not fit a '
                 f'bank of {self.size}: lower keys_per_step or raise bank_size'
             )
-        keys, count = _gather_keys(keys, count, self.features.dtype)
+        keys = F.normalize(keys.float(), dim=-1).to(self.features.dtype)
+        if get_world_size() > 1:
+            keys, count = _gather(keys, count)
         steps = torch.arange(keys.shape[1], device=keys.device)
         position = (self.cursor.unsqueeze(1) + steps) % self.size  # (C, K), distinct in a row
         kept = steps < count.unsqueeze(1)  # (C, K)
         places = self._first() + position
         # filler keys write back what is in their place, which needs neither a branch nor a sync
-        new = torch.where(
-            kept.unsqueeze(-1), unit_length(keys, self.features.dtype), self.at(places)
-        )
+        new = torch.where(kept.unsqueeze(-1), keys, self.at(places))
         self.features.flatten(0, 1).index_copy_(0, places.flatten(), new.flatten(0, 1))
         self.cursor.add_(count).remainder_(self.size)
         self.count.add_(count).clamp_(max=self.size)
 
     @torch.no_grad()
     def draw(self, num: int) -> Tensor:
-        """Uniform draws with replacement: places for :meth:`at`, long (C, ``num``).
-
-        A class without keys gives places as well, of zeros.
-        """
+        """Uniform draws with replacement: places for :meth:`at`, long (C, ``num``)."""
         uniform = torch.rand((self.count.shape[0], num), device=self.count.device)
         last = (self.count - 1).clamp(min=0).unsqueeze(1)
         position = (uniform * self.count.unsqueeze(1)).long().minimum(last)
@@ -107,16 +103,8 @@ class MemoryBank(nn.Module):
         return rows.unflatten(0, places.shape)
 
 
-def unit_length(keys: Tensor, dtype: torch.dtype) -> Tensor:
-    """Keys (..., D) at unit length, in the precision of the bank."""
-    return F.normalize(keys.float(), dim=-1).to(dtype)
-
-
-def _gather_keys(keys: Tensor, count: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _gather(keys: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """The keys of all processes, valid ones first, in one collective: (C, W·K, D) and (C,)."""
-    if get_world_size() == 1:
-        return keys, count
-    keys = unit_length(keys, dtype)  # half precision has room for no other length
     valid = torch.arange(keys.shape[1], device=keys.device) < count.unsqueeze(1)
     packed = torch.cat((keys, valid.unsqueeze(-1).to(keys.dtype)), dim=-1)
     gathered = torch.cat(all_gather(packed.contiguous()), dim=1)  # (C, W·K, D + 1)

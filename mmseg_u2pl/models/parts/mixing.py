@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...functional import IGNORE, box_masks, class_mix_masks, cutmix_boxes, random_boxes
+from ..settings import at_most, rising
 
 
 class Mix(nn.Module):
@@ -21,21 +22,16 @@ class Mix(nn.Module):
         ValueError: ``prob`` outside [0, 1].
     """
 
-    def __init__(self, prob: float) -> None:
+    def __init__(self, prob: float = 0.5) -> None:
         super().__init__()
-        if not 0 <= prob <= 1:
-            raise ValueError(f'{type(self).__name__}: prob must be in [0, 1], got {prob}')
+        at_most(1, **{'mix.prob': prob})
         self.prob = prob
 
     def forward(self, label: Tensor) -> Tensor | None:
-        """Masks for :func:`~mmseg_u2pl.functional.apply_mix`.
+        """Where image i shows image (i + 1) mod B, boolean (B, H, W); None in a step without.
 
         Args:
             label: Pseudo-labels (B, H, W), long, 255 where none is.
-
-        Returns:
-            Boolean (B, H, W), True where image i shows image (i + 1) mod B; None in a step whose
-            images stay as they are.
         """
         return None if torch.rand(()) >= self.prob else self.masks(label)
 
@@ -44,11 +40,7 @@ class Mix(nn.Module):
         raise NotImplementedError
 
     def check(self, num_unlabeled: int) -> None:
-        """Warn of a batch in which nothing can be mixed.
-
-        Args:
-            num_unlabeled: Unlabeled images in a batch of one process.
-        """
+        """Warn if a process has a single unlabeled image in a batch, so that nothing is mixed."""
         if num_unlabeled == 1 and self.prob > 0:
             warnings.warn(
                 f'{type(self).__name__} takes pixels from the next unlabeled image, but a batch '
@@ -79,10 +71,8 @@ class CutMix(Mix):
         aspect: tuple[float, float] = (0.3, 1 / 0.3),
     ) -> None:
         super().__init__(prob)
-        if area is not None and not 0 < area[0] <= area[1] <= 1:
-            raise ValueError(f'CutMix: area must be two rising numbers in (0, 1], got {area}')
-        if not 0 < aspect[0] <= aspect[1]:
-            raise ValueError(f'CutMix: aspect must be two rising numbers above 0, got {aspect}')
+        rising(1, **{'mix.area': area or (1, 1)})
+        rising(**{'mix.aspect': aspect})
         self.area = area
         self.aspect = aspect
 
@@ -105,14 +95,7 @@ class CutMix(Mix):
 
 @MODELS.register_module()
 class ClassMix(Mix):
-    """Half of the classes of the next image are pasted (Olsson et al., WACV 2021).
-
-    Args:
-        prob: Probability that the images of a step are mixed.
-    """
-
-    def __init__(self, prob: float = 0.5) -> None:
-        super().__init__(prob)
+    """Half of the classes of the next image are pasted (Olsson et al., WACV 2021)."""
 
     def masks(self, label: Tensor) -> Tensor:
         """The pixels of half of the next image's classes."""

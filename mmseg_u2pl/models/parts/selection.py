@@ -14,6 +14,7 @@ from ...functional import (
     percentile_threshold,
     upcast,
 )
+from ..settings import at_most
 
 
 class Selection(nn.Module):
@@ -24,15 +25,12 @@ class Selection(nn.Module):
         raise NotImplementedError
 
     def forward(self, measure: Tensor, label: Tensor, progress: float) -> tuple[Tensor, Tensor]:
-        """Where pseudo-labels are unreliable.
+        """Where pseudo-labels are unreliable, and the scalar threshold.
 
         Args:
             measure: What :meth:`measure` returned (B, H, W).
-            label: Pseudo-labels (B, H, W), long, 255 on padding.
+            label: Pseudo-labels (B, H, W), long, 255 on padding, which is never unreliable.
             progress: Share of the training that is done, in [0, 1].
-
-        Returns:
-            Boolean (B, H, W), False on padding, and the scalar threshold.
         """
         raise NotImplementedError
 
@@ -53,8 +51,7 @@ class EntropyPercentile(Selection):
 
     def __init__(self, percent: float = 20.0, anneal: bool = True, per_class: bool = False) -> None:
         super().__init__()
-        if not 0 <= percent <= 100:
-            raise ValueError(f'EntropyPercentile: percent must be in [0, 100], got {percent}')
+        at_most(100, **{'selection.percent': percent})
         self.percent = percent
         self.anneal = anneal
         self.per_class = per_class
@@ -90,8 +87,7 @@ class ConfidenceThreshold(Selection):
 
     def __init__(self, threshold: float = 0.95) -> None:
         super().__init__()
-        if not 0 <= threshold <= 1:
-            raise ValueError(f'ConfidenceThreshold: threshold must be in [0, 1], got {threshold}')
+        at_most(1, **{'selection.threshold': threshold})
         self.threshold = threshold
 
     def measure(self, logits: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.profiler import record_function
 
+from ..settings import below_one, one_of
+
 NETWORKS = ('backbone', 'neck', 'decode_head', 'representation_head')
 """The parts of a segmentor that predict; auxiliary heads only train."""
 
@@ -21,16 +23,15 @@ NETWORKS = ('backbone', 'neck', 'decode_head', 'representation_head')
 class Teacher(nn.Module):
     """EMA copy of a segmentor's networks: θ_t ← m·θ_t + (1 − m)·θ_s.
 
-    It has the attributes through which mmseg's segmentors are used (``backbone``, ``neck``,
-    ``decode_head``), no gradient, and dropout is always off. It starts as an exact copy of the
-    student; until then (``started`` is False) it must not teach.
+    It has the ``backbone``, ``neck`` and ``decode_head`` of mmseg's segmentors, no gradient and no
+    dropout. It starts as an exact copy of the student; until then it must not teach.
 
     Args:
         student: The segmentor to copy.
         momentum: The largest m (U²PL: 0.99).
         norm: Where its BatchNorm statistics come from. ``'ema'``: the student's, averaged like
             the weights. ``'batch'``: its passes over training batches, which are also normalized by
-            the batch at hand (the official code of U²PL; other methods make no such passes).
+            the batch at hand (official code of U²PL).
 
     Raises:
         ValueError: ``momentum`` outside [0, 1) or an unknown ``norm``.
@@ -45,10 +46,8 @@ class Teacher(nn.Module):
         self, student: nn.Module, momentum: float = 0.99, norm: Literal['ema', 'batch'] = 'ema'
     ) -> None:
         super().__init__()
-        if not 0 <= momentum < 1:
-            raise ValueError(f'teacher.momentum must be in [0, 1), got {momentum}')
-        if norm not in ('ema', 'batch'):
-            raise ValueError(f"teacher.norm must be 'ema' or 'batch', got {norm!r}")
+        below_one(**{'teacher.momentum': momentum})
+        one_of(('ema', 'batch'), **{'teacher.norm': norm})
         self.max_momentum = momentum
         self.norm = norm
         self.started = False
@@ -82,13 +81,11 @@ class Teacher(nn.Module):
     @contextmanager
     def batch_statistics(self, student: nn.Module) -> Iterator[None]:
         """Normalize by the batch at hand, and track it, where the student does; with ``'batch'``."""
-        layers = []
-        if self.norm == 'batch':
-            layers = [
-                mine
-                for mine, other in self._pairs(student)
-                if isinstance(mine, _BatchNorm) and other.training  # not what norm_eval freezes
-            ]
+        layers = [
+            mine
+            for mine, other in self._pairs(student)
+            if self.norm == 'batch' and isinstance(mine, _BatchNorm) and other.training
+        ]  # without those that norm_eval freezes
         for layer in layers:
             layer.train()
         yield
@@ -115,14 +112,7 @@ class Teacher(nn.Module):
     @record_function('semi/EMA')
     @torch.no_grad()
     def update(self, student: nn.Module) -> float:
-        """Average the student in after an optimizer step.
-
-        Args:
-            student: The segmentor that was copied.
-
-        Returns:
-            The momentum that was used.
-        """
+        """Average the student in after an optimizer step; returns the momentum that was used."""
         momentum = self.momentum(self.step)
         averages: list[Tensor] = []
         values: list[Tensor] = []
@@ -130,9 +120,8 @@ class Teacher(nn.Module):
             averages += mine.parameters(recurse=False)
             values += other.parameters(recurse=False)
             if self.norm == 'ema':
-                for average, value in zip(
-                    mine.buffers(recurse=False), other.buffers(recurse=False), strict=True
-                ):
+                buffers = mine.buffers(recurse=False), other.buffers(recurse=False)
+                for average, value in zip(*buffers, strict=True):
                     if average.is_floating_point():
                         averages.append(average)
                         values.append(value)

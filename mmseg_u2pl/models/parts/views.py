@@ -7,6 +7,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...functional import color_jitter, gaussian_blur, shift_hue, to_gray
+from ..settings import at_most, rising
 
 
 @MODELS.register_module()
@@ -39,18 +40,10 @@ class PhotometricView(nn.Module):
         blur_sigma: tuple[float, float] = (0.1, 2.0),
     ) -> None:
         super().__init__()
-        bounds = dict(
-            jitter_prob=(jitter_prob, 1), gray_prob=(gray_prob, 1), blur_prob=(blur_prob, 1),
-            brightness=(brightness, 1), contrast=(contrast, 1), saturation=(saturation, 1),
-            hue=(hue, 0.5),
-        )  # fmt: skip
-        for name, (value, limit) in bounds.items():
-            if not 0 <= value <= limit:
-                raise ValueError(f'PhotometricView: {name} must be in [0, {limit}], got {value}')
-        if not 0 < blur_sigma[0] <= blur_sigma[1]:
-            raise ValueError(
-                f'PhotometricView: blur_sigma must be two rising numbers above 0, got {blur_sigma}'
-            )
+        at_most(1, jitter_prob=jitter_prob, gray_prob=gray_prob, blur_prob=blur_prob)
+        at_most(1, brightness=brightness, contrast=contrast, saturation=saturation)
+        at_most(0.5, hue=hue)
+        rising(blur_sigma=blur_sigma)
         self.jitter_prob = jitter_prob
         self.strengths = (brightness, contrast, saturation)
         self.hue = hue

@@ -6,5 +6,3 @@ from .mean_teacher import MeanTeacher
 from .rrn import RRN
 from .semi import SemiSegmentor
 from .u2pl import U2PL
-
-__all__ = ['RRN', 'U2PL', 'CrossPseudo', 'FixMatch', 'MeanTeacher', 'SemiSegmentor']

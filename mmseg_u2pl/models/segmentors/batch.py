@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from ...functional import IGNORE
+
 
 class SemiBatch(NamedTuple):
     """The two streams of a training step."""
@@ -23,6 +25,11 @@ class PseudoLabels(NamedTuple):
     label: Tensor  # long (B, H, W), 255 on padding
     keep: Tensor  # boolean (B, H, W), False where unreliable and on padding
     prob: Tensor  # (B, C, H, W), of the network that labels
+
+    @classmethod
+    def of(cls, prob: Tensor, valid: Tensor) -> PseudoLabels:
+        """The most probable class of each valid pixel, all of them kept."""
+        return cls(prob.argmax(1).masked_fill(~valid, IGNORE), valid, prob)
 
 
 class View(NamedTuple):

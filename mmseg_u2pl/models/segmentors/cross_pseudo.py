@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import copy
-import logging
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.logging import print_log
 from mmseg.registry import MODELS
 from torch import Tensor
 from torch.profiler import record_function
 
-from ...functional import (
-    IGNORE,
-    cutmix_pair_masks,
-    hard_labels,
-    masked_cross_entropy,
-    mix_pairs,
-)
+from ...functional import IGNORE, cutmix_pair_masks, hard_labels, masked_cross_entropy, mix_pairs
 from ..settings import not_negative
 from .batch import PseudoLabels, SemiBatch, View
 from .networks import SemiNetworks
@@ -48,13 +39,12 @@ class CrossPseudo(SemiSegmentor):
     (1 − M)⊙u_0 (CutMix); Y_k is the same mix of network k's labels of u_0 and u_1, without a
     gradient.
 
-    The unlabeled stream holds the pairs: its first half are the u_0, its second the u_1. So
-    ``SemiSampler(ratio=(1, 2))`` with a batch of 12 is 4 labeled images and 4 mixed ones. A network
-    sees the labeled and the mixed images in one forward, so that BatchNorm normalizes both alike;
-    the labels Y come, as in the authors' code, from a forward in training mode.
+    The unlabeled stream holds the pairs: ``SemiSampler(ratio=(1, 2))`` with a batch of 12 is 4
+    labeled images and 4 mixed ones. Both go through a network in one forward, so that BatchNorm
+    normalizes them alike; the labels Y come, as in the authors' code, from a forward in training
+    mode.
 
     Both networks predict, by the mean of their logits; ``predictor='network1'`` is how CPS reports.
-
     A checkpoint of one network, such as a supervised baseline's, starts both, with a warning.
 
     Args:
@@ -82,42 +72,21 @@ class CrossPseudo(SemiSegmentor):
         """f_1 and f_2."""
         return self, self.network2
 
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
-    ) -> None:
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """A checkpoint without a network 2 gives its weights to both networks."""
-        second = f'{prefix}network2.'
-        if not any(name.startswith(second) for name in state_dict):
-            first = [name for name in self.network2.state_dict() if prefix + name in state_dict]
-            state_dict.update({second + name: state_dict[prefix + name] for name in first})
-            if first:
-                print_log(
-                    'The checkpoint holds one network: both start from it. Equal networks give '
-                    'each other the labels that they have already; only dropout sets them apart '
-                    'at first. Training needs two that differ',
-                    logger='current',
-                    level=logging.WARNING,
-                )
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        if not any(name.startswith(f'{prefix}network2.') for name in state):
+            message = (
+                'The checkpoint holds one network: both start from it. Equal networks give each '
+                'other the labels that they have already; only dropout sets them apart at first. '
+                'Training needs two that differ'
+            )
+            self._copy_student(state, prefix, 'network2', message)
+        super()._load_from_state_dict(state, prefix, *arguments)
 
-    # ---------------------------------------------------------------- prediction
-    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Logits at image size (B, C, H, W) from the networks that predict."""
-
-        def predict(network: SemiNetworks) -> Tensor:
-            features = network.extract_feat(inputs)
-            return network.decode_head.predict(features, batch_img_metas, self.test_cfg)
-
-        return self._predict(predict)
-
-    def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
-        return self._predict(lambda network: network.decode_head(network.extract_feat(inputs)))
-
-    def _predict(self, logits_of: Callable[[SemiNetworks], Tensor]) -> Tensor:
-        """Logits of the network that predicts, or the mean of both."""
-        if self.predictor == 'mean':
-            return (logits_of(self) + logits_of(self.network2)) / 2
-        return logits_of(self.networks[self.predictors.index(self.predictor) - 1])
+    def predicting(self) -> tuple[SemiNetworks, ...]:
+        """One network, or both."""
+        choices = dict(mean=self.networks, network1=(self,), network2=(self.network2,))
+        return choices[self.predictor]
 
     # ---------------------------------------------------------------- training
     def warmup_step(self, batch: SemiBatch) -> dict[str, Tensor]:
@@ -131,11 +100,7 @@ class CrossPseudo(SemiSegmentor):
     def cross_step(self, batch: SemiBatch) -> tuple[dict[str, Tensor], CrossStep]:
         """L_sup and λ_cps·L_cps, and what they were computed from."""
         num_l = len(batch.images_l)
-
-        # CutMix: the first half of the unlabeled images are the u_0, the second the u_1.
-        masks = cutmix_pair_masks(len(batch.images_u) // 2, *batch.images_u.shape[2:])
-        masks = masks.to(batch.images_u.device, non_blocking=True)
-        mixed, valid = mix_pairs(masks, batch.images_u), mix_pairs(masks, batch.valid)
+        masks, mixed, valid = self._mix(batch)  # CutMix
 
         images = torch.cat((batch.images_l, mixed))
         losses, logits = self._supervise(images, batch.samples_l)
@@ -183,21 +148,22 @@ class CrossPseudo(SemiSegmentor):
         return hard_labels(logits, images.shape[2:], self.align_corners)
 
     # ---------------------------------------------------------------- diagnosis
-    @torch.no_grad()
-    def pseudo_labels(self, images: Tensor, valid: Tensor | None = None) -> dict[str, PseudoLabels]:
+    def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
         """What each network teaches the other; every pixel teaches."""
-        if valid is None:
-            valid = images.new_ones(images[:, 0].shape, dtype=torch.bool)
         found = {}
         for number, network in enumerate(self.networks, start=1):
             logits = network.decode_head(network.extract_feat(images))
             prob = self.upsample(logits.float(), images.shape[2:]).softmax(1)
-            label = prob.argmax(1).masked_fill(~valid, IGNORE)
-            found[f'network{number}'] = PseudoLabels(label, valid, prob)
+            found[f'network{number}'] = PseudoLabels.of(prob, valid)
         return found
 
     def training_views(self, batch: SemiBatch) -> list[View]:
         """The mixed pairs."""
-        masks = cutmix_pair_masks(len(batch.images_u) // 2, *batch.images_u.shape[2:])
-        mixed, valid = mix_pairs(masks, batch.images_u), mix_pairs(masks, batch.valid)
+        masks, mixed, valid = self._mix(batch)
         return [View('CutMix of pairs', mixed, valid, masks)]
+
+    def _mix(self, batch: SemiBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """M, x_m and where x_m is valid: the u_0 are the first half, the u_1 the second."""
+        masks = cutmix_pair_masks(len(batch.images_u) // 2, *batch.images_u.shape[2:])
+        masks = masks.to(batch.images_u.device, non_blocking=True)
+        return masks, mix_pairs(masks, batch.images_u), mix_pairs(masks, batch.valid)

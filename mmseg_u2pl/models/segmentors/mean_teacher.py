@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.profiler import record_function
 
-from ...functional import IGNORE, nearest, upcast
+from ...functional import nearest, upcast
 from ..settings import not_negative
 from .batch import PseudoLabels, SemiBatch, View
 from .semi import SemiSegmentor
@@ -43,7 +43,7 @@ class MeanTeacher(SemiSegmentor):
     ) -> None:
         super().__init__(teacher=teacher, **semi)
         not_negative(mse_weight=mse_weight, rampup_iters=rampup_iters)
-        self.view = None if view is None else self.build_part(view)
+        self.view = self.build_part(view)
         self.mse_weight = mse_weight
         self.rampup_iters = rampup_iters
 
@@ -69,16 +69,14 @@ class MeanTeacher(SemiSegmentor):
     @torch.no_grad()
     def _teacher_prob(self, images: Tensor) -> Tensor:
         """The teacher's probabilities (B, C, h, w)."""
-        teacher = self.network('teacher')
+        assert self.teacher is not None
+        teacher = self.labeler()
         return upcast(teacher.decode_head(teacher.extract_feat(images))).softmax(1)
 
-    @torch.no_grad()
-    def pseudo_labels(self, images: Tensor, valid: Tensor | None = None) -> dict[str, PseudoLabels]:
-        """As in :class:`SemiSegmentor`; every pixel teaches."""
+    def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
+        """Every pixel teaches."""
         prob = self.upsample(self._teacher_prob(images), images.shape[2:])
-        label = prob.argmax(1)
-        valid = torch.ones_like(label, dtype=torch.bool) if valid is None else valid
-        return dict(teacher=PseudoLabels(label.masked_fill(~valid, IGNORE), valid, prob))
+        return dict(teacher=PseudoLabels.of(prob, valid))
 
     def training_views(self, batch: SemiBatch) -> list[View]:
         """The strong view, where there is one."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from mmengine.logging import print_log
-from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
@@ -18,8 +15,8 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from ...functional import by_images
-from ..heads import logits_and_feature
-from ..parts.teacher import NETWORKS, Teacher
+from ..heads import check_decode_head, logits_and_feature
+from ..parts.teacher import Teacher
 
 Network: TypeAlias = Any
 """Whatever has mmseg's ``extract_feat`` and ``decode_head``: a segmentor or a teacher."""
@@ -38,15 +35,11 @@ class SemiNetworks(EncoderDecoder):
             contrastive loss needs. Not used with ``U2PLHead``, which has a branch.
         predictor: Which network predicts; None means the first of :attr:`predictors`.
         data_preprocessor: As in mmseg; a ``SegDataPreProcessor`` becomes a
-            ``SemiDataPreprocessor`` with the same settings, so any mmseg model config serves.
-            None: one that does not normalize.
-        **encoder_decoder: As in mmseg's ``EncoderDecoder``: ``backbone``, ``neck``,
-            ``decode_head``, ``auxiliary_head``, ``train_cfg``, ``test_cfg``, ``pretrained``,
-            ``init_cfg``.
+            ``SemiDataPreprocessor`` with the same settings. None: one that does not normalize.
+        **encoder_decoder: As in mmseg's ``EncoderDecoder``.
 
     Raises:
-        TypeError: A cascade of heads, a head that returns more than logits, or a head without
-            ``conv_seg`` where the contrastive loss needs its input.
+        TypeError: As in ``check_decode_head``, or no ``conv_seg`` where the contrastive loss needs it.
         ValueError: A head with one output channel, an unknown predictor, or a teacher whose
             BatchNorm statistics would never move.
     """
@@ -72,25 +65,19 @@ class SemiNetworks(EncoderDecoder):
         data_preprocessor = dict(data_preprocessor or dict(type='SegDataPreProcessor'))
         if data_preprocessor.get('type') == 'SegDataPreProcessor':
             data_preprocessor['type'] = 'SemiDataPreprocessor'
-        _refuse_cascade(encoder_decoder.get('decode_head'))
+        if isinstance(encoder_decoder.get('decode_head'), list | tuple):
+            check_decode_head(encoder_decoder['decode_head'])
         super().__init__(data_preprocessor=data_preprocessor, **encoder_decoder)
-        _check_head(self.decode_head)
-        if self.out_channels < 2:
-            raise ValueError(
-                'decode_head.out_channels=1 (sigmoid) has no class ranks or entropies: use '
-                'num_classes=2 and out_channels=2'
-            )
-        self.contrastive = None
+        check_decode_head(self.decode_head)
+        channels = 0
         if contrastive is not None:
             channels = self._build_representation(representation_head or {})
-            self.contrastive = self.build_part(
-                contrastive, 'UnreliableContrastiveLoss',
-                num_classes=self.num_classes, channels=channels,
-                align_corners=self.align_corners,
-            )  # fmt: skip
-        self.teacher = None
-        if teacher is not None:
-            self.teacher = self.build_part(teacher, 'Teacher', student=self)
+        self.contrastive = self.build_part(
+            contrastive, 'UnreliableContrastiveLoss', num_classes=self.num_classes,
+            channels=channels, align_corners=self.align_corners,
+        )  # fmt: skip
+        self.teacher = self.build_part(teacher, 'Teacher', student=self)
+        if self.teacher is not None:
             if self.teacher.norm == 'batch' and not self.teacher_sees_batches:
                 raise ValueError(
                     "teacher.norm='batch' needs passes of the teacher in training mode, which "
@@ -104,16 +91,15 @@ class SemiNetworks(EncoderDecoder):
         self.predictor = predictor
 
     @staticmethod
-    def build_part(settings: dict, default: str | None = None, **known: Any) -> Any:
-        """Build a registered part.
+    def build_part(settings: dict | None, default: str | None = None, **known: Any) -> Any:
+        """Build a registered part from its settings; None without settings.
 
         Args:
-            settings: Its config; ``type`` may be left out where there is a default.
-            default: The type.
+            settings: Its config.
+            default: The type if the config has none.
             **known: Arguments that the config need not repeat.
         """
-        kind = dict(type=default) if default else {}
-        return MODELS.build({**kind, **known, **settings})
+        return None if settings is None else MODELS.build({'type': default, **known, **settings})
 
     def _build_representation(self, settings: dict) -> int:
         """Build branch g unless the decode head has one; returns its channels D."""
@@ -130,43 +116,40 @@ class SemiNetworks(EncoderDecoder):
         )  # fmt: skip
         return self.representation_head.out_channels
 
+    def predicting(self) -> Sequence[Network]:
+        """The networks behind :attr:`predictor`, whose logits are averaged."""
+        return (self.labeler() if self.predictor == 'teacher' else self,)
+
     @property
     def networks(self) -> tuple[SemiNetworks, ...]:
         """The networks that the optimizer trains."""
         return (self,)
 
-    def network(self, name: str) -> Network:
-        """The network behind a predictor.
+    def labeler(self) -> Network:
+        """The network that labels: the teacher, or the student itself.
 
         Raises:
             RuntimeError: A teacher that has not started, in training.
         """
-        if name == 'student':
-            return self
-        assert self.teacher is not None
-        if self.training and not self.teacher.started:
+        if self.teacher is not None and self.training and not self.teacher.started:
             raise RuntimeError(
                 'the teacher has not started: it cannot teach before the warm-up ends'
             )
-        return self.teacher
+        return self.teacher or self
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """A teacher that the checkpoint lacks, or that had not started, is a copy of the student."""
-        updates = state.get(f'{prefix}teacher.updates')
-        if self.teacher is not None and not updates:
-            student = {
-                name: value
-                for name, value in state.items()
-                if name.startswith(tuple(f'{prefix}{part}.' for part in NETWORKS))
-            }
-            state.update({f'{prefix}teacher.{k[len(prefix) :]}': v for k, v in student.items()})
-            if student:
-                print_log(
-                    'The checkpoint has no teacher that has started: it is a copy of the student',
-                    logger='current',
-                    level=logging.WARNING,
-                )
+        if self.teacher is not None and not state.get(f'{prefix}teacher.updates'):
+            message = 'The checkpoint has no teacher that has started: it is a copy of the student'
+            self._copy_student(state, prefix, 'teacher', message)
         super()._load_from_state_dict(state, prefix, *arguments)
+
+    def _copy_student(self, state: dict[str, Any], prefix: str, part: str, message: str) -> None:
+        """Give a part of the model the student's weights in a checkpoint, with a warning."""
+        names = [name for name in getattr(self, part).state_dict() if prefix + name in state]
+        state.update({f'{prefix}{part}.{name}': state[prefix + name] for name in names})
+        if names:
+            print_log(message, logger='current', level=logging.WARNING)
 
     def decode(self, network: Network, features: list[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Logits (B, C, h, w) and, if the network has a branch for it, representation (B, D, h, w)."""
@@ -184,28 +167,30 @@ class SemiNetworks(EncoderDecoder):
         return resize(logits, size, mode='bilinear', align_corners=self.align_corners)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Logits at image size from the network that predicts."""
-        network = self.network(self.predictor)
-        features = network.extract_feat(inputs)
-        return network.decode_head.predict(features, batch_img_metas, self.test_cfg)
+        """Logits at image size from the network that predicts, or the mean of several."""
+        return self._predict(
+            lambda network: network.decode_head.predict(
+                network.extract_feat(inputs), batch_img_metas, self.test_cfg
+            )
+        )
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
-        network = self.network(self.predictor)
-        return network.decode_head(network.extract_feat(inputs))
+        return self._predict(lambda network: network.decode_head(network.extract_feat(inputs)))
+
+    def _predict(self, logits_of: Callable[[Network], Tensor]) -> Tensor:
+        logits, *others = map(logits_of, self.predicting())
+        return sum(others, logits) / (1 + len(others)) if others else logits
 
     @record_function('semi/supervised loss')
     def supervised_losses(
         self, features: list[Tensor], logits: Tensor, data_samples: list
     ) -> dict[str, Tensor]:
-        """L_s: exactly the losses of mmseg's ``EncoderDecoder``, on the labeled images.
+        """L_s: the losses of mmseg's ``EncoderDecoder``, named ``sup.decode.*`` and ``sup.aux*.*``.
 
         Args:
             features: Student features; labeled images first in the batch.
             logits: Student logits of the labeled images, (B_l, C, h, w).
             data_samples: The labeled stream's, with ``gt_sem_seg``.
-
-        Returns:
-            Losses named ``sup.decode.*`` and ``sup.aux*.*``.
         """
         losses = add_prefix(self.decode_head.loss_by_feat(logits, data_samples), 'decode')
         if self.with_auxiliary_head:
@@ -232,33 +217,3 @@ class SemiNetworks(EncoderDecoder):
     def measure(self, function: Any, logits: Tensor, size: Sequence[int]) -> Tensor:
         """A function of logits (B, C, h, w) at image size: (B, H, W), without maps of all classes."""
         return by_images(function, logits, size, self.align_corners)
-
-
-def _refuse_cascade(decode_head: Any) -> None:
-    """Raise TypeError for a list of heads."""
-    if isinstance(decode_head, list | tuple):
-        names = ', '.join(head['type'] for head in decode_head)
-        raise TypeError(
-            f'decode_head is a cascade ({names}), each head taking the logits of the one before: '
-            'semi-supervised methods need one decode head. Keep the last one that needs no logits, '
-            "such as the FCNHead, or another head, such as dict(type='UPerHead', ...)"
-        )
-
-
-def _check_head(head: Any) -> None:
-    """Raise TypeError for a head that needs another one's logits, or returns more than logits."""
-    name = type(head).__name__
-    if isinstance(head, BaseCascadeDecodeHead):
-        raise TypeError(
-            f'{name} takes the logits of a head before it: semi-supervised methods need one decode '
-            "head, such as dict(type='UPerHead', ...)"
-        )
-    several = not isinstance(head, BaseDecodeHead)
-    if not several:
-        logits = next(iter(inspect.signature(head.loss_by_feat).parameters.values()))
-        several = any(kind in str(logits.annotation).lower() for kind in ('tuple[', 'list['))
-    if several:
-        raise TypeError(
-            f'{name} returns more than one map of logits: semi-supervised methods need a decode '
-            "head that returns one, such as dict(type='FCNHead', ...) or dict(type='UPerHead', ...)"
-        )

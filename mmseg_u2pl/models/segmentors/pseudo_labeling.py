@@ -52,14 +52,10 @@ class PseudoLabelSegmentor(SemiSegmentor):
         **semi: Any,
     ) -> None:
         super().__init__(**semi)
-
-        def optional(settings: dict | None, **known: Any) -> Any:
-            return None if settings is None else self.build_part(settings, **known)
-
         self.selection = self.build_part(selection)
-        self.mix = optional(mix)
-        self.view = optional(view)
-        self.alignment = optional(alignment, num_classes=self.num_classes)
+        self.mix = self.build_part(mix)
+        self.view = self.build_part(view)
+        self.alignment = self.build_part(alignment, num_classes=self.num_classes)
 
     # ---------------------------------------------------------------- steps of a method
     def warmup_step(self, batch: SemiBatch) -> dict[str, Tensor]:
@@ -73,19 +69,11 @@ class PseudoLabelSegmentor(SemiSegmentor):
     def label_pass(
         self, images: Tensor, representation: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """A forward of the network that labels: the teacher, or the student itself.
+        """A forward of the network that labels, by running statistics and without dropout.
 
-        By running statistics and without dropout.
-
-        Args:
-            images: Normalized (B, 3, H, W).
-            representation: Whether the branch g runs, too.
-
-        Returns:
-            Logits (B, C, h, w) and representations (B, D, h, w), or None.
+        Images (B, 3, H, W) → logits (B, C, h, w) and, if asked for, representations (B, D, h, w).
         """
-        labeler = self if self.teacher is None else self.network('teacher')
-        with evaluating(labeler) as network:
+        with evaluating(self.labeler()) as network:
             features = network.extract_feat(images)
             if representation:
                 outputs = self.decode(network, features)
@@ -97,14 +85,9 @@ class PseudoLabelSegmentor(SemiSegmentor):
 
     @record_function('semi/selection')
     def label(self, logits: Tensor, batch: SemiBatch) -> Tensor:
-        """ŷ of a training step; the alignment takes note of its classes.
+        """ŷ of a training step, long (B_u, H, W), 255 on padding, from logits (B_u, C, h, w).
 
-        Args:
-            logits: Of the network that labels (B_u, C, h, w).
-            batch: The step's.
-
-        Returns:
-            Long (B_u, H, W), 255 on padding.
+        The alignment takes note of its classes.
         """
         if self.alignment is not None:
             self.alignment.observe_labels(batch.labels)
@@ -119,26 +102,19 @@ class PseudoLabelSegmentor(SemiSegmentor):
         return label.masked_fill(~valid, IGNORE)
 
     def mix_masks(self, label: Tensor) -> Tensor | None:
-        """Where each image of a step shows the next one, boolean (B, H, W); None: nowhere.
-
-        Args:
-            label: Pseudo-labels (B, H, W), of which ClassMix takes classes.
-        """
+        """Where each image of a step shows the next one, boolean (B, H, W); None: nowhere."""
         return None if self.mix is None else self.mix(label)
 
     # ---------------------------------------------------------------- before training, and tools
     def check(self, runner: Any) -> None:
         """Warn of a batch in which nothing can be mixed."""
         loader = runner.train_dataloader
-        labeled, unlabeled = loader.sampler.ratio
         if self.mix is not None:
-            self.mix.check(loader.batch_size // (labeled + unlabeled) * unlabeled)
+            ratio = loader.sampler.ratio
+            self.mix.check(loader.batch_size // sum(ratio) * ratio[1])
 
-    @torch.no_grad()
-    def pseudo_labels(self, images: Tensor, valid: Tensor | None = None) -> dict[str, PseudoLabels]:
-        """As in :class:`SemiSegmentor`, with what the selection keeps at this point of training."""
-        if valid is None:
-            valid = images.new_ones(images[:, 0].shape, dtype=torch.bool)
+    def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
+        """With what the selection keeps at this point of training."""
         size, (logits, _) = images.shape[2:], self.label_pass(images)
         label = self._label(logits, valid)
         measure = self.measure(self.selection.measure, logits, size)
@@ -167,11 +143,7 @@ def mixed(masks: Tensor | None, *maps: Tensor) -> tuple[Tensor, ...]:
     """Maps (B, ..., h, w) of any size, mixed by masks (B, H, W); without masks as they are."""
     if masks is None:
         return maps
-    size = masks.shape[1:]
-    return tuple(
-        apply_mix(masks if m.shape[-2:] == size else nearest(masks, m.shape[-2:]), m)[0]
-        for m in maps
-    )
+    return tuple(apply_mix(nearest(masks, m.shape[-2:]), m)[0] for m in maps)
 
 
 @contextmanager

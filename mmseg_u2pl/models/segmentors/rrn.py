@@ -34,10 +34,8 @@ class RRN(CrossPseudo):
     * Dynamic region loss L_dr,k: the same where the *other* discriminator accepts, S_jk > γ. Each
       is a mean over its pixels, so a region counts 0, 1 or 2 times.
     * Feature matching L_fm,k: φ_k of P_k is to look like φ_k of true labels, on the mean.
-    * L_D,k trains D_k to tell P_k from true labels (``SemiOptimWrapperConstructor``).
-
-    All go through one backward: D scores with detached parameters inside L and gets a detached P_k
-    inside L_D.
+    * L_D,k trains D_k to tell P_k from true labels, in the same backward: D has detached parameters
+      inside L, and a detached P_k inside L_D.
 
     Args:
         discriminator: Settings of ``RegionDiscriminator``: ``head``, ``grid``.
@@ -85,10 +83,8 @@ class RRN(CrossPseudo):
         one_of(('gan', 'correctness'), discriminator_target=discriminator_target)
         if accepted_share is not None and not 0 < accepted_share < 1:
             raise ValueError(f'accepted_share must be between 0 and 1, got {accepted_share}')
-        not_negative(threshold=threshold, matching_weight=matching_weight)
-        not_negative(
-            selection_weight=selection_weight, selftrain_warmup_iters=selftrain_warmup_iters
-        )
+        not_negative(threshold=threshold, selftrain_warmup_iters=selftrain_warmup_iters)
+        not_negative(matching_weight=matching_weight, selection_weight=selection_weight)
         self.threshold = threshold
         self.accepted_share = accepted_share
         self.matching_weight = matching_weight
@@ -174,10 +170,9 @@ class RRN(CrossPseudo):
             gamma = percentile_threshold(scores, 100 * (1 - self.accepted_share))
         return region_vote(scores, size, gamma)
 
-    @torch.no_grad()
-    def pseudo_labels(self, images: Tensor, valid: Tensor | None = None) -> dict[str, PseudoLabels]:
+    def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
         """As in CPS; a network keeps the labels that its discriminator accepts."""
-        found = super().pseudo_labels(images, valid)
+        found = super()._teaching(images, valid)
         unit = self.data_preprocessor.unit_range(images)
         for (name, pseudo), discriminator in zip(found.items(), self.discriminators, strict=True):
             scores = judge(discriminator, pseudo.prob, unit)[0].sigmoid()

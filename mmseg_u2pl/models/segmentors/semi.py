@@ -50,9 +50,8 @@ class SemiSegmentor(SemiNetworks):
         """
         if self._iteration is None:
             raise RuntimeError(
-                f'{type(self).__name__} does not train without SemiTrainingHook, which drives its '
-                "teacher: add semi_training=dict(type='SemiTrainingHook') to default_hooks, as "
-                'configs/_base_/default_runtime.py does'
+                f'{type(self).__name__} does not train without SemiTrainingHook: add '
+                "semi_training=dict(type='SemiTrainingHook') to default_hooks"
             )
         batch = self.stream_batch(inputs, data_samples)
         return self.warmup_step(batch) if self.in_warmup else self.semi_step(batch)
@@ -79,21 +78,13 @@ class SemiSegmentor(SemiNetworks):
                     module.restart()
 
     def before_iter(self, iteration: int, max_iters: int) -> None:
-        """Where training stands; at the end of the warm-up the teacher becomes the student.
-
-        Args:
-            iteration: Iterations done.
-            max_iters: Iterations of the training.
-        """
+        """Iterations done, of how many; at the end of the warm-up the teacher becomes the student."""
         self._iteration, self._max_iters = iteration, max_iters
         if self.teacher is not None and not self.teacher.started and not self.in_warmup:
             self.teacher.start(self)
 
     def after_step(self, outputs: dict[str, Tensor]) -> dict[str, float]:
-        """After an optimizer step the student is averaged into the teacher.
-
-        Args:
-            outputs: What the step logged.
+        """After an optimizer step, whose outputs these are, the student is averaged into the teacher.
 
         Returns:
             Numbers to log.
@@ -132,7 +123,7 @@ class SemiSegmentor(SemiNetworks):
 
         Raises:
             TypeError: The batch has no streams.
-            ValueError: The streams' crops differ in size.
+            ValueError: Their crops differ in size.
         """
         if not isinstance(inputs, dict) or not {'sup', 'unsup'} <= set(inputs):
             raise TypeError(
@@ -153,6 +144,7 @@ class SemiSegmentor(SemiNetworks):
         )
         return SemiBatch(sup, labels, data_samples['sup'], unsup, padding != IGNORE)
 
+    @torch.no_grad()
     def pseudo_labels(self, images: Tensor, valid: Tensor | None = None) -> dict[str, PseudoLabels]:
         """What teaches in training, by the name of the network that labels; for diagnosis.
 
@@ -160,6 +152,12 @@ class SemiSegmentor(SemiNetworks):
             images: Normalized unlabeled images (B, 3, H, W).
             valid: Boolean (B, H, W), False on padding; None: all are pixels of an image.
         """
+        if valid is None:
+            valid = images.new_ones(images[:, 0].shape, dtype=torch.bool)
+        return self._teaching(images, valid)
+
+    def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
+        """What a method returns as :meth:`pseudo_labels`."""
         raise NotImplementedError
 
     def training_views(self, batch: SemiBatch) -> list[View]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_u2pl.functional import by_images, enlarge, parts, slices, sum_of_parts
+from mmseg_u2pl.functional import by_images, enlarge, maps, slices, sum_of_parts
 
 CPU = torch.device('cpu')
 
@@ -12,7 +12,7 @@ CPU = torch.device('cpu')
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of few elements, so that even small maps need several."""
-    monkeypatch.setitem(parts.ELEMENTS, 'cpu', 100)
+    monkeypatch.setitem(maps.ELEMENTS, 'cpu', 100)
 
 
 # ------------------------------------------------------------------------------- slices
