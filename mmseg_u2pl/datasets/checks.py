@@ -15,9 +15,8 @@ from mmengine.dist import all_gather_object, get_dist_info
 from mmseg.datasets.transforms import LoadAnnotations as MMSegLoadAnnotations
 from PIL import Image
 
-from .headers import READ_ERRORS, image_size, require_size
+from .files import READ_ERRORS, image_size, in_threads, require_size
 from .masks import INDEX_MODES, LoadMask, color_mask
-from .threads import in_threads
 
 _NAMED = 10  # files that a message names, before it only counts
 
@@ -35,8 +34,7 @@ def check_dataset_config(config: dict, where: str) -> None:
     """
     for key in ('datasets', 'dataset'):
         if key in config:
-            inner = config[key] if key == 'datasets' else [config[key]]
-            for part in inner:
+            for part in config[key] if key == 'datasets' else [config[key]]:
                 check_dataset_config(part, f'{where}.{key}')
             return
     root = Path(config.get('data_root') or '')
@@ -53,9 +51,8 @@ def check_dataset_config(config: dict, where: str) -> None:
     path = root / config['ann_file']
     if not path.is_file():
         raise FileNotFoundError(
-            f'{where}.ann_file: no list {str(path)!r}. It names one image a line, its path in the '
-            'image folder. tools/import_splits.py imports published lists, '
-            'tools/make_splits.py makes others'
+            f'{where}.ann_file: no list {str(path)!r}. tools/make_splits.py makes lists, '
+            'tools/import_splits.py imports published ones'
         )
     if not path.stat().st_size:
         raise ValueError(f'{where}.ann_file: the list {str(path)!r} is empty')
@@ -98,9 +95,8 @@ def check_files(dataset: Any, where: str) -> None:
 
     Raises:
         FileNotFoundError: Names the first missing file, how many there are, and the remedy.
-        ValueError: The data set is empty; its list repeats an image; a file
-            is not an image; a mask is of another size than its image, or of colors that the
-            pipeline does not map.
+        ValueError: The data set is empty; its list repeats an image; a file is not an image; a mask
+            is of another size than its image, or of colors that the pipeline does not map.
     """
     for place, leaf in leaves(dataset, where):
         _check_leaf(leaf, place)
@@ -114,6 +110,7 @@ def _check_leaf(dataset: Any, where: str) -> None:
         raise ValueError(f'{where}: no image found by {source}')
     load_image = loading_step(dataset, LoadImageFromFile)
     load_mask = loading_step(dataset, LoadAnnotations)
+
     if dataset.ann_file and load_mask is not None:  # lists of unlabeled images were checked
         counts = Counter(os.path.normpath(info['img_path']) for info in infos(dataset))
         path, number = counts.most_common(1)[0]
@@ -131,11 +128,10 @@ def _check_leaf(dataset: Any, where: str) -> None:
     found = list(chain.from_iterable(all_gather_object(found)))
     missing = sorted(str(p) for p in found if isinstance(p, FileNotFoundError))
     if missing:
-        masked = load_mask is not None and 'seg_map_path' in dataset.get_data_info(0)
         raise FileNotFoundError(
-            f'{where}: {len(missing)} of {len(dataset) * (1 + masked)} files are missing, the first '
-            f'is {missing[0]!r}. Check img_suffix and seg_map_suffix against {source}; '
-            'FolderDataset and UnlabeledDataset find any suffix and Unicode form'
+            f'{where}: {len(missing)} files are missing, the first is {missing[0]!r}. Check img_suffix '
+            f'and seg_map_suffix against {source}; FolderDataset and UnlabeledDataset find any suffix '
+            'and Unicode form'
         )
     raise_problems(where, [p for p in found if isinstance(p, str)])
 
@@ -163,10 +159,9 @@ def _header_problems(info: dict, load_image: Any, load_mask: Any) -> list[str | 
     ]
     if problems:
         return problems
-    path, size = image, None
+    path = image
     try:
-        if load_image is not None:
-            size = _image_size(image, load_image)
+        size = _image_size(image, load_image) if load_image is not None else None
         path = mask
         if mask and type(load_mask) in (MMSegLoadAnnotations, LoadMask):  # others may read anything
             with Image.open(mask) as file:

@@ -1,4 +1,4 @@
-"""Names of images: walk a folder, read a list, match names, and say what is wrong with them.
+"""Image files: walk a folder, read a list, match names, read headers, work in threads.
 
 A *stem* is a file's path in its folder, with ``/`` and without suffix: ``city/0001``. Accented
 letters have two spellings in Unicode, and systems differ in which they write: stems are
@@ -10,11 +10,26 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 from unicodedata import normalize
 
+from mmengine.dist import is_main_process
+from PIL import Image
+from rich.progress import Progress
+
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+_EXIF_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
+READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What PIL raises on files that are not whole images."""
+_LARGEST_CHUNK = 256  # files that a thread takes at a time
+_PATIENCE = 2.0  # seconds before the progress bar is shown
+
+Item = TypeVar('Item')
+Result = TypeVar('Result')
 
 
 def image_names(folder: str | Path) -> list[str]:
@@ -153,3 +168,66 @@ def list_text(names: Iterable[str]) -> bytes:
 def sha256_of(content: bytes) -> str:
     """The hash in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of an image file as mmcv loads it: turned as its EXIF orientation says.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file is not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            # asking a PNG without EXIF would decode it; a TIFF's size is turned already
+            exif = image.getexif() if 'exif' in image.info else {}
+            turned = exif.get(_EXIF_ORIENTATION) in _ON_ITS_SIDE
+            return image.size[::-1] if turned else image.size
+    except FileNotFoundError:
+        raise
+    except READ_ERRORS as error:
+        raise ValueError(f'cannot read the image {str(path)!r}: {error}') from error
+
+
+def require_size(
+    mask: str | Path, size: tuple[int, int], image: str | Path, expected: tuple[int, int]
+) -> None:
+    """A mask has the width and height of its image.
+
+    Raises:
+        ValueError: It has not; names both files and sizes.
+    """
+    if tuple(size) != tuple(expected):
+        raise ValueError(
+            f'mask {str(mask)!r} is {size[0]}x{size[1]} pixels, but its image {str(image)!r} '
+            f'{expected[0]}x{expected[1]} (EXIF orientation applied): they must be the same size'
+        )
+
+
+def in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], title: str
+) -> Iterator[Result]:
+    """``map`` in threads: decoders and network disks release the interpreter lock.
+
+    Args:
+        function: Called once for each item. Its first exception ends the work.
+        items: Any sequence; a ``range`` needs no memory.
+        title: Of the progress bar, which the main process shows after two seconds.
+    """
+    size = min(_LARGEST_CHUNK, 1 + len(items) // 64)
+    chunks = [items[start : start + size] for start in range(0, len(items), size)]
+    pool = ThreadPoolExecutor()
+    progress = Progress(transient=True, disable=not is_main_process())
+    task = progress.add_task(title, total=len(items))
+    start, shown = time.monotonic(), False
+    try:
+        for results in pool.map(lambda chunk: [function(item) for item in chunk], chunks):
+            if not shown and time.monotonic() - start > _PATIENCE:
+                progress.start()
+                shown = True
+            progress.advance(task, len(results))
+            yield from results
+    finally:
+        if shown:
+            progress.stop()
+        pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the other files

@@ -9,8 +9,8 @@ from mmcv.transforms import LoadAnnotations
 from mmengine.dist import all_gather_object, get_dist_info
 
 from .checks import infos, leaves, loading_step, raise_problems
+from .files import in_threads
 from .masks import color_mask
-from .threads import in_threads
 
 
 class Labels(NamedTuple):

@@ -12,7 +12,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
-from .headers import READ_ERRORS, require_size
+from .files import READ_ERRORS, require_size
 
 INDEX_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16L', 'I;16B')
 """PIL modes of images with one whole number a pixel."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from typing import Any
 
 import numpy as np
@@ -54,19 +53,12 @@ class UnlabeledDataset(BaseSegDataset):
             names = image_names(folder)
         if not self.without:
             return names
-        masks = image_names(os.path.join(self.data_root or '', self.without))
-        stems = {stem_of(name) for name in masks}
+        stems = set(map(stem_of, image_names(os.path.join(self.data_root or '', self.without))))
         left = [name for name in names if stem_of(name) not in stems]
         if not left:
             raise ValueError(
                 f'without={self.without!r} leaves out all {len(names)} images of {folder!r}: there '
                 'is nothing unlabeled to train on'
-            )
-        if len(left) == len(names):
-            warnings.warn(
-                f'without={self.without!r} leaves out no image of {folder!r}: images are named like '
-                f'{names[0]!r}, those to leave out like {masks[0]!r}',
-                stacklevel=2,
             )
         return left
 

@@ -12,9 +12,8 @@ from mmseg.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
 
 from ..datasets.checks import check_dataset_config, leaves, loading_step
-from ..datasets.headers import require_size
+from ..datasets.files import in_threads, require_size
 from ..datasets.labels import read_labels
-from ..datasets.threads import in_threads
 
 IGNORE = 255
 

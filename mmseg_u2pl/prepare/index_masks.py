@@ -8,10 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..datasets.files import images_by_stem, list_text, sha256_of
-from ..datasets.headers import image_size, require_size
+from ..datasets.files import (
+    image_size,
+    images_by_stem,
+    in_threads,
+    list_text,
+    require_size,
+    sha256_of,
+)
 from ..datasets.masks import LoadMask
-from ..datasets.threads import in_threads
 
 
 class Masks(NamedTuple):

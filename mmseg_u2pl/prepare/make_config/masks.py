@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from ...datasets.files import in_threads
 from ...datasets.masks import LoadMask
-from ...datasets.threads import in_threads
 from ..index_masks import Masks, find_images, masks_sha256, read_mask, require_images
 
 IGNORE = 255

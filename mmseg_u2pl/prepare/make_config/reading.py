@@ -10,8 +10,7 @@ import mmcv
 import numpy as np
 from PIL import Image
 
-from ...datasets.headers import image_size
-from ...datasets.threads import in_threads
+from ...datasets.files import image_size, in_threads
 from ..index_masks import find_images
 
 
