@@ -46,9 +46,6 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def load_scoped_config(args: argparse.Namespace) -> Config:
     """The config of a command line, with its registry scope as the default.
 
-    Args:
-        args: ``config``, and where the tool has them ``split`` and ``cfg_options``.
-
     Raises:
         SystemExit: The file does not exist, or ``--split`` does not reach the config.
     """

@@ -48,9 +48,6 @@ def auto_scale(cfg: Config, world_size: int) -> list[Change]:
         cfg: A training config; changed in place.
         world_size: W.
 
-    Returns:
-        What was changed; nothing where B = W·b.
-
     Raises:
         ValueError: B is not stated or no multiple of W·b; mmengine would scale, too; a loop or a
             scheduler that is not known in iterations.

@@ -60,9 +60,8 @@ def check_training(runner: Runner) -> None:
 def scored_datasets(runner: Runner) -> dict[str, Any]:
     """The data sets ``'val'`` and ``'test'``, those that the config has.
 
-    A test set that no loop has built yet is built and left in the place of its config, so that
-    the test loop takes it and its list is read once. One with the validation set's config is the
-    validation set.
+    A test set that no loop has built yet is built and left in the place of its config for the test
+    loop; one with the validation set's config is the validation set.
     """
     found: dict[str, Any] = {}
     for name in ('val', 'test'):

@@ -47,16 +47,12 @@ def random_boxes(
     """Random boxes of varied area and shape (CutMix, as UniMatch uses it).
 
     Args:
-        num: Number of boxes B.
-        height: Image height H, pixels.
-        width: Image width W, pixels.
+        num: As in :func:`cutmix_boxes`, as are ``height``, ``width``, ``generator`` and the result.
+        height: H.
+        width: W.
         area: Bounds of the share of the image, uniform, in (0, 1].
-        aspect: Bounds of height / width, uniform, above 0.
-        generator: Source of randomness on the CPU; None means torch's global one.
-
-    Returns:
-        Long (B, 4) on the CPU, each row (y1, x1, y2, x2), ends exclusive. A box that would be
-        longer than the image is cut to it.
+        aspect: Bounds of height / width, uniform, above 0. A longer box is cut to the image.
+        generator: None means torch's global one.
     """
 
     def uniform(low: float, high: float) -> Tensor:

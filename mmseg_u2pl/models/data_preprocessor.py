@@ -72,8 +72,7 @@ class SemiDataPreprocessor(SegDataPreProcessor):
         **kwargs: As in ``SegDataPreProcessor``.
 
     Raises:
-        ValueError: ``seg_pad_val`` other than 255; a ``size`` that is not on the grid; ``grid``
-            together with ``test_cfg``.
+        ValueError: A padding other than 255; a ``size`` off the grid; ``grid`` with ``test_cfg``.
     """
 
     def __init__(

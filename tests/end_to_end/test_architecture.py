@@ -25,7 +25,7 @@ def write_files(folder):
 
 
 def write_scenes(root):
-    """Two labeled, two unlabeled and one validation image in the layout of the demo's data."""
+    """Two labeled, two unlabeled, a validation and a test image in the layout of the demo's data."""
     rng = np.random.default_rng(0)
     for split, names in (('train', 'abcd'), ('val', 'e'), ('test', 'f')):
         for folder in ('img_dir', 'ann_dir'):
