@@ -28,4 +28,4 @@ lint: $(READY)
 	@$(BIN)/mypy mmseg_u2pl tools tests
 
 bench: $(READY)
-	@$(BIN)/python tools/benchmark.py quick
+	@$(BIN)/python tools/benchmark.py --quick

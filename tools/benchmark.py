@@ -1,7 +1,7 @@
-"""Measure a training step of any method and the losses of U²PL: time by part, memory.
+"""Measure a training step of any method: time by part, overhead, memory.
 
-Medians over repetitions after warm-up, in one process; on a GPU if there is one. ``quick`` runs
-both small, on generated scenes.
+Medians over steps after a warm-up, in one process; on a GPU if there is one. ``--quick`` takes the
+demo's config and a few generated scenes.
 """
 
 from __future__ import annotations
@@ -21,40 +21,30 @@ from mmengine.device import get_device
 from mmengine.runner import Runner
 from rich.console import Console
 
-from mmseg_u2pl.analysis.benchmark.loss import COLUMNS, LossBenchmark, measure_loss
-from mmseg_u2pl.analysis.benchmark.step import measure_step, prepare
-from mmseg_u2pl.analysis.tables import new_table
+from mmseg_u2pl.analysis.benchmark import measure_step, prepare
 from mmseg_u2pl.cli import load_scoped_config
 from mmseg_u2pl.prepare.synthetic import write_dataset
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 DEMO = str(CONFIGS / 'u2pl/u2pl_effnet-lite0_synthetic-96x128.py')
-QUICK = (
-    ('step', DEMO, '--warmup', '2', '--repeats', '4',
-     '--cfg-options', 'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False'),
-    ('loss', '--classes', '2', '21', '--size', '129', '--images', '2', '--bank-size', '1000'),
-)  # fmt: skip
 
 
-def parse_args(words: tuple[str, ...] | None = None) -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest='command', required=True)
-    step = commands.add_parser('step', help='parts of a training step, overhead and memory')
-    step.add_argument('config', help='training config file')
-    step.add_argument('--warmup', type=_positive, default=5, help='steps that do not count')
-    step.add_argument('--repeats', type=_positive, default=15, help='steps that count')
-    step.add_argument('--cfg-options', nargs='+', action=DictAction, help='key=value')
-    loss = commands.add_parser('loss', help='losses against their reference implementation')
-    loss.add_argument('--repeats', type=_positive, default=5, help='that count')
-    loss.add_argument('--classes', nargs='+', type=_positive, default=[2, 21, 150])
-    loss.add_argument('--size', type=_positive, default=513, help='height and width, pixels')
-    loss.add_argument('--stride', type=_positive, default=4, help='of representations')
-    loss.add_argument('--images', type=_positive, default=4, help='labeled, and as many unlabeled')
-    loss.add_argument('--channels', type=_positive, default=256, help='of representations')
-    loss.add_argument('--bank-size', type=_positive, default=30_000, help='keys a class')
-    commands.add_parser('quick', help='both, small')
-    return parser.parse_args(words)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example: tools/benchmark.py configs/u2pl/u2pl_r101-d8_voc12-513x513.py',
+    )
+    parser.add_argument('config', nargs='?', default=DEMO, help='training config file')
+    parser.add_argument('--quick', action='store_true', help='few steps on generated scenes')
+    parser.add_argument('--warmup', type=_positive, default=5, help='steps that do not count')
+    parser.add_argument('--repeats', type=_positive, default=15, help='steps that count')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='key=value')
+    args = parser.parse_args()
+    if args.quick:
+        args.config, args.warmup, args.repeats = DEMO, 2, 4
+    return args
 
 
 def _positive(text: str) -> int:
@@ -75,38 +65,16 @@ def main() -> None:
     console.print(f'[bold]{name}[/], torch {torch.__version__}')
     try:
         with tempfile.TemporaryDirectory() as folder:
-            if args.command == 'quick':
+            if args.quick:
                 scenes = Path(folder, 'scenes')
                 write_dataset(scenes, num_labeled=16, num_unlabeled=32, num_val=1, num_test=1)
                 os.environ['SYNTHETIC_ROOT'] = str(scenes)
-                for words in QUICK:
-                    run(parse_args(words), console, device, folder)
-            else:
-                run(args, console, device, folder)
+            cfg = load_scoped_config(args)
+            prepare(cfg, str(Path(folder, 'run')), args.warmup + args.repeats + 1)
+            console.print(Path(args.config).stem)
+            console.print(measure_step(Runner.from_cfg(cfg), args.warmup))
     except (OSError, TypeError, ValueError) as error:
         raise SystemExit(' '.join(str(error).split())) from None
-
-
-def run(args: argparse.Namespace, console: Console, device: torch.device, folder: str) -> None:
-    """The command ``step`` or ``loss``."""
-    if args.command == 'step':
-        cfg = load_scoped_config(args)
-        prepare(cfg, str(Path(folder, 'run')), args.warmup + args.repeats + 1)
-        console.print(Path(args.config).stem)
-        console.print(measure_step(Runner.from_cfg(cfg), args.warmup))
-        return
-    small = -(-args.size // args.stride)
-    table = new_table(
-        f'L_u + L_c, {args.images} + {args.images} images, logits {args.size}², representations '
-        f'{args.channels} × {small}², bank {args.bank_size}; ms of forward and backward, medians',
-        *COLUMNS,
-    )
-    for classes in args.classes:
-        bench = LossBenchmark(
-            classes, args.size, args.stride, args.images, args.channels, args.bank_size, device
-        )
-        table.add_row(str(classes), *measure_loss(bench, args.repeats))
-    console.print(table)
 
 
 if __name__ == '__main__':

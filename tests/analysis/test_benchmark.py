@@ -20,25 +20,17 @@ def config(data_root, tmp_path):
 
 
 def test_step(call, config, capsys):
-    call('step', config, '--warmup', 1, '--repeats', 1)
+    call(config, '--warmup', 1, '--repeats', 1)
     output = capsys.readouterr().out
     for part in ('teacher', 'EMA', 'overhead', 'peak memory'):
         assert part in output
 
 
-def test_loss(call, capsys):
-    call('loss', '--classes', 2, 3, '--size', 17, '--images', 1, '--channels', 4,
-         '--bank-size', 600, '--repeats', 1)  # fmt: skip
-    output = capsys.readouterr().out
-    assert 'representations 4 × 5²' in ' '.join(output.split())
-    assert '×' in output
-
-
 @pytest.mark.parametrize(
     ('words', 'says'),
     [
-        (('step', '{}', '--cfg-options', 'train_dataloader=None'), 'no train_dataloader'),
-        (('step', 'nowhere.py'), 'nowhere.py'),
+        (('{}', '--cfg-options', 'train_dataloader=None'), 'no train_dataloader'),
+        (('nowhere.py',), 'nowhere.py'),
     ],
 )
 def test_a_mistake_is_one_line(call, config, words, says):
@@ -48,7 +40,7 @@ def test_a_mistake_is_one_line(call, config, words, says):
     assert '\n' not in str(error.value.code)
 
 
-@pytest.mark.parametrize('words', [('loss', '--size', 0), ('step', 'x.py', '--repeats', -2)])
+@pytest.mark.parametrize('words', [('x.py', '--warmup', 0), ('x.py', '--repeats', -2)])
 def test_numbers_are_above_zero(call, words, capsys):
     with pytest.raises(SystemExit):
         call(*words)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmseg_u2pl.analysis.benchmark.measure import MIB, peak_memory
+from mmseg_u2pl.analysis.benchmark import MIB, peak_memory
 
 CPU = torch.device('cpu')
 

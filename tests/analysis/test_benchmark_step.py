@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from torch.autograd import DeviceType
 from torch.profiler import profile, record_function
 
-from mmseg_u2pl.analysis.benchmark.step import (
+from mmseg_u2pl.analysis.benchmark import (
     StepProbe,
     measure_step,
     part_times,

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import statistics
-from collections.abc import Iterable
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import accumulate
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -12,16 +19,44 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.table import Table
 from torch.autograd import DeviceType
-from torch.profiler import profile
+from torch.profiler import ProfilerActivity, profile
 
-from ..tables import new_table, percent
-from .measure import MIB, clock, peak_memory
+from .tables import new_table, percent
 
+MIB = 2**20
 SCOPE = 'semi/'
 """How the names of ``torch.profiler.record_function`` in a method's step begin."""
 TORCH_PARTS = {'autograd::engine::evaluate_function': 'backward', 'Optimizer.': 'optimizer'}
 """Parts that torch names, by how the names of its events begin."""
 NETWORKS = ('teacher', 'student', 'backward')
+
+
+def clock(device: torch.device) -> float:
+    """Milliseconds, after all work that a GPU was given."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    return 1e3 * time.perf_counter()
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[SimpleNamespace]:
+    """The most bytes of torch in the block beyond those before it, afterwards in ``.bytes``."""
+    peak = SimpleNamespace(bytes=0)
+    if device.type == 'cuda':
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        yield peak
+        peak.bytes = torch.cuda.max_memory_allocated(device) - before
+        return
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        yield peak
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, 'trace.json')
+        profiler.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())['traceEvents']
+    changes = [e for e in events if e['name'] == '[memory]']  # each allocates or frees
+    changes.sort(key=lambda event: event['ts'])
+    peak.bytes = max(accumulate((e['args']['Bytes'] for e in changes), initial=0))
 
 
 def prepare(cfg: Config, work_dir: str, iterations: int) -> None:
@@ -73,13 +108,13 @@ class StepProbe(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Stop the clock, then the profiler."""
-        time = clock(self.device) - self._start
+        elapsed = clock(self.device) - self._start
         self._watch.__exit__(None, None, None)
         if batch_idx + 1 == runner.max_iters:
             self.peak_bytes = self._watched.bytes
         elif batch_idx >= self.warmup:
             parts = part_times(self._watched.events(), self.device)
-            self.parts.append({**parts, 'rest': time - sum(parts.values())})
+            self.parts.append({**parts, 'rest': elapsed - sum(parts.values())})
 
 
 def part_times(events: Iterable[Any], device: torch.device) -> dict[str, float]:
@@ -98,8 +133,8 @@ def part_times(events: Iterable[Any], device: torch.device) -> dict[str, float]:
         while outer is not None and part(outer) is None:
             outer = outer.cpu_parent
         if outer is None:
-            time = event.device_time_total if device.type == 'cuda' else event.cpu_time_total
-            times[name] = times.get(name, 0.0) + time / 1e3
+            spent = event.device_time_total if device.type == 'cuda' else event.cpu_time_total
+            times[name] = times.get(name, 0.0) + spent / 1e3
     return times
 
 
@@ -122,8 +157,8 @@ def measure_step(runner: Runner, warmup: int) -> Table:
     loader: Any = runner.train_dataloader
     title = f'{loader.batch_size} images a step, medians, with the profiler'
     table = new_table(title, 'a step', 'ms', 'share, %')
-    for name, time in {**medians, 'step': step}.items():
-        table.add_row(name, f'{time:.1f}', percent(time / step))
+    for name, spent in {**medians, 'step': step}.items():
+        table.add_row(name, f'{spent:.1f}', percent(spent / step))
     table.add_section()
     table.add_row('overhead = step / networks', f'{step / networks:.2f}', style='bold')
     table.add_row('memory of model and optimizer', f'{size / MIB:.0f} MiB')

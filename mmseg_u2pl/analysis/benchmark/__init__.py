@@ -1,1 +1,0 @@
-"""What ``tools/benchmark.py`` measures: loading, a training step, the loss."""
