@@ -1,13 +1,16 @@
 """Displacements by hand, and the tool on a tiny data set."""
 
 import json
+import runpy
+from pathlib import Path
 
 import pytest
 import tiny
 import torch
 from mmengine.config import Config
 
-from mmseg_u2pl.analysis.displacement import agreement, displacement
+TOOL = runpy.run_path(str(Path(__file__).parents[2] / 'tools/displacement.py'))
+agreement, displacement = TOOL['agreement'], TOOL['displacement']
 
 
 @pytest.mark.parametrize('shift', [(0, 0), (1, -2), (-4, 4)])

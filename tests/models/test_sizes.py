@@ -1,5 +1,6 @@
 """Every network base predicts where the pixels are, at any test size."""
 
+import runpy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmseg_u2pl.analysis.displacement import agreement, displacement
 from mmseg_u2pl.models.data_preprocessor import Grid
+
+TOOL = runpy.run_path(str(Path(__file__).parents[2] / 'tools/displacement.py'))
+agreement, displacement = TOOL['agreement'], TOOL['displacement']
 
 BASES = Path(__file__).parents[2] / 'configs' / '_base_' / 'models'
 CLASSES = 3
