@@ -8,21 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from torch import Tensor
 
 from ..functional import IGNORE
 from ..models import SemiSegmentor
 
-UNPAINTED = 254
-"""Label of pixels that show the image."""
-STRENGTH = 0.6
-"""How much of a class's color covers the image."""
-STRIPES = (70, 185)
-"""Dark and light gray of pixels that count nowhere; as stripes no class can be taken for them."""
+UNPAINTED = 254  # label of pixels that show the image
+STRENGTH = 0.6  # how much of a class's color covers the image
+STRIPES = (70, 185)  # grays of pixels that count nowhere; stripes look like no class
 OUTLINE = '#ff2fd6'
 
 
@@ -75,37 +70,35 @@ def training_rows(model: Any, batch: dict[str, Any], labels: bool = False) -> li
         arrays = {key: value.cpu().numpy() for key, value in maps.items() if value is not None}
         return SheetRow(title, display_images(images, model.data_preprocessor), names, **arrays)
 
-    def padding(valid: Tensor) -> Tensor:
-        return torch.where(valid, UNPAINTED, IGNORE)
-
     if not isinstance(model, SemiSegmentor):
         truth = torch.cat([sample.gt_sem_seg.data for sample in samples])
         rows = [row('labeled', inputs, samples)]
         return [*rows, row('labeled, mask', inputs, samples, labels=truth)]
     streams = model.stream_batch(inputs, samples)
     images_u, samples_u, valid = streams.images_u, samples['unsup'], streams.valid
+    padding = torch.where(valid, UNPAINTED, IGNORE)
     rows = [
         row('labeled', streams.images_l, streams.samples_l),
         row('labeled, mask', streams.images_l, streams.samples_l, labels=streams.labels),
-        row('unlabeled', images_u, samples_u, labels=padding(valid)),
+        row('unlabeled', images_u, samples_u, labels=padding),
     ]
     if labels:
         for name, (label, keep, _) in model.pseudo_labels(images_u, valid).items():
             title = f'pseudo-labels\n{name}: {keep[valid].float().mean():.0%} kept'
-            shown = torch.where(keep, label, padding(valid))
+            shown = torch.where(keep, label, padding)
             rows.append(row(title, images_u, samples_u, labels=shown))
-    for title, images, valid, masks in model.training_views(streams):
-        rows.append(row(title, images, samples_u, labels=padding(valid), outlines=masks))
+    for view in model.training_views(streams):
+        padding = torch.where(view.valid, UNPAINTED, IGNORE)
+        rows.append(row(view.title, view.images, samples_u, labels=padding, outlines=view.masks))
     return rows
 
 
 def describe(row: SheetRow) -> str:
     """Size of a row's images and the share of their pixels that count nowhere, as text."""
     count, height, width = row.images.shape[:3]
-    ignored = (
-        '' if row.labels is None else f', {(row.labels == IGNORE).mean():.1%} padding or ignored'
-    )
-    return f'{", ".join(row.title.splitlines())}: {count} images of {height}×{width} px{ignored}'
+    share = 0 if row.labels is None else (row.labels == IGNORE).mean()
+    title = ', '.join(row.title.splitlines())
+    return f'{title}: {count} images of {height}×{width} px, {share:.1%} padding or ignored'
 
 
 def paint(image: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
@@ -152,48 +145,28 @@ def draw_contact_sheet(
     ratio = max(row.images.shape[1] / row.images.shape[2] for row in rows)
     size = (3 * columns + 0.5, (3 * ratio + 0.4) * len(rows) + 1.2)  # inches
     figure = Figure(figsize=size, layout='constrained')
+    figure.suptitle(title)
     axes = figure.subplots(len(rows), columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()  # of a row with fewer images
     for line, row in zip(axes, rows, strict=True):
         line[0].set_ylabel(row.title)
-        for index, axis in enumerate(line[: len(row.images)]):
-            image = row.images[index]
-            if row.labels is not None:
-                image = paint(image, row.labels[index], palette)
-            axis.set_axis_on()
-            axis.imshow(image, interpolation='nearest')
+        for axis in line[len(row.images) :]:
+            axis.set_axis_off()
+        for index, (axis, image) in enumerate(zip(line, row.images, strict=False)):
+            shown = image if row.labels is None else paint(image, row.labels[index], palette)
+            axis.imshow(shown, interpolation='nearest')
             if row.outlines is not None:
-                edges = np.pad(row.outlines[index], 1).astype(float)  # closed at the border
-                y, x = (np.arange(-1, length - 1) for length in edges.shape)
-                axis.contour(x, y, edges, [0.5], colors=OUTLINE)
+                axis.contour(row.outlines[index].astype(float), [0.5], colors=OUTLINE)
             axis.set_title(row.names[index], fontsize=8)
             axis.set(xticks=[], yticks=[])
-    figure.suptitle(title)
-    handles = _legend(rows, classes, palette)
-    figure.legend(
-        handles=handles, loc='outside lower center', ncols=2 * columns, fontsize=9, frameon=False
-    )
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    return Path(path)
-
-
-def _legend(
-    rows: Sequence[SheetRow], classes: Sequence[str], palette: Sequence[Sequence[int]]
-) -> list[Artist]:
-    """One patch a class that occurs, one for ignored pixels, one line for outlines."""
     present = {label for row in rows if row.labels is not None for label in np.unique(row.labels)}
-    handles: list[Artist] = [
-        Patch(facecolor='#' + bytes(color).hex(), edgecolor='0.6', label=name)
+    handles = [
+        Patch(color='#' + bytes(color).hex(), label=name)
         for index, (name, color) in enumerate(zip(classes, palette, strict=True))
         if index in present
     ]
     if IGNORE in present:
-        dark, light = (str(gray / 255) for gray in STRIPES)
-        handles.append(
-            Patch(facecolor=light, edgecolor=dark, hatch='/////', label='padding or ignored')
-        )
-    if any(row.outlines is not None for row in rows):
-        handles.append(Line2D([], [], color=OUTLINE, label='edge of the mix'))
-    return handles
+        handles.append(Patch(facecolor='w', hatch='////', label='padding or ignored'))
+    figure.legend(handles=handles, loc='outside lower center', ncols=2 * columns)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    return Path(path)

@@ -5,7 +5,9 @@ A diagnosis: nothing in training reads these masks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +15,126 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 from mmseg.registry import DATASETS
+from torch import Tensor
 
 from ..datasets.checks import check_files, infos
-from ..functional import nearest
+from ..functional import IGNORE, nearest
 from ..models import SemiSegmentor
-from .quality import PseudoLabelQuality
+
+
+class PseudoLabelQuality:
+    """Counts of pseudo-labels against the ground truth; batches are added up.
+
+    *Kept* pseudo-labels teach the student, the *rest* does not. Measures are in [0, 1], and NaN
+    where the divisor is 0.
+
+    Args:
+        num_classes: C.
+        bins: Equal bins of confidence in [0, 1].
+    """
+
+    def __init__(self, num_classes: int, bins: int = 15) -> None:
+        # (rest and kept, classes of the ground truth, classes of the pseudo-labels)
+        self.confusion = torch.zeros((2, num_classes, num_classes), dtype=torch.long)
+        # of each bin: pixels, those that are right, sum of the confidences
+        self.bins = torch.zeros((3, bins), dtype=torch.float64)
+
+    def update(self, label: Tensor, keep: Tensor, confidence: Tensor, truth: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            label: Pseudo-labels (B, H, W), long; pixels of 255 are not counted.
+            keep: Boolean (B, H, W), False where the pseudo-label does not teach.
+            confidence: Largest probability (B, H, W), in [0, 1].
+            truth: Ground truth (B, H, W), integer; pixels of 255 are not counted.
+
+        Raises:
+            ValueError: ``truth`` holds a class that the model does not have.
+        """
+        classes, num_bins = self.confusion.shape[1], self.bins.shape[1]
+        counted = (truth != IGNORE) & (label != IGNORE)
+        true, pseudo = truth[counted].long(), label[counted].long()
+        if (true >= classes).any():
+            raise ValueError(
+                f'the ground truth holds the label {int(true.max())}, but the model has the '
+                f'classes 0 ... {classes - 1} and {IGNORE} means ignore'
+            )
+        cell = (keep[counted].long() * classes + true) * classes + pseudo
+        counts = torch.bincount(cell, minlength=2 * classes**2)
+        self.confusion += counts.view(2, classes, classes).cpu()
+
+        sure = confidence[counted].double()
+        place = (sure * num_bins).long().clamp(max=num_bins - 1)
+        for row, weights in enumerate((torch.ones_like(sure), (pseudo == true).double(), sure)):
+            self.bins[row] += torch.bincount(place, weights, num_bins).cpu()
+
+    def by_class(self) -> dict[str, Tensor]:
+        """Measures of each class, float64 (C,).
+
+        Shares of the class among the pixels by ground truth, among all and among the kept
+        pseudo-labels; precision of all, of the kept and of the other pseudo-labels; recall and IoU
+        of all. ``kept_recall`` is the share of the class's pixels that are labeled right and kept.
+        """
+        rest, kept = self.confusion.double()
+        counts = rest + kept
+        right, true, pseudo = counts.diag(), counts.sum(1), counts.sum(0)
+        return {
+            'truth_share': true / counts.sum(),
+            'pseudo_share': pseudo / counts.sum(),
+            'kept_share': kept.sum(0) / kept.sum(),
+            'precision': right / pseudo,
+            'kept_precision': kept.diag() / kept.sum(0),
+            'rest_precision': rest.diag() / rest.sum(0),
+            'recall': right / true,
+            'kept_recall': kept.diag() / true,
+            'iou': right / (true + pseudo - right),
+        }
+
+    def overall(self) -> dict[str, float]:
+        """Of all pixels.
+
+        ``accuracy`` of all, of the kept and of the other pseudo-labels, share kept, mIoU, and
+        ``ece``, the expected calibration error: mean of |accuracy − confidence| of the bins,
+        weighted by their pixels.
+        """
+        rest, kept = self.confusion.double()
+        counts = rest + kept
+        pixels, right, sure = self.bins
+        measures = {
+            'accuracy': counts.trace() / counts.sum(),
+            'share_kept': kept.sum() / counts.sum(),
+            'kept_accuracy': kept.trace() / kept.sum(),
+            'rest_accuracy': rest.trace() / rest.sum(),
+            'mIoU': self.by_class()['iou'].nanmean(),
+            'ece': (right - sure).abs().sum() / pixels.sum(),
+        }
+        return {name: float(value) for name, value in measures.items()}
+
+    def as_dict(self, classes: Sequence[str]) -> dict[str, Any]:
+        """All numbers for a JSON file; NaN, which JSON does not have, becomes None.
+
+        ``calibration`` has of each bin the share of the pixels in it, and their accuracy.
+
+        Args:
+            classes: C names.
+        """
+        pixels, right, _ = self.bins
+        by_class = {name: _numbers(values) for name, values in self.by_class().items()}
+        calibration = {'share': pixels / pixels.sum(), 'accuracy': right / pixels}
+        overall = self.overall()
+        return {
+            'overall': dict(zip(overall, _numbers(overall.values()), strict=True)),
+            'classes': {
+                title: {name: values[index] for name, values in by_class.items()}
+                for index, title in enumerate(classes)
+            },
+            'calibration': {name: _numbers(values) for name, values in calibration.items()},
+            'confusion': dict(zip(('rest', 'kept'), self.confusion.tolist(), strict=True)),
+        }
+
+
+def _numbers(values: Iterable[Any]) -> list[float | None]:
+    return [None if math.isnan(value) else float(value) for value in values]
 
 
 class Measurement(NamedTuple):
@@ -40,7 +157,7 @@ def unlabeled_with_truth(cfg: Config, masks: str) -> Any:
         A data set of the labeled part's class.
 
     Raises:
-        FileNotFoundError: The folder does not exist, or an image has no mask in it.
+        FileNotFoundError: An image has no mask in the folder.
         ValueError: The config has no unlabeled images.
     """
     parts = cfg.train_dataloader.dataset
@@ -51,12 +168,6 @@ def unlabeled_with_truth(cfg: Config, masks: str) -> Any:
             'semi-supervised method'
         )
     root = unlabeled.get('data_root') or ''
-    folder = Path(root, masks)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f'--masks {masks}: no folder {str(folder)!r}. It holds the masks of the unlabeled '
-            f'images and is given relative to their data_root, {root!r}'
-        )
     dataset = DATASETS.build(
         {
             **parts.labeled,
@@ -83,18 +194,10 @@ def unlabeled_per_batch(cfg: Config) -> int:
 
 def batches(dataset: Any, indices: Iterable[int], size: int) -> Iterator[list[dict]]:
     """Samples in groups of at most ``size``; an image of another size starts a new group."""
-    group: list[dict] = []
-    group_sizes = None
-    for index in indices:
-        sample = dataset[index]
-        sizes = sample['inputs'].shape, sample['data_samples'].gt_sem_seg.shape
-        if group and (len(group) == size or sizes != group_sizes):
+    samples = (dataset[index] for index in indices)
+    for _, alike in groupby(samples, lambda sample: sample['data_samples'].ori_shape):
+        while group := list(islice(alike, size)):
             yield group
-            group = []
-        group.append(sample)
-        group_sizes = sizes
-    if group:
-        yield group
 
 
 def load_method(model: Any, path: str | Path, max_iters: int) -> int:

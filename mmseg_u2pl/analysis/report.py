@@ -26,12 +26,8 @@ class Run(NamedTuple):
     folder: str
     metrics: dict[str, Any]  # percent; 'protocol' and 'scored_on', if known, are a Protocol's
     predictor: str  # whose metrics count; empty: the run has one network
-    scores: dict[str, float]  # 'mIoU' and each class of that predictor, percent
-
-    @property
-    def protocol(self) -> str:
-        """Name of the lists that it was trained on."""
-        return self.metrics.get('protocol', {}).get('name', UNKNOWN)
+    scores: dict[str, float]  # each class and 'mIoU' of that predictor, percent
+    protocol: str  # name of the lists that it was trained on
 
 
 def gain_table(
@@ -50,9 +46,7 @@ def gain_table(
     table = new_table('IoU on the test images, %', 'class', *names, 'difference')
     later = _scores(after)
     for name, score in _scores(before).items():
-        gain = later[name] - score
-        color = 'green' if gain > 0 else 'red'
-        cells = f'{score:.1f}', f'{later[name]:.1f}', f'[{color}]{gain:+.1f}[/]'
+        cells = f'{score:.1f}', f'{later[name]:.1f}', f'{later[name] - score:+.1f}'
         table.add_row(name, *cells, style='bold' if name == 'mIoU' else '')
     return table
 
@@ -82,26 +76,24 @@ def read_run(work_dir: str | Path, predictors: Sequence[str] = ()) -> Run:
         ValueError: It measured no mIoU, or none of ``predictors``.
     """
     folder, metrics = str(work_dir), read_test_metrics(work_dir)
-    if 'mIoU' in metrics:
-        return Run(folder, metrics, '', _scores(metrics))
-    names = [key.removesuffix('/mIoU') for key in metrics if key.endswith('/mIoU')]
+    keys = [key.rpartition('/') for key in metrics]
+    names = [prefix for prefix, _, measure in keys if measure == 'mIoU']  # '' of one network
     if not names:
         raise ValueError(
             f'the test run below {folder!r} measured no mIoU: its config needs '
             "test_evaluator=dict(type='ClassIoUMetric')"
         )
     config = _newest(work_dir).parent / 'vis_data/config.py'
-    if config.is_file() and not predictors:
-        model = Config.fromfile(config, import_custom_modules=False).model
-        predictors = [model.get('predictor'), *names]
-    wanted = predictors or names
-    chosen = next((name for name in wanted if name in names), None)
-    if chosen is None:
+    model = Config.fromfile(config, import_custom_modules=False).model if config.is_file() else {}
+    found = [name for name in predictors or [model.get('predictor', '')] if name in names]
+    if predictors and not found and names != ['']:
         raise ValueError(
             f'{folder!r} has the predictors {", ".join(names)}, and none of '
             f'--predictor {" ".join(predictors)}'
         )
-    return Run(folder, metrics, chosen, _scores(metrics, f'{chosen}/'))
+    chosen = (found or names)[0]
+    scores = _scores(metrics, f'{chosen}/' if chosen else '')
+    return Run(folder, metrics, chosen, scores, metrics.get('protocol', {}).get('name', UNKNOWN))
 
 
 def _newest(work_dir: str | Path) -> Path:
@@ -156,55 +148,54 @@ def markdown_table(
             names a method that is not in the table.
     """
     tests = {m: [read_run(folder, predictors) for folder in seeds] for m, seeds in runs.items()}
-    check_protocols(tests)
-    classes = list(next(iter(tests.values()))[0].scores)[:-1]  # the last is the mean
-    for method, run in _all_runs(tests):
-        found = list(run.scores)[:-1]
-        if found != classes:
-            raise ValueError(f'{method} ({run.folder}) has the classes {found}, others {classes}')
-    columns = {
-        'method': {m: m for m in tests},
-        'protocol': {m: ', '.join(sorted({r.protocol for r in tests[m]})) for m in tests},
-        'seeds': {m: str(len(tests[m])) for m in tests},
-        'mIoU': {m: mean_std([run.scores['mIoU'] for run in tests[m]]) for m in tests},
-    }
-    if len(set(columns['protocol'].values()) - {UNKNOWN}) < 2:
-        del columns['protocol']
-    if gap:
-        columns['gap closed'] = _gap_closed(tests, *gap)
-    for name in classes:
-        columns[name] = {m: mean_std([run.scores[name] for run in tests[m]]) for m in tests}
-    rules = ['---' if title in ('method', 'protocol') else '---:' for title in columns]
-    rows = [[cells[m] for cells in columns.values()] for m in tests]
-    table = '\n'.join(f'| {" | ".join(row)} |' for row in (list(columns), rules, *rows))
+    all_runs = [(method, run) for method, seeds in tests.items() for run in seeds]
+    _check_comparable([(f'{method} ({run.folder})', run) for method, run in all_runs])
+    means = {m: statistics.mean(run.scores['mIoU'] for run in seeds) for m, seeds in tests.items()}
+    unknown = set(gap or ()) - set(tests)
+    if unknown:
+        raise ValueError(f'--gap names {sorted(unknown)}, but the runs are {list(tests)}')
+    several = len({run.protocol for _, run in all_runs} - {UNKNOWN}) > 1
+    rows = []
+    for method, seeds in tests.items():
+        row = {'method': method}
+        if several:
+            row['protocol'] = ', '.join(sorted({run.protocol for run in seeds}))
+        row['seeds'] = str(len(seeds))
+        row['mIoU'] = mean_std([run.scores['mIoU'] for run in seeds])
+        if gap:
+            few, full = (means[name] for name in gap)
+            row['gap closed'] = f'{(means[method] - few) / (full - few):.0%}' if full > few else '–'
+        for name in seeds[0].scores:
+            row[name] = mean_std([run.scores[name] for run in seeds])
+        rows.append(row)
+    rules = ['---' if title in ('method', 'protocol') else '---:' for title in rows[0]]
+    lines = [list(rows[0]), rules, *(row.values() for row in rows)]
+    table = '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
 
-    used = dict.fromkeys(f'{m} {run.predictor}' for m, run in _all_runs(tests) if run.predictor)
-    silent = dict.fromkeys(m for m, run in _all_runs(tests) if run.protocol == UNKNOWN)
-    notes = (('predictor', used), (f'protocol {UNKNOWN}', silent))
-    lines = [f'{title}: {", ".join(texts)}' for title, texts in notes if texts]
-    return '\n\n'.join([table, *lines])
+    used = [f'{method} {run.predictor}' for method, run in all_runs if run.predictor]
+    silent = [method for method, run in all_runs if run.protocol == UNKNOWN]
+    for title, texts in (('predictor', used), (f'protocol {UNKNOWN}', silent)):
+        if texts:
+            table += f'\n\n{title}: {", ".join(dict.fromkeys(texts))}'
+    return table
 
 
-def check_protocols(tests: Mapping[str, Sequence[Run]]) -> None:
-    """Runs of one table were trained on lists of one family and scored on the same images.
+def _check_comparable(runs: Sequence[tuple[str, Run]]) -> None:
+    """Named runs have the same classes, lists of one family, and scores on the same images.
 
-    Runs that do not say, as those of older versions, pass.
-
-    Raises:
-        ValueError: Names two runs, both protocols and the remedy.
+    Runs that do not tell their protocol, as those of older versions, pass.
     """
     rules = (('protocol', 'trained', same_family), ('scored_on', 'scored', same_scores))
-    for key, what, agree in rules:
-        known = [
-            (f'{method} ({run.folder})', Protocol(**run.metrics[key]))
-            for method, run in _all_runs(tests)
-            if key in run.metrics
-        ]
-        for (one, first), (other, second) in combinations(known, 2):
-            if not agree(first, second):
+    for (one, first), (other, second) in combinations(runs, 2):
+        classes, others = (list(run.scores)[:-1] for run in (first, second))
+        if classes != others:
+            raise ValueError(f'{one} has the classes {classes}, {other} has {others}')
+        for key, what, agree in rules:
+            known = [Protocol(**run.metrics[key]) for run in (first, second) if key in run.metrics]
+            if len(known) == 2 and not agree(*known):
                 raise ValueError(
-                    f'{one} was {what} on {first.name!r}, {other} on {second.name!r}: their scores '
-                    'do not compare. Make a table of each, or run both on the same lists'
+                    f'{one} was {what} on {known[0].name!r}, {other} on {known[1].name!r}: their '
+                    'scores do not compare. Make a table of each, or run both on the same lists'
                 )
 
 
@@ -223,17 +214,3 @@ def same_scores(one: Protocol, other: Protocol) -> bool:
     """Whether scores on two lists may: those of the same images, or of folds of one draw."""
     folds = one.family != '' and one.family == other.family
     return one.digest == other.digest or (folds and same_family(one, other))
-
-
-def _all_runs(tests: Mapping[str, Sequence[Run]]) -> list[tuple[str, Run]]:
-    return [(method, run) for method, seeds in tests.items() for run in seeds]
-
-
-def _gap_closed(tests: Mapping[str, Sequence[Run]], few: str, full: str) -> dict[str, str]:
-    """How far each method goes from ``few`` to ``full``; a dash where that is not above."""
-    unknown = {few, full} - set(tests)
-    if unknown:
-        raise ValueError(f'--gap names {sorted(unknown)}, but the runs are {list(tests)}')
-    means = {m: statistics.mean(run.scores['mIoU'] for run in seeds) for m, seeds in tests.items()}
-    gap = means[full] - means[few]
-    return {m: f'{(mean - means[few]) / gap:.0%}' if gap > 0 else '–' for m, mean in means.items()}

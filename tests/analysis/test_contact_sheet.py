@@ -142,7 +142,8 @@ def test_numbers_of_a_row():
     labels = np.array([[[2, 2, 2, 2, 2], [2, 0, 0, 255, 255]]])
     text = describe(SheetRow('labeled', images, ['a'], labels=labels))
     assert text == 'labeled: 1 images of 2×5 px, 20.0% padding or ignored'
-    assert describe(SheetRow('view\n50%', images, ['a'])) == 'view, 50%: 1 images of 2×5 px'
+    text = describe(SheetRow('view\n50%', images, ['a']))
+    assert text == 'view, 50%: 1 images of 2×5 px, 0.0% padding or ignored'
 
 
 def test_the_sheet_shows_masks_stripes_and_outlines(tmp_path):
@@ -166,7 +167,7 @@ def test_the_sheet_shows_masks_stripes_and_outlines(tmp_path):
     assert share((120, 0, 0)) > 0.1
     assert share((0, 0, 0)) > 0.6 * share((120, 0, 0))
     assert all(share((gray,) * 3) > 0.05 * share((120, 0, 0)) for gray in STRIPES)
-    assert share((255, 47, 214)) > 0.001
+    assert share((255, 47, 214)) > 0.0005  # the two edges inside the image
 
 
 def test_the_legend_names_the_classes_that_occur(tmp_path):

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from mmseg_u2pl.analysis.quality import PseudoLabelQuality
+from mmseg_u2pl.analysis.pseudo_labels import PseudoLabelQuality
 
 CLASSES = ('a', 'b', 'c')
 
@@ -63,11 +63,9 @@ def test_calibration_by_hand():
     label, truth = torch.tensor([[[0, 1, 2, 0, 1]]]), torch.tensor([[[0, 1, 0, 2, 1]]])
     confidence = torch.tensor([[[1.0, 0.8, 0.9, 0.6, 0.5]]])  # right, right, wrong, wrong, right
     quality.update(label, label == label, confidence, truth)
-    found = quality.calibration()
-    assert found['share'].tolist() == pytest.approx([0, 0, 2 / 5, 3 / 5])
-    assert found['accuracy'].tolist() == pytest.approx(
-        [math.nan, math.nan, 1 / 2, 2 / 3], nan_ok=True
-    )
+    found = quality.as_dict(CLASSES)['calibration']
+    assert found['share'] == pytest.approx([0, 0, 2 / 5, 3 / 5])
+    assert found['accuracy'] == pytest.approx([None, None, 1 / 2, 2 / 3])
     assert quality.overall()['ece'] == pytest.approx(2 / 5 * 0.05 + 3 / 5 * (0.9 - 2 / 3))
 
 

@@ -115,7 +115,7 @@ def test_a_run_without_scores_is_named(tmp_path):
 
 def test_methods_on_other_classes_do_not_share_a_table(tmp_path):
     one, other = run(tmp_path, 'a', IoU_c_sky=1.0, mIoU=1.0), run(tmp_path, 'b', mIoU=1.0)
-    with pytest.raises(ValueError, match=r"classes \[\], others \['sky'\]"):
+    with pytest.raises(ValueError, match=r"classes \['sky'\], b .* has \[\]"):
         markdown_table({'a': [one], 'b': [other]})
 
 
@@ -230,7 +230,7 @@ def test_gain_table_shows_the_difference():
     cells = [list(column.cells) for column in table.columns]
     assert cells[0] == ['sky', 'mIoU']
     assert cells[1:3] == [['80.0', '50.0'], ['78.5', '54.2']]
-    assert cells[3] == ['[red]-1.5[/]', '[green]+4.2[/]']
+    assert cells[3] == ['-1.5', '+4.2']
 
 
 def test_lists_of_one_family_compare():
