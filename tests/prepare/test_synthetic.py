@@ -105,33 +105,6 @@ def test_color_alone_does_not_tell_the_classes_apart(scenes):
     assert within > between
 
 
-def explained(image, mask):
-    """Share of the color variance of an image that the classes of a mask explain."""
-    seen = mask != IGNORE
-    color, label = image[seen].astype(float), mask[seen]
-    groups = [color[label == index] for index in np.unique(label)]
-    within = sum(((group - group.mean(axis=0)) ** 2).sum() for group in groups)
-    return 1 - within / ((color - color.mean(axis=0)) ** 2).sum()
-
-
-def test_the_mask_fits_its_image_better_than_that_of_another_scene(scenes):
-    masks = [mask for _, mask in scenes]
-    fit = [explained(image, mask) for image, mask in scenes]
-    other = [
-        explained(image, mask)
-        for (image, _), mask in zip(scenes, masks[1:] + masks[:1], strict=True)
-    ]
-    assert np.mean(np.greater(fit, other)) > 0.9
-    assert np.mean(fit) > 1.5 * np.mean(other)
-
-
-def test_the_sky_is_above_the_ground_and_trees_have_the_uncertain_outline(scenes):
-    for _, mask in scenes:
-        sky, ground = np.nonzero(mask == 0)[0], np.nonzero(np.isin(mask, (2, 3)))[0]
-        assert sky.max() < ground.min() + 3  # the horizon, and a pixel of rounding
-        assert (mask == CLASSES.index('tree')).any() or not (mask == IGNORE).any()
-
-
 def test_layout_on_disk(written):
     train = [f'train_{index:05d}' for index in range(5)]
     assert stems(written, 'labeled') == train[:2]

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from .scene import MIN_SIDE, render_scene
+from .elements import render_scene
+from .scene import MIN_SIDE
 
 GENERATOR = 'mmseg_u2pl.prepare.synthetic'
-VERSION = 2  # raise it whenever a pixel may change, so that old folders are rebuilt
+VERSION = 1  # raise it whenever a pixel may change, so that old folders are rebuilt
 SPLITS = ('train', 'val', 'test')  # a split's position seeds its scenes: append only
 
 
