@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...datasets.files import list_text
 from ...version import __version__
 from ..index_masks import Masks, find_images
-from ..split_files import list_warnings, parse_size, read_groups, read_list, summarize
+from ..split_files import list_files, list_warnings, parse_size, read_groups, read_list, summarize
 from ..splits import Request, make_lists, resolve_size
 from .reading import Images
 
@@ -33,9 +31,7 @@ class OwnLists(NamedTuple):
 
     def files(self, folder: Path) -> dict[Path, bytes]:
         """Contents of the lists and of ``provenance.json``, by path."""
-        contents = {folder / f'{name}.txt': list_text(part) for name, part in self.stems.items()}
-        text = json.dumps(self.provenance, indent=1, sort_keys=True, ensure_ascii=False) + '\n'
-        return {**contents, folder / 'provenance.json': text.encode()}
+        return list_files(folder, self.stems, self.provenance)
 
 
 def draw_lists(

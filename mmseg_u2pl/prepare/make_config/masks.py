@@ -13,7 +13,7 @@ from PIL import Image
 
 from ...datasets.files import in_threads
 from ...datasets.masks import LoadMask
-from ..index_masks import Masks, find_images, masks_sha256, read_mask, require_images
+from ..index_masks import Masks, count_labels, find_images
 
 IGNORE = 255
 _ENTRY = re.compile(r'(?P<name>.+?)\s*[=:,\t ]\s*#(?P<hex>[0-9a-fA-F]{6})\s*(#.*)?')
@@ -90,25 +90,21 @@ def read_own_masks(
         ValueError: Names the mask and what is wrong with it.
     """
     paths = find_images(folder)
-    require_images(paths, images)
     with Image.open(next(iter(paths.values()))) as first:
         if first.mode in ('RGB', 'RGBA') and not colors:
             raise ValueError(_question(list(paths.values())))
-    load = LoadMask(**colors or {})
-    items = [(path, images[stem], load) for stem, path in paths.items()]
-    rows, hashes = zip(*in_threads(lambda item: read_mask(*item), items, 'masks'), strict=True)
-    counts = np.array(rows, dtype=np.int64)
+    masks = count_labels(paths, images, LoadMask(**colors or {}))
     labels = list(range(len(classes)))
     kind, loading, why = 'index', {}, 'every value is a class number, or 255 = ignore'
     if colors:
         kind, loading, why = 'colors', colors, 'each color is a class, as --colors says'
-    elif (found := _labels(counts, list(paths.values()), classes, values)) != labels:
+    elif (found := _labels(masks.counts, list(paths.values()), classes, values)) != labels:
         labels = found
         ignored = [] if IGNORE in labels else [[IGNORE, IGNORE]]
         loading = dict(values=[[value, label] for label, value in enumerate(labels)] + ignored)
         names = ', '.join(f'{value} → {name}' for value, name in zip(labels, classes, strict=True))
         kind, why = 'grey values', f'{names}: --values says so, or they hold 0 and 255 alone'
-    masks = Masks(list(paths), counts[:, labels], masks_sha256(paths, hashes))
+    masks = masks._replace(counts=masks.counts[:, labels])
     return OwnMasks(masks, kind, loading, why)
 
 
