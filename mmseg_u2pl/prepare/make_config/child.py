@@ -41,21 +41,19 @@ def child_texts(
         (part['pipeline'] for part in _parts(cfg) if part.get('pipeline')), []
     )
     sizes = [transform['crop_size'] for transform in pipeline if 'crop_size' in transform]
-    size = [*sizes, cfg.model.get('data_preprocessor', {}).get('size')][0]
+    size = sizes[0] if sizes else cfg.model.get('data_preprocessor', {}).get('size')
     if not size:
         raise ValueError(f'{str(base)!r}: training images have no common size: add a RandomCrop')
     crop = (size, size) if isinstance(size, int) else tuple(size)
     model = method.settings(cfg.train_cfg.max_iters, crop)
-    grid = Grid(
-        _measured_stride(cfg, model, f'{str(base)!r} with {method.name}'),
-        int(bool(cfg.model.decode_head.get('align_corners', False))),
-    )
+    stride = _measured_stride(cfg, model, f'{str(base)!r} with {method.name}')
+    grid = Grid(stride, int(cfg.model.decode_head.get('align_corners', False)))
     for length in crop:
         if not grid.holds(length):
             raise ValueError(
-                f'{str(base)!r} has crops of {crop[0]}×{crop[1]}, but the network has the stride '
-                f'{grid.stride} and align_corners={bool(grid.offset)}: {length} is displaced by '
-                f'part of a pixel. Set crop_size to {grid.nearest(length)} there'
+                f'{str(base)!r}: with the stride {stride} and align_corners={bool(grid.offset)} of '
+                f'the network, a crop of {length} is displaced by part of a pixel. Set crop_size '
+                f'to {grid.nearest(length)}'
             )
     geometric = [
         {key: value for key, value in transform.items() if key != 'cat_max_ratio'}
@@ -73,15 +71,10 @@ def child_texts(
         ann_file=os.path.abspath(path),
         pipeline=[*geometric[:1], dict(type='AddValidityMap'), *geometric[1:]],
     )
-    configs = method_and_baseline(
-        out,
-        os.path.abspath(base),
-        method,
-        model,
-        data,
-        (cfg.train_dataloader.batch_size, cfg.get('auto_scale_lr', {}).get('base_batch_size')),
-        _shared(cfg, method, grid, crop),
-    )
+    batches = cfg.train_dataloader.batch_size, cfg.get('auto_scale_lr', {}).get('base_batch_size')
+    shared = _shared(cfg, method, grid, crop)
+    parent = os.path.abspath(base)
+    configs = method_and_baseline(out, parent, method, model, data, batches, shared)
     texts = {config: header(command) + text for config, text in configs.items()}
     return {**texts, path: list_text(others).decode()}
 
@@ -92,11 +85,6 @@ def _load(base: Path, method: Method) -> Config:
         cfg = Config.fromfile(base)
     except Exception as error:
         raise ValueError(f'cannot load {str(base)!r}: {type(error).__name__}: {error}') from error
-    if Config._is_lazy_import(str(base)):
-        raise ValueError(
-            f'{str(base)!r} imports its parts ("with read_base()"), which a child of text cannot '
-            'inherit: write it out by Config.fromfile(PATH).dump(NEW), and give NEW'
-        )
     kind = cfg.get('model', {}).get('type')
     if kind != 'EncoderDecoder' or 'dataset' not in cfg.get('train_dataloader', {}):
         raise ValueError(
@@ -147,12 +135,10 @@ def _measured_stride(cfg: Config, model: Mapping[str, Any], where: str) -> int:
         if not torch.is_tensor(logits):
             raise TypeError(f'the head returns a {type(logits).__name__}, not logits')
     except Exception as error:
-        remedy = 'give the config another decode head'
-        if model.get('contrastive'):
-            remedy += ', or a method without the contrastive loss: --method fixmatch_balanced'
         raise ValueError(
             f'{where}: {cfg.model.backbone.type} and {cfg.model.decode_head.type} cannot be used: '
-            f'{" ".join(str(error).split())}; {remedy}'
+            f'{" ".join(str(error).split())}; give the config another decode head, or take a method '
+            'without contrastive loss'
         ) from error
     maps, _ = tree_flatten(maps)  # some backbones return lists in lists
     return max(round(256 / part.shape[-1]) for part in maps if part.ndim == 4)
