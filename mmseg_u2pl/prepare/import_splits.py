@@ -71,16 +71,10 @@ def import_splits(
 ) -> list[str]:
     """Write ``splits/<name>_{labeled,unlabeled}.txt``; merge them into ``splits/provenance.json``.
 
-    Args:
-        scheme: One of :data:`SCHEMES`.
-        folder: Copy of the publishing repository. Every ``*.txt`` below it with "labeled" in its
-            name is looked at; lists of other data sets or sizes are left out.
-        root: The prepared data set. The unlabeled images are the rest of it.
-        family: Of the lists whose content does not tell: ``'u2pl'`` or ``'cps'``.
-        force: Overwrite lists of other content.
-
-    Returns:
-        The names.
+    Every ``*.txt`` with "labeled" in its name below ``folder``, a copy of the publishing repository,
+    is looked at; lists of other data sets or sizes are left out. Unlabeled is the rest of the
+    prepared data set at ``root``. ``family`` is ``'u2pl'`` or ``'cps'``, of lists whose content does
+    not tell; ``force`` overwrites lists of other content. Returns the names.
 
     Raises:
         OSError: A list of the data set is missing, or a list exists with other content.

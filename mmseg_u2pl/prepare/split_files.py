@@ -92,9 +92,9 @@ def summarize(
             continue
         counts = masks.counts[np.isin(masks.stems, part)].sum(0)
         shares = (counts / max(1, counts.sum())).round(6).tolist()
-        missing = (counts == 0) & (masks.counts.sum(0) > 0)  # not what no mask has
+        missing = np.flatnonzero((counts == 0) & (masks.counts.sum(0) > 0))  # not what no mask has
         entry['class_share'] = dict(zip(classes, shares, strict=True))
-        entry['classes_missing'] = [c for c, gone in zip(classes, missing, strict=True) if gone]
+        entry['classes_missing'] = [classes[index] for index in missing]
     return summary
 
 

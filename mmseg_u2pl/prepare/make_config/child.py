@@ -26,10 +26,9 @@ WITHOUT_MASKS = ('LoadAnnotations', 'LoadMask', 'GenerateEdge', 'PhotoMetricDist
 def child_texts(
     base: Path, unlabeled: Path, method: Method, out: Path, command: str
 ) -> dict[Path, str]:
-    """Texts of the child, of its supervised baseline and of a list, by path.
+    """Texts of the child, of ``<out>_supervised.py`` and of ``<out>_unlabeled.txt``, by path.
 
-    The baseline is ``<out>_supervised.py``. The list, ``<out>_unlabeled.txt``, names the images of
-    the folder ``unlabeled`` that the base does not label.
+    The list names the images of the folder ``unlabeled`` that the base does not label.
 
     Raises:
         FileNotFoundError: No such config or folder.
@@ -47,7 +46,7 @@ def child_texts(
     crop = (size, size) if isinstance(size, int) else tuple(size)
     model = method.settings(cfg.train_cfg.max_iters, crop)
     stride = _measured_stride(cfg, model, f'{str(base)!r} with {method.name}')
-    grid = Grid(stride, int(cfg.model.decode_head.get('align_corners', False)))
+    grid = Grid(stride, int(bool(cfg.model.decode_head.get('align_corners'))))
     for length in crop:
         if not grid.holds(length):
             raise ValueError(
@@ -94,13 +93,13 @@ def _load(base: Path, method: Method) -> Config:
     if cfg.train_cfg.get('max_iters') is None:
         raise ValueError(
             f'{str(base)!r}: train_cfg counts epochs, which labeled and unlabeled images do not '
-            "share. Set train_cfg = dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)"
+            'share: set an IterBasedTrainLoop with max_iters and val_interval'
         )
     constructor = cfg.get('optim_wrapper', {}).get('constructor')
     if method.optimizer and constructor:
         raise ValueError(
-            f'{str(base)!r}: optim_wrapper.constructor={constructor!r}, but {method.name} needs '
-            f'{method.optimizer["constructor"]!r}: give a method with one network, or remove it'
+            f'{str(base)!r}: {method.name} needs its optimizer constructor: remove '
+            f'{constructor!r}, or give a method with one network'
         )
     return cfg
 
@@ -135,11 +134,10 @@ def _measured_stride(cfg: Config, model: Mapping[str, Any], where: str) -> int:
         if not torch.is_tensor(logits):
             raise TypeError(f'the head returns a {type(logits).__name__}, not logits')
     except Exception as error:
-        raise ValueError(
-            f'{where}: {cfg.model.backbone.type} and {cfg.model.decode_head.type} cannot be used: '
-            f'{" ".join(str(error).split())}; give the config another decode head, or take a method '
-            'without contrastive loss'
-        ) from error
+        parts_of = f'{cfg.model.backbone.type} and {cfg.model.decode_head.type}'
+        remedy = 'take another decode head, or a method without contrastive loss'
+        why = ' '.join(str(error).split())
+        raise ValueError(f'{where}: {parts_of} cannot be used: {why}; {remedy}') from error
     maps, _ = tree_flatten(maps)  # some backbones return lists in lists
     return max(round(256 / part.shape[-1]) for part in maps if part.ndim == 4)
 
@@ -147,13 +145,10 @@ def _measured_stride(cfg: Config, model: Mapping[str, Any], where: str) -> int:
 def _shared(cfg: Config, method: Method, grid: Grid, crop: tuple[int, int]) -> dict[str, Any]:
     """Settings of the method's config and of the baseline's."""
     imports = cfg.get('custom_imports', {}).get('imports', [])
-    imports = [imports] if isinstance(imports, str) else list(imports)
+    imports = [imports] if isinstance(imports, str) else imports
     preprocessor = dict(type='SemiDataPreprocessor', grid=grid._asdict(), size=crop)
     shared: dict[str, Any] = dict(
-        custom_imports=dict(
-            imports=[name for name in imports if name != 'mmseg_u2pl'] + ['mmseg_u2pl'],
-            allow_failed_imports=False,
-        ),
+        custom_imports=dict(imports=[*imports, 'mmseg_u2pl'], allow_failed_imports=False),
         val_cfg=dict(_delete_=True, type='PredictorsValLoop'),
         test_cfg=dict(_delete_=True, type='PredictorsTestLoop'),
         model=dict(data_preprocessor=dict(preprocessor, seg_pad_val=255, test_cfg=None)),

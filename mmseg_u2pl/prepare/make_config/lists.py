@@ -92,10 +92,10 @@ def draw_lists(
         unlabeled='named by --unlabeled' if unlabeled else 'no mask',
         val=why,
     )
-    summary = summarize({'all images': stems, 'labeled': labeled, 'val': held}, masks, classes)
     if test:
         parts['test'], reasons['test'] = test.stems, '--test: all with a mask'
-    summary.update(summarize({k: parts[k] for k in parts if k not in summary}, None, classes))
+    summary = summarize(parts, None, classes)
+    summary |= summarize({'all images': stems, 'labeled': labeled, 'val': held}, masks, classes)
     notes = list_warnings(summary)
     options = dict(val=val, unlabeled=unlabeled, groups=groups, seed=seed, classes=list(classes))
     provenance = dict(
