@@ -57,10 +57,8 @@ SCHEMES = {
         suffix='_leftImg8bit.png',
         size=2975,
         names={
-            186: {None: '{}-1_16-186'},
-            372: {None: '{}-1_8-372'},
-            744: {None: '{}-1_4-744'},
-            1488: {None: '{}-1_2-1488'},
+            number: {None: f'{{}}-1_{divisor}-{number}'}
+            for number, divisor in ((186, 16), (372, 8), (744, 4), (1488, 2))
         },
     ),
 }

@@ -92,9 +92,9 @@ def summarize(
             continue
         counts = masks.counts[np.isin(masks.stems, part)].sum(0)
         shares = (counts / max(1, counts.sum())).round(6).tolist()
-        missing = np.flatnonzero((counts == 0) & (masks.counts.sum(0) > 0))  # not what no mask has
+        gone = (counts == 0) & (masks.counts.sum(0) > 0)  # not what no mask has
         entry['class_share'] = dict(zip(classes, shares, strict=True))
-        entry['classes_missing'] = [classes[index] for index in missing]
+        entry['classes_missing'] = [classes[index] for index in np.flatnonzero(gone).tolist()]
     return summary
 
 

@@ -115,11 +115,7 @@ def _parts(cfg: Config) -> Iterator[Mapping[str, Any]]:
 
 @torch.no_grad()
 def _measured_stride(cfg: Config, model: Mapping[str, Any], where: str) -> int:
-    """The largest stride of the backbone's maps (B, C, h, w), in a dry run of the method's model.
-
-    Raises:
-        ValueError: The model cannot be built or run, or its head returns more than logits.
-    """
+    """The largest stride of the backbone's maps (B, C, h, w), in a dry run of the method's model."""
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     preprocessor = dict(data_preprocessor=dict(type='SemiDataPreprocessor', grid=dict(stride=1)))
     parts = merged(merged(cfg.model.to_dict(), model), preprocessor)

@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from ...models.data_preprocessor import Grid
 from .masks import OwnMasks
-from .methods import BASES, DEFAULT, Method, network_config
+from .methods import BASES, DEFAULT, Method
 from .reading import Images, measure_normalization
 
 # What docs/results.md measured, which the rules below carry over to other numbers of images.
@@ -78,7 +78,8 @@ def choose(
         value = getattr(request, flag)
         if value is not None and value < 1:
             raise ValueError(f'--{flag} {value}: give at least 1')
-    grid = Grid(**network_config(network.value).data_preprocessor.grid)
+    model = Config.fromfile(BASES / f'models/{network.value}.py').model
+    grid = Grid(**model.data_preprocessor.grid)
     total = _iterations(sizes, method, request.iters)
     scale = _scale(images, grid, total.value, request, pace)
     crop = _crop(images, grid, scale.value[1], request.crop)
@@ -89,7 +90,7 @@ def choose(
     schedule, meant = NETWORKS[network.value]
     lr = Config.fromfile(BASES / f'schedules/{schedule}.py').optim_wrapper.optimizer.lr
     scaled = '' if meant == PER_STEP else f', {lr:g} × {PER_STEP}/{meant} labeled images a step'
-    minutes = max(1, round(_minutes(pace, crop.value, total.value)))
+    minutes = max(1, round(pace * math.prod(crop.value) * total.value / 60))
     batch = f'{PER_STEP} + {PER_STEP * method.group}'
     choices = {
         'method': Choice(method.name, 'the default' if method.name == DEFAULT else ASKED),
@@ -110,10 +111,6 @@ def choose(
     return choices
 
 
-def _minutes(pace: float, crop: Sequence[int], iterations: int) -> float:
-    return pace * crop[0] * crop[1] * iterations / 60
-
-
 def _scale(images: Images, grid: Grid, iterations: int, request: Namespace, pace: float) -> Choice:
     """Longest and shortest side; the shortest decides, as the longest has room for every image."""
     full = int(np.median(images.sizes.min(1)))
@@ -126,7 +123,8 @@ def _scale(images: Images, grid: Grid, iterations: int, request: Namespace, pace
     else:
         sides = [*range(32 * max(1, min(full, 96) // 32), full, 32), full]
         crops = {side: request.crop or _crop(images, grid, side, None).value for side in sides}
-        fits = [side for side in sides if _minutes(pace, crops[side], iterations) <= budget]
+        seconds = 60 * budget / iterations  # of a step
+        fits = [side for side in sides if pace * math.prod(crops[side]) <= seconds]
         side = max(fits, default=sides[0])
         limit = f'{budget:g} minutes (--minutes)'
         why = f'short side of {full} (median); the largest that trains in {limit}'
