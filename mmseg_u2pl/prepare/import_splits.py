@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ..datasets.files import list_text, numbered_lines, sha256_of
+from ..datasets.files import numbered_lines
 from ..version import __version__
-from .split_files import changed_files
+from .split_files import changed_files, list_files, summarize, write_lists
 
 
 class Scheme(NamedTuple):
@@ -23,16 +23,16 @@ class Scheme(NamedTuple):
 
     ``stem`` matches an image in a line's first column; its group ``city`` is the image's folder.
     The ``size`` training images have the files ``<stem><suffix>`` in ``images`` of the data root.
-    By number of labeled images: ``names`` of lists, with ``{}`` for the family, and ``families`` by
-    how many of the images have VOC's masks, None for any other number.
+    ``names`` of lists are by number of images, and by how many of these have VOC's masks, None for
+    any other number; ``{}`` is the family. ``lists`` is VOC's folder of ``train`` and ``val``.
     """
 
     stem: str
     images: str
     suffix: str
     size: int
-    names: Mapping[int, str]
-    families: Mapping[int, Mapping[int | None, str]] = {}
+    names: Mapping[int, Mapping[int | None, str]]
+    lists: str = ''
 
 
 CLASSIC = (92, 183, 366, 732, 1464)
@@ -43,26 +43,23 @@ SCHEMES = {
         suffix='.png',
         size=10_582,
         names={
-            **{number: f'{{}}-{number}' for number in CLASSIC},
-            662: 'blender-{}-1_16-662',
-            1323: 'blender-{}-1_8-1323',
-            2646: 'blender-{}-1_4-2646',
-            5291: 'blender-{}-1_2-5291',
+            **{number: {number: f'classic-{number}'} for number in CLASSIC},
+            662: {662: 'blender-u2pl-1_16-662', 93: 'blender-cps-1_16-662'},
+            1323: {1323: 'blender-u2pl-1_8-1323', 193: 'blender-cps-1_8-1323'},
+            2646: {None: 'blender-u2pl-1_4-2646', 388: 'blender-cps-1_4-2646'},
+            5291: {None: 'blender-u2pl-1_2-5291', 742: 'blender-cps-1_2-5291'},
         },
-        families={
-            **{number: {number: 'classic'} for number in CLASSIC},
-            662: {662: 'u2pl', 93: 'cps'},
-            1323: {1323: 'u2pl', 193: 'cps'},
-            2646: {None: 'u2pl', 388: 'cps'},
-            5291: {None: 'u2pl', 742: 'cps'},
-        },
+        lists='ImageSets/Segmentation',
     ),
     'cityscapes': Scheme(
         stem=r'(?<![^/])(?P<city>[a-z]+)_\d{6}_\d{6}(?=(?:_leftImg8bit)?(?:\.png)?$)',
         images='leftImg8bit/train',
         suffix='_leftImg8bit.png',
         size=2975,
-        names={186: '{}-1_16-186', 372: '{}-1_8-372', 744: '{}-1_4-744', 1488: '{}-1_2-1488'},
+        names={
+            number: {None: f'{{}}-1_{divisor}-{number}'}
+            for number, divisor in ((186, 16), (372, 8), (744, 4), (1488, 2))
+        },
     ),
 }
 
@@ -72,16 +69,10 @@ def import_splits(
 ) -> list[str]:
     """Write ``splits/<name>_{labeled,unlabeled}.txt``; merge them into ``splits/provenance.json``.
 
-    Args:
-        scheme: One of :data:`SCHEMES`.
-        folder: Copy of the publishing repository. Every ``*.txt`` below it with "labeled" in its
-            name is looked at; lists of other data sets or sizes are left out.
-        root: The prepared data set. The unlabeled images are the rest of it.
-        family: Of the lists whose content does not tell: ``'u2pl'`` or ``'cps'``.
-        force: Overwrite lists of other content.
-
-    Returns:
-        The names.
+    Every ``*.txt`` with "labeled" in its name below ``folder``, a copy of the publishing repository,
+    is looked at; lists of other data sets or sizes are left out. Unlabeled is the rest of the
+    prepared data set at ``root``. ``family`` is ``'u2pl'`` or ``'cps'``, of lists whose content does
+    not tell; ``force`` overwrites lists of other content. Returns the names.
 
     Raises:
         OSError: A list of the data set is missing, or a list exists with other content.
@@ -89,7 +80,7 @@ def import_splits(
     """
     pool, voc = _training_images(scheme, root)
     lists: dict[str, list[str]] = {}
-    about: dict[str, dict[str, str]] = {}
+    sources: dict[str, str] = {}
     for path in sorted(Path(folder).rglob('*.txt')):
         if 'labeled' not in path.name.replace('unlabeled', ''):
             continue
@@ -99,34 +90,37 @@ def import_splits(
             continue
         if unknown := set(stems) - pool:
             raise ValueError(f'the list {str(path)!r} names {min(unknown)!r}: not a training image')
-        families, number = scheme.families.get(len(stems), {None: family}), len(voc & set(stems))
-        if number not in families and None not in families:
+        names, number = scheme.names[len(stems)], len(voc & set(stems))
+        if number not in names and None not in names:
             raise ValueError(
                 f'the list {str(path)!r} is not published: {number} of its {len(stems)} images '
-                f"have VOC's masks, of those published {' or '.join(map(str, families))}"
+                f"have VOC's masks, of those published {' or '.join(map(str, names))}"
             )
-        new = dict(family=families.get(number) or families[None], source='/'.join(path.parts[-3:]))
-        name = scheme.names[len(stems)].format(new['family'])
+        name = (names.get(number) or names[None]).format(family)
+        source = '/'.join(path.parts[-3:])
         if lists.setdefault(name, stems) != stems:
-            two = f'{about[name]["source"]!r} and {new["source"]!r} are both {name}'
-            raise ValueError(f'{two}, with different images: give one folder')
-        about.setdefault(name, new)
+            raise ValueError(
+                f'{sources[name]!r} and {source!r} are both {name}, with different images: give '
+                'one folder'
+            )
+        sources.setdefault(name, source)
     if not lists:
         raise ValueError(f'no published list of the data set below {str(folder)!r} ({Path.cwd()})')
-    contents, entries = {}, {}
-    for name, stems in lists.items():
-        for part, images in (('labeled', stems), ('unlabeled', sorted(pool - set(stems)))):
-            content = contents[Path(root, f'splits/{name}_{part}.txt')] = list_text(images)
-            entry = dict(about[name], images=len(images), sha256=sha256_of(content))
-            entries[f'{name}_{part}'] = dict(entry, tool='import_splits', version=__version__)
-    changed = changed_files(contents, force)
-    record = Path(root, 'splits/provenance.json')
+    out = Path(root, 'splits')
+    record = out / 'provenance.json'
     whole = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
-    whole['lists'] = {**whole.get('lists', {}), **entries}
-    record.parent.mkdir(exist_ok=True)
-    for path in changed:
-        path.write_bytes(contents[path])
-    record.write_text(json.dumps(whole, indent=1, sort_keys=True) + '\n', encoding='utf-8')
+    entries = whole.setdefault('lists', {})
+    stems_of: dict[str, list[str]] = {}
+    for name, stems in lists.items():
+        parts = {f'{name}_labeled': stems, f'{name}_unlabeled': sorted(pool - set(stems))}
+        stems_of.update(parts)
+        about = dict(family=name.removeprefix('blender-').split('-')[0], source=sources[name])
+        for part, entry in summarize(parts, None, ()).items():
+            entries[part] = dict(entry, **about, tool='import_splits', version=__version__)
+    contents = list_files(out, stems_of, whole)
+    del contents[record]
+    changed_files(contents, force)  # refuses other lists; the provenance is merged
+    write_lists(out, stems_of, whole, force=True)
     return sorted(lists)
 
 
@@ -135,9 +129,9 @@ def _training_images(scheme: Scheme, root: str | Path) -> tuple[set[str], set[st
     place = Path(root, scheme.images)
     paths = (path.relative_to(place).as_posix() for path in place.rglob(f'*{scheme.suffix}'))
     pool, voc = {path.removesuffix(scheme.suffix) for path in paths}, set[str]()
-    if scheme.families:
-        pool -= set(_first_column(Path(root, 'ImageSets/Segmentation/val.txt')))
-        voc = set(_first_column(Path(root, 'ImageSets/Segmentation/train.txt')))
+    if scheme.lists:
+        pool -= set(_first_column(Path(root, scheme.lists, 'val.txt')))
+        voc = set(_first_column(Path(root, scheme.lists, 'train.txt')))
     if len(pool) != scheme.size:
         raise ValueError(
             f'{str(place)!r} has {len(pool)} training images, {scheme.size} expected: '

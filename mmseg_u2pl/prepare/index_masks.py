@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,46 +60,39 @@ def read_masks(
 
     Raises:
         FileNotFoundError: No such folder.
-        ValueError: A mask without image or as :func:`read_mask`; a label that is not a class.
+        ValueError: A label that is not a class, or as :func:`count_labels`.
     """
-    masks = find_images(folder)
-    require_images(masks, images)
-    pairs = [(path, images[stem]) for stem, path in masks.items()]
-    rows, hashes = zip(
-        *in_threads(lambda pair: read_mask(*pair, LoadMask()), pairs, 'masks'), strict=True
-    )
-    counts = np.stack(rows)  # (N, 256)
+    paths = find_images(folder)
+    masks = count_labels(paths, images, LoadMask())
+    counts = masks.counts
     counts[:, ignore_index : ignore_index + 1] = 0  # nothing outside of 0 ... 255
     width = num_classes or int(np.flatnonzero(counts.any(0)).max(initial=0)) + 1
     for index, label in np.argwhere(counts[:, width:])[:1]:
         raise ValueError(
-            f'mask {str(pairs[index][0])!r} holds the label {width + label}, but the classes are '
-            f'0 ... {width - 1}: correct --classes or --ignore-index (now {ignore_index}), or map it'
+            f'mask {str(paths[masks.stems[index]])!r} holds the label {width + label}, but the '
+            f'classes are 0 ... {width - 1}: correct --classes or --ignore-index '
+            f'(now {ignore_index}), or map it'
         )
-    return Masks(list(masks), counts[:, :width], masks_sha256(masks, hashes))
+    return masks._replace(counts=counts[:, :width])
 
 
-def read_mask(path: Path, image: Path, load: LoadMask) -> tuple[np.ndarray, str]:
-    """Pixels of each label 0 ... 255 (256,), and the file's hash.
+def count_labels(masks: Mapping[str, Path], images: Mapping[str, Path], load: LoadMask) -> Masks:
+    """Count the labels 0 ... 255 in mask files, counts (N, 256); both mappings are by stem.
 
     Raises:
-        ValueError: A file that is not an image, a mask of another size, or as ``load``.
+        ValueError: A mask without image or of another size, a file that is not an image, or as
+            ``load``.
     """
-    content = path.read_bytes()
-    labels = load.decode(content, str(path))
-    require_size(path, labels.shape[::-1], image, image_size(image))
-    return np.bincount(labels.ravel(), minlength=256), sha256_of(content)
-
-
-def require_images(masks: Mapping[str, Path], images: Mapping[str, Path]) -> None:
-    """Raise ValueError unless every mask has an image of its stem."""
-    alone = [str(path) for stem, path in masks.items() if stem not in images]
-    if alone:
+    if alone := [str(path) for stem, path in masks.items() if stem not in images]:
         raise ValueError(
             f'{len(alone)} masks have no image of their stem, the first is {alone[0]!r}: add it'
         )
 
+    def read(stem: str) -> tuple[np.ndarray, str]:
+        content = masks[stem].read_bytes()
+        labels = load.decode(content, str(masks[stem]))
+        require_size(masks[stem], labels.shape[::-1], images[stem], image_size(images[stem]))
+        return np.bincount(labels.ravel(), minlength=256), f'{stem} {sha256_of(content)}'
 
-def masks_sha256(stems: Iterable[str], hashes: Iterable[str]) -> str:
-    """One hash of all masks, from the hash of each."""
-    return sha256_of(list_text(f'{stem} {file}' for stem, file in zip(stems, hashes, strict=True)))
+    rows, hashes = zip(*in_threads(read, list(masks), 'masks'), strict=True)
+    return Masks(list(masks), np.array(rows, dtype=np.int64), sha256_of(list_text(hashes)))

@@ -92,9 +92,9 @@ def summarize(
             continue
         counts = masks.counts[np.isin(masks.stems, part)].sum(0)
         shares = (counts / max(1, counts.sum())).round(6).tolist()
-        missing = (counts == 0) & (masks.counts.sum(0) > 0)  # not what no mask has
+        gone = (counts == 0) & (masks.counts.sum(0) > 0)  # not what no mask has
         entry['class_share'] = dict(zip(classes, shares, strict=True))
-        entry['classes_missing'] = [c for c, gone in zip(classes, missing, strict=True) if gone]
+        entry['classes_missing'] = [classes[index] for index in np.flatnonzero(gone).tolist()]
     return summary
 
 
@@ -107,16 +107,23 @@ def list_warnings(summary: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def list_files(
+    folder: Path, stems: Mapping[str, Sequence[str]], provenance: Mapping[str, Any]
+) -> dict[Path, bytes]:
+    """Contents of ``<name>.txt`` for each list and of ``provenance.json``, by path."""
+    contents = {folder / f'{name}.txt': list_text(part) for name, part in stems.items()}
+    text = json.dumps(provenance, indent=1, sort_keys=True, ensure_ascii=False) + '\n'
+    return {**contents, folder / 'provenance.json': text.encode()}
+
+
 def write_lists(
     out: Path,
     stems: Mapping[str, Sequence[str]],
     provenance: Mapping[str, Any],
     force: bool = False,
 ) -> bool:
-    """Write ``<name>.txt`` for each list and ``provenance.json``; returns whether anything changed."""
-    contents = {out / f'{name}.txt': list_text(part) for name, part in stems.items()}
-    text = json.dumps(provenance, indent=1, sort_keys=True, ensure_ascii=False) + '\n'
-    contents[out / 'provenance.json'] = text.encode()
+    """Write :func:`list_files`; returns whether anything changed."""
+    contents = list_files(out, stems, provenance)
     changed = changed_files(contents, force)
     out.mkdir(parents=True, exist_ok=True)
     for path in changed:

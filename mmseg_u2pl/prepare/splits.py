@@ -59,13 +59,11 @@ class _Picker:
             if (allowed & wanted).any():
                 allowed = allowed & wanted
         missing = (self.chosen == 0) & (self.root > 0)
-        if missing.any():
-            new = np.where(allowed, self.has[missing].sum(0), -1)
-            allowed = new == new.max()
+        new = np.where(allowed, self.has[missing].sum(0), -1)
+        allowed = new == new.max()
         affinity = np.zeros_like(self.pixels)  # Σ_c sqrt(p_c q_c) with each unit added
         for each, have, root in zip(self.counts, self.chosen, self.root, strict=True):
-            if root > 0:
-                affinity += np.sqrt(each + have) * root
+            affinity += np.sqrt(each + have) * root
         affinity /= np.sqrt(np.maximum(self.pixels + self.chosen.sum(), 1.0))
         index = int(np.where(allowed, affinity, -1.0).argmax())
         self.free[index] = False
@@ -90,27 +88,18 @@ def nested(
     seed: int = 0,
     hold_out: bool = False,
 ) -> list[list[str]]:
-    """Labeled subsets, the smaller in the larger: the first images of one order.
+    """Sorted stems for each size, the smaller in the larger: the first images of one order.
 
     Without ``counts`` the order is a seeded permutation. With them each step takes, of the images
     with labeled pixels, one with the most classes that the chosen ones lack; of these the one with
-    which the class pixel shares p are nearest to q by Hellinger distance,
+    which the class pixel shares p are nearest to q, those of all ``counts``, by Hellinger distance,
     ``1 − Σ_c sqrt(p_c q_c)``; of equals the first by seeded permutation.
 
     Groups are taken whole: of those that fit into the smallest size not yet reached the best by this
     rule; when none fits, the smallest if it brings the number of images nearer or is the first.
 
-    Args:
-        stems: Images that may be labeled, in any order.
-        sizes: Numbers of images.
-        counts: Pixels of each class, of these images or more: q is the share in all of them.
-        groups: Group of each image.
-        seed: Not negative.
-        hold_out: Draw by other random bits and, stratified, leave one image (group) of every class
-            to learn from, while that is possible.
-
-    Returns:
-        Sorted stems for each size.
+    ``hold_out`` draws by other random bits and, stratified, leaves one image (group) of every class
+    to learn from, while that is possible.
 
     Raises:
         ValueError: More images asked for than there are, or no labeled pixel in ``counts``.
@@ -150,29 +139,22 @@ def make_lists(
     counts: np.ndarray | None = None,
     groups: Sequence[str] | None = None,
 ) -> dict[str, list[str]]:
-    """All lists of a request.
+    """Sorted stems of ``<name>_labeled`` and ``<name>_unlabeled`` for each size, and ``holdout``.
 
     The hold-out is drawn first. No other list has images of its groups, which may be near
     duplicates. Unlabeled are all other images that are not labeled, with a mask or without.
 
-    Args:
-        images: All stems.
-        masked: Those with a mask, N.
-        request: What to make.
-        counts: Pixels of each class, int64 (N, C).
-        groups: Group of each of ``images``.
-
-    Returns:
-        Sorted stems of ``<name>_labeled`` and ``<name>_unlabeled`` for each size, and ``holdout``.
+    ``counts`` are pixels of each class, int64 (N, C), in the N images of ``masked``; ``groups`` are
+    those of all ``images``.
 
     Raises:
         ValueError: ``'stratified'`` without counts, or as :func:`nested`.
     """
-    if request.method == 'plain':
-        counts = None
-    elif counts is None:
-        raise ValueError("method 'stratified' needs masks; without them use 'plain'")
-    pixels = None if counts is None else dict(zip(masked, counts, strict=True))
+    pixels = None
+    if request.method == 'stratified':
+        if counts is None:
+            raise ValueError("method 'stratified' needs masks; without them use 'plain'")
+        pixels = dict(zip(masked, counts, strict=True))
     group = dict(zip(images, images if groups is None else groups, strict=True))
     pool, others = sorted(masked), sorted(set(images) - set(masked))
     how: dict[str, Any] = dict(counts=pixels, groups=group, seed=request.seed)

@@ -23,11 +23,10 @@ CITIES = [*(f'aachen/aachen_{i:06}_000019' for i in range(3)), 'jena/jena_000001
 # Of the 6 training images of the miniature, 3 have VOC's masks.
 VOC = SCHEMES['voc']._replace(
     size=6,
-    names={1: '{}-1', 2: 'blender-{}-1_3-2', 3: '{}-3', 4: 'blender-{}-2_3-4'},
-    families={1: {1: 'classic'}, 2: {2: 'u2pl', 1: 'cps'}, 3: {3: 'classic'},
-              4: {None: 'u2pl', 2: 'cps'}},
+    names={1: {1: 'classic-1'}, 2: {2: 'blender-u2pl-1_3-2', 1: 'blender-cps-1_3-2'},
+           3: {3: 'classic-3'}, 4: {None: 'blender-u2pl-2_3-4', 2: 'blender-cps-2_3-4'}},
 )  # fmt: skip
-CITYSCAPES = SCHEMES['cityscapes']._replace(size=5, names={2: '{}-1_2-2'})
+CITYSCAPES = SCHEMES['cityscapes']._replace(size=5, names={2: {None: '{}-1_2-2'}})
 
 
 def write_list(path, lines, end='\n'):
@@ -217,7 +216,8 @@ def test_known_sizes():
         scheme = SCHEMES[name]
         assert [size for size in scheme.names if size not in CLASSIC or name != 'voc'] == sizes
         for size, divisor in zip(sizes, (16, 8, 4, 2), strict=True):
-            assert scheme.names[size].endswith(f'{{}}-1_{divisor}-{size}')
+            for listed in scheme.names[size].values():
+                assert listed.endswith(f'-1_{divisor}-{size}')
             assert abs(size - scheme.size / divisor) < 1
 
 

@@ -127,6 +127,8 @@ def test_rgb_masks(mine):
     assert own.kind == 'colors'
     assert own.loading == dict(colors=[list(ROAD), list(CAR)], ignore_colors=[list(VOID)])
     assert own.masks.counts.tolist() == [[24, 24], [0, 36]]
+    twice = parse_colors(['road=#000001', 'car=#000001'], ['road', 'car'])
+    assert_raises(ValueError, lambda: read(mine, colors=twice), '[0, 0, 1] is given twice')
     few = parse_colors(['road=#804080', 'car=#00008e'], ['road', 'car'])
     assert_raises(ValueError, lambda: read(mine, colors=few), 'b.png', '[0, 0, 0]', '12 pixels')
 
@@ -156,12 +158,12 @@ def test_a_palette_counts_by_its_colors_if_these_are_given(mine):
 @pytest.mark.parametrize(
     ('texts', 'says'),
     [
-        (['road'], "'road' is neither name=#rrggbb nor a file"),
+        (['road'], "'road' is neither NAME=#rrggbb"),
         (['road=#80408'], 'neither'),
-        (['tree=#000001'], "'tree' is none of --classes road, car"),
-        (['road=#000001', 'car=#000001'], 'a second time'),
-        (['road=#000001', 'road=#000002'], 'a second time'),
-        (['road=#000001'], 'no color for car'),
+        (['tree=#000001'], "'tree=#000001' is neither"),
+        (['tree=#000001'], 'one of --classes road, car'),
+        (['road=#000001', 'road=#000002', 'car=#000003'], '2 colors for road'),
+        (['road=#000001'], '0 colors for car'),
     ],
 )
 def test_wrong_colors_are_named(texts, says):

@@ -26,10 +26,9 @@ WITHOUT_MASKS = ('LoadAnnotations', 'LoadMask', 'GenerateEdge', 'PhotoMetricDist
 def child_texts(
     base: Path, unlabeled: Path, method: Method, out: Path, command: str
 ) -> dict[Path, str]:
-    """Texts of the child, of its supervised baseline and of a list, by path.
+    """Texts of the child, of ``<out>_supervised.py`` and of ``<out>_unlabeled.txt``, by path.
 
-    The baseline is ``<out>_supervised.py``. The list, ``<out>_unlabeled.txt``, names the images of
-    the folder ``unlabeled`` that the base does not label.
+    The list names the images of the folder ``unlabeled`` that the base does not label.
 
     Raises:
         FileNotFoundError: No such config or folder.
@@ -41,21 +40,19 @@ def child_texts(
         (part['pipeline'] for part in _parts(cfg) if part.get('pipeline')), []
     )
     sizes = [transform['crop_size'] for transform in pipeline if 'crop_size' in transform]
-    size = [*sizes, cfg.model.get('data_preprocessor', {}).get('size')][0]
+    size = sizes[0] if sizes else cfg.model.get('data_preprocessor', {}).get('size')
     if not size:
         raise ValueError(f'{str(base)!r}: training images have no common size: add a RandomCrop')
     crop = (size, size) if isinstance(size, int) else tuple(size)
     model = method.settings(cfg.train_cfg.max_iters, crop)
-    grid = Grid(
-        _measured_stride(cfg, model, f'{str(base)!r} with {method.name}'),
-        int(bool(cfg.model.decode_head.get('align_corners', False))),
-    )
+    stride = _measured_stride(cfg, model, f'{str(base)!r} with {method.name}')
+    grid = Grid(stride, int(bool(cfg.model.decode_head.get('align_corners'))))
     for length in crop:
         if not grid.holds(length):
             raise ValueError(
-                f'{str(base)!r} has crops of {crop[0]}×{crop[1]}, but the network has the stride '
-                f'{grid.stride} and align_corners={bool(grid.offset)}: {length} is displaced by '
-                f'part of a pixel. Set crop_size to {grid.nearest(length)} there'
+                f'{str(base)!r}: with the stride {stride} and align_corners={bool(grid.offset)} of '
+                f'the network, a crop of {length} is displaced by part of a pixel. Set crop_size '
+                f'to {grid.nearest(length)}'
             )
     geometric = [
         {key: value for key, value in transform.items() if key != 'cat_max_ratio'}
@@ -73,15 +70,10 @@ def child_texts(
         ann_file=os.path.abspath(path),
         pipeline=[*geometric[:1], dict(type='AddValidityMap'), *geometric[1:]],
     )
-    configs = method_and_baseline(
-        out,
-        os.path.abspath(base),
-        method,
-        model,
-        data,
-        (cfg.train_dataloader.batch_size, cfg.get('auto_scale_lr', {}).get('base_batch_size')),
-        _shared(cfg, method, grid, crop),
-    )
+    batches = cfg.train_dataloader.batch_size, cfg.get('auto_scale_lr', {}).get('base_batch_size')
+    shared = _shared(cfg, method, grid, crop)
+    parent = os.path.abspath(base)
+    configs = method_and_baseline(out, parent, method, model, data, batches, shared)
     texts = {config: header(command) + text for config, text in configs.items()}
     return {**texts, path: list_text(others).decode()}
 
@@ -92,11 +84,6 @@ def _load(base: Path, method: Method) -> Config:
         cfg = Config.fromfile(base)
     except Exception as error:
         raise ValueError(f'cannot load {str(base)!r}: {type(error).__name__}: {error}') from error
-    if Config._is_lazy_import(str(base)):
-        raise ValueError(
-            f'{str(base)!r} imports its parts ("with read_base()"), which a child of text cannot '
-            'inherit: write it out by Config.fromfile(PATH).dump(NEW), and give NEW'
-        )
     kind = cfg.get('model', {}).get('type')
     if kind != 'EncoderDecoder' or 'dataset' not in cfg.get('train_dataloader', {}):
         raise ValueError(
@@ -106,13 +93,13 @@ def _load(base: Path, method: Method) -> Config:
     if cfg.train_cfg.get('max_iters') is None:
         raise ValueError(
             f'{str(base)!r}: train_cfg counts epochs, which labeled and unlabeled images do not '
-            "share. Set train_cfg = dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)"
+            'share: set an IterBasedTrainLoop with max_iters and val_interval'
         )
     constructor = cfg.get('optim_wrapper', {}).get('constructor')
     if method.optimizer and constructor:
         raise ValueError(
-            f'{str(base)!r}: optim_wrapper.constructor={constructor!r}, but {method.name} needs '
-            f'{method.optimizer["constructor"]!r}: give a method with one network, or remove it'
+            f'{str(base)!r}: {method.name} needs its optimizer constructor: remove '
+            f'{constructor!r}, or give a method with one network'
         )
     return cfg
 
@@ -128,11 +115,7 @@ def _parts(cfg: Config) -> Iterator[Mapping[str, Any]]:
 
 @torch.no_grad()
 def _measured_stride(cfg: Config, model: Mapping[str, Any], where: str) -> int:
-    """The largest stride of the backbone's maps (B, C, h, w), in a dry run of the method's model.
-
-    Raises:
-        ValueError: The model cannot be built or run, or its head returns more than logits.
-    """
+    """The largest stride of the backbone's maps (B, C, h, w), in a dry run of the method's model."""
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     preprocessor = dict(data_preprocessor=dict(type='SemiDataPreprocessor', grid=dict(stride=1)))
     parts = merged(merged(cfg.model.to_dict(), model), preprocessor)
@@ -147,13 +130,10 @@ def _measured_stride(cfg: Config, model: Mapping[str, Any], where: str) -> int:
         if not torch.is_tensor(logits):
             raise TypeError(f'the head returns a {type(logits).__name__}, not logits')
     except Exception as error:
-        remedy = 'give the config another decode head'
-        if model.get('contrastive'):
-            remedy += ', or a method without the contrastive loss: --method fixmatch_balanced'
-        raise ValueError(
-            f'{where}: {cfg.model.backbone.type} and {cfg.model.decode_head.type} cannot be used: '
-            f'{" ".join(str(error).split())}; {remedy}'
-        ) from error
+        parts_of = f'{cfg.model.backbone.type} and {cfg.model.decode_head.type}'
+        remedy = 'take another decode head, or a method without contrastive loss'
+        why = ' '.join(str(error).split())
+        raise ValueError(f'{where}: {parts_of} cannot be used: {why}; {remedy}') from error
     maps, _ = tree_flatten(maps)  # some backbones return lists in lists
     return max(round(256 / part.shape[-1]) for part in maps if part.ndim == 4)
 
@@ -161,13 +141,10 @@ def _measured_stride(cfg: Config, model: Mapping[str, Any], where: str) -> int:
 def _shared(cfg: Config, method: Method, grid: Grid, crop: tuple[int, int]) -> dict[str, Any]:
     """Settings of the method's config and of the baseline's."""
     imports = cfg.get('custom_imports', {}).get('imports', [])
-    imports = [imports] if isinstance(imports, str) else list(imports)
+    imports = [imports] if isinstance(imports, str) else imports
     preprocessor = dict(type='SemiDataPreprocessor', grid=grid._asdict(), size=crop)
     shared: dict[str, Any] = dict(
-        custom_imports=dict(
-            imports=[name for name in imports if name != 'mmseg_u2pl'] + ['mmseg_u2pl'],
-            allow_failed_imports=False,
-        ),
+        custom_imports=dict(imports=[*imports, 'mmseg_u2pl'], allow_failed_imports=False),
         val_cfg=dict(_delete_=True, type='PredictorsValLoop'),
         test_cfg=dict(_delete_=True, type='PredictorsTestLoop'),
         model=dict(data_preprocessor=dict(preprocessor, seg_pad_val=255, test_cfg=None)),

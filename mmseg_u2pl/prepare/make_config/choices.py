@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from ...models.data_preprocessor import Grid
 from .masks import OwnMasks
-from .methods import BASES, DEFAULT, Method, network_config
+from .methods import BASES, DEFAULT, Method
 from .reading import Images, measure_normalization
 
 # What docs/results.md measured, which the rules below carry over to other numbers of images.
@@ -64,35 +64,33 @@ def choose(
 ) -> dict[str, Choice]:
     """Every choice by its setting's name, in the order to show them.
 
-    ``sizes`` has the number of ``labeled`` and ``unlabeled`` images; ``request`` has ``iters``,
-    ``scale`` (short side), ``crop`` (height, width) and ``minutes``, None where to choose; ``pace``
-    is in seconds of a step for each pixel of a crop.
+    ``sizes`` are numbers of images by list; ``request`` has ``iters``, ``scale`` (short side),
+    ``crop`` (height, width) and ``minutes``, None where to choose; ``pace`` is in seconds of a step
+    for each pixel of a crop.
 
     Raises:
         ValueError: A semi-supervised method without unlabeled images; a request out of range.
     """
     if method.model and not sizes['unlabeled']:
-        raise ValueError(
-            f'{method.name} needs unlabeled images, but every image has a mask or is held out: '
-            'give --unlabeled DIR, or --method supervised'
-        )
+        remedy = 'give --unlabeled DIR, or --method supervised'
+        raise ValueError(f'{method.name} needs unlabeled images, but there are none: {remedy}')
     for flag in ('iters', 'scale'):
         value = getattr(request, flag)
         if value is not None and value < 1:
             raise ValueError(f'--{flag} {value}: give at least 1')
-    grid = Grid(**network_config(network.value).data_preprocessor.grid)
+    model = Config.fromfile(BASES / f'models/{network.value}.py').model
+    grid = Grid(**model.data_preprocessor.grid)
     total = _iterations(sizes, method, request.iters)
     scale = _scale(images, grid, total.value, request, pace)
     crop = _crop(images, grid, scale.value[1], request.crop)
     normalization = Choice('of the network', '8-bit images')
     if images.deep:
-        why = '16-bit images are loaded by their upper 8 bits: measured mean and standard deviation'
-        normalization = Choice(measure_normalization(list(images.paths.values())), why)
+        measured = measure_normalization(list(images.paths.values()))
+        normalization = Choice(measured, 'measured: 16-bit images are loaded by their upper 8 bits')
     schedule, meant = NETWORKS[network.value]
     lr = Config.fromfile(BASES / f'schedules/{schedule}.py').optim_wrapper.optimizer.lr
     scaled = '' if meant == PER_STEP else f', {lr:g} × {PER_STEP}/{meant} labeled images a step'
-    minutes = _minutes(pace, crop.value, total.value)
-    duration = f'{max(1, round(minutes))} minutes' if minutes < 120 else f'{minutes / 60:.1f} hours'
+    minutes = max(1, round(pace * math.prod(crop.value) * total.value / 60))
     batch = f'{PER_STEP} + {PER_STEP * method.group}'
     choices = {
         'method': Choice(method.name, 'the default' if method.name == DEFAULT else ASKED),
@@ -106,15 +104,11 @@ def choose(
         'warm-up': Choice(total.value // 4, 'a quarter of the iterations, as measured'),
         'learning rate': Choice(lr * PER_STEP / meant, f'of {schedule}{scaled}'),
         'workers': Choice(min(4, os.cpu_count() or 1), f'{os.cpu_count()} cores, at most 4'),
-        'time': Choice(f'about {duration}', 'a few steps measured on this machine'),
+        'time': Choice(f'about {minutes} minutes', 'a few steps measured on this machine'),
     }
     if not method.ramp:
         del choices['warm-up']
     return choices
-
-
-def _minutes(pace: float, crop: Sequence[int], iterations: int) -> float:
-    return pace * crop[0] * crop[1] * iterations / 60
 
 
 def _scale(images: Images, grid: Grid, iterations: int, request: Namespace, pace: float) -> Choice:
@@ -129,25 +123,26 @@ def _scale(images: Images, grid: Grid, iterations: int, request: Namespace, pace
     else:
         sides = [*range(32 * max(1, min(full, 96) // 32), full, 32), full]
         crops = {side: request.crop or _crop(images, grid, side, None).value for side in sides}
-        fits = [side for side in sides if _minutes(pace, crops[side], iterations) <= budget]
+        seconds = 60 * budget / iterations  # of a step
+        fits = [side for side in sides if pace * math.prod(crops[side]) <= seconds]
         side = max(fits, default=sides[0])
-        why = f'short side of {full} (median); '
-        why += f'the largest that trains in {budget:g} minutes (--minutes)'
+        limit = f'{budget:g} minutes (--minutes)'
+        why = f'short side of {full} (median); the largest that trains in {limit}'
         if not fits:
-            why = f'too slow for {budget:g} minutes (--minutes), fewer --iters would help'
+            why = f'too slow for {limit}, fewer --iters would help'
     elongation = float((images.sizes.max(1) / images.sizes.min(1)).max())
     return Choice((math.ceil(side * elongation), side), why)
 
 
 def _crop(images: Images, grid: Grid, side: int, asked: Sequence[int] | None) -> Choice:
     """(height, width): four fifths of the typical image at input scale, on the network's grid."""
-    for length in asked or ():
-        if not grid.holds(length):
-            raise ValueError(
-                f'--crop {" ".join(map(str, asked or ()))}: {length} is not on the grid of the '
-                f'network: give {grid.nearest(length)}'
-            )
     if asked:
+        for length in asked:
+            if not grid.holds(length):
+                raise ValueError(
+                    f'--crop {" ".join(map(str, asked))}: {length} is not on the grid of the '
+                    f'network: give {grid.nearest(length)}'
+                )
         return Choice(tuple(asked), ASKED)
     sizes = images.sizes * (side / images.sizes.min(1, keepdims=True))  # at input scale
     width, height = np.median(sizes, axis=0)
@@ -157,9 +152,8 @@ def _crop(images: Images, grid: Grid, side: int, asked: Sequence[int] | None) ->
         wanted = math.floor((min(full * CROP_SHARE, most) - grid.offset) / grid.stride + 0.5)
         fitting = math.floor((full - grid.offset) / grid.stride)
         crop.append(max(1, min(wanted, fitting)) * grid.stride + grid.offset)
-    return Choice(
-        tuple(crop), 'height × width: 4/5 of the input on the network’s grid, at most 4:3'
-    )
+    why = 'height × width: 4/5 of the input on the network’s grid, at most 4:3'
+    return Choice(tuple(crop), why)
 
 
 def _iterations(sizes: dict[str, int], method: Method, asked: int | None) -> Choice:

@@ -34,6 +34,7 @@ def folder_texts(
     """
     name = re.sub(r'[^\w-]+', '_', out.resolve().name).strip('_') or 'config'
     network, crop, total = (choices[key].value for key in ('network', 'crop', 'iterations'))
+    parts = 'default_runtime', f'models/{network}', f'schedules/{NETWORKS[network][0]}'
     mean_std = choices['normalization'].value
     mean_std = '' if isinstance(mean_std, str) else ', mean={}, std={}'.format(*mean_std)
     values: dict[str, Any] = {}
@@ -44,9 +45,7 @@ def folder_texts(
     load = dict(type='LoadMask' if masks.loading else 'LoadAnnotations', **masks.loading)
     base = Template(TEMPLATE.read_text(encoding='utf-8')).substitute(
         values,
-        runtime=repr(str(BASES / 'default_runtime.py')),
-        model_file=repr(str(BASES / f'models/{network}.py')),
-        schedule_file=repr(str(BASES / f'schedules/{NETWORKS[network][0]}.py')),
+        bases=pformat([str(BASES / f'{part}.py') for part in parts], width=100),
         classes=pformat(tuple(classes), width=100, compact=True),
         palette="load_masks['colors']" if 'colors' in masks.loading else '[]',
         load_masks=code(load),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ...datasets.files import in_threads
 from ...datasets.masks import LoadMask
-from ..index_masks import Masks, find_images, masks_sha256, read_mask, require_images
+from ..index_masks import Masks, count_labels, find_images
 
 IGNORE = 255
 _ENTRY = re.compile(r'(?P<name>.+?)\s*[=:,\t ]\s*#(?P<hex>[0-9a-fA-F]{6})\s*(#.*)?')
@@ -39,34 +39,29 @@ def parse_colors(texts: Sequence[str], classes: Sequence[str]) -> dict[str, list
     ``classes`` are in the order of the labels. ``ignore=#rrggbb`` may be given several times.
 
     Raises:
-        ValueError: A bad line, a name or a color twice, a class without color.
+        ValueError: A bad line, or not one color for each class.
     """
-    entries: list[str] = []
+    lines: list[str] = []
     for text in texts:
         path = Path(text)
-        entries += path.read_text('utf-8-sig').splitlines() if path.is_file() else [text]
-    found: dict[str, list[int]] = {}
-    ignored: list[list[int]] = []
-    for entry in (entry.strip() for entry in entries):
-        if not entry or entry.startswith('#'):
-            continue
-        match = _ENTRY.fullmatch(entry)
-        if not match:
+        lines += path.read_text('utf-8-sig').splitlines() if path.is_file() else [text]
+    colors: dict[str, list[list[int]]] = {name: [] for name in (*classes, 'ignore')}
+    for line in map(str.strip, lines):
+        if line and not line.startswith('#'):
+            match = _ENTRY.fullmatch(line)
+            if not match or match['name'] not in colors:
+                raise ValueError(
+                    f'--colors: {line!r} is neither NAME=#rrggbb, where NAME is ignore or one of '
+                    f'--classes {", ".join(classes)}, nor a file of such lines'
+                )
+            colors[match['name']].append(list(bytes.fromhex(match['hex'])))
+    ignored = [] if 'ignore' in classes else colors.pop('ignore')
+    for name, given in colors.items():
+        if len(given) != 1:
             raise ValueError(
-                f'--colors: {entry!r} is neither name=#rrggbb nor a file of such lines'
+                f'--colors has {len(given)} colors for {name}: give one {name}=#rrggbb'
             )
-        name, color = match['name'], list(bytes.fromhex(match['hex']))
-        if name not in (*classes, 'ignore'):
-            raise ValueError(f'--colors: {name!r} is none of --classes {", ".join(classes)}')
-        if name in found or color in [*found.values(), *ignored]:
-            raise ValueError(f'--colors: {entry!r} gives a class or a color a second time')
-        if name in classes:
-            found[name] = color
-        else:
-            ignored.append(color)
-    if missing := [name for name in classes if name not in found]:
-        raise ValueError(f'--colors has no color for {", ".join(missing)}: add NAME=#rrggbb')
-    loading = dict(colors=[found[name] for name in classes])
+    loading = dict(colors=[color for [color] in colors.values()])
     return dict(loading, ignore_colors=ignored) if ignored else loading
 
 
@@ -90,25 +85,21 @@ def read_own_masks(
         ValueError: Names the mask and what is wrong with it.
     """
     paths = find_images(folder)
-    require_images(paths, images)
     with Image.open(next(iter(paths.values()))) as first:
         if first.mode in ('RGB', 'RGBA') and not colors:
             raise ValueError(_question(list(paths.values())))
-    load = LoadMask(**colors or {})
-    items = [(path, images[stem], load) for stem, path in paths.items()]
-    rows, hashes = zip(*in_threads(lambda item: read_mask(*item), items, 'masks'), strict=True)
-    counts = np.array(rows, dtype=np.int64)
+    masks = count_labels(paths, images, LoadMask(**colors or {}))
     labels = list(range(len(classes)))
     kind, loading, why = 'index', {}, 'every value is a class number, or 255 = ignore'
     if colors:
         kind, loading, why = 'colors', colors, 'each color is a class, as --colors says'
-    elif (found := _labels(counts, list(paths.values()), classes, values)) != labels:
+    elif (found := _labels(masks.counts, list(paths.values()), classes, values)) != labels:
         labels = found
         ignored = [] if IGNORE in labels else [[IGNORE, IGNORE]]
         loading = dict(values=[[value, label] for label, value in enumerate(labels)] + ignored)
         names = ', '.join(f'{value} → {name}' for value, name in zip(labels, classes, strict=True))
         kind, why = 'grey values', f'{names}: --values says so, or they hold 0 and 255 alone'
-    masks = Masks(list(paths), counts[:, labels], masks_sha256(paths, hashes))
+    masks = masks._replace(counts=masks.counts[:, labels])
     return OwnMasks(masks, kind, loading, why)
 
 
@@ -121,15 +112,10 @@ def _labels(
     if values is None and present == [0, IGNORE]:
         labels = [0, IGNORE]
         if len(classes) != 2:
-            raise ValueError(
-                f'the masks hold 0 and {IGNORE} alone, which are two classes or class 0 alone, but '
-                f'--classes names {len(classes)}'
-            )
+            raise ValueError(f'masks of 0 and {IGNORE} alone, but --classes names {len(classes)}')
     if len(labels) != len(classes) or len(set(labels) & set(range(256))) < len(labels):
         given = ' '.join(map(str, labels))
-        raise ValueError(
-            f'--values {given}: give {len(classes)} different values of 0 ... 255, one a class'
-        )
+        raise ValueError(f'--values {given}: give {len(classes)} different values of 0 ... 255')
     for value in sorted(set(present) - {*labels, IGNORE}):
         path = paths[int(counts[:, value].argmax())]
         raise ValueError(
@@ -154,8 +140,8 @@ def _question(paths: Sequence[Path]) -> str:
         f'NAME=#{bytes(color).hex()}  # {number / pixels.total():.2%} of the pixels'
         for color, number in pixels.most_common(20)
     ]
-    return '\n'.join([
+    first = (
         f'the masks are RGB images ({str(paths[0])!r}); {len(pixels)} colors found, {len(lines)} '
-        'shown. In a file of these lines, write a class or ignore for NAME, and add --colors FILE',
-        *lines,
-    ])  # fmt: skip
+        'shown. In a file of these lines, write a class or ignore for NAME, and add --colors FILE'
+    )
+    return '\n'.join([first, *lines])

@@ -46,11 +46,6 @@ class Method(NamedTuple):
         return settings
 
 
-def network_config(network: str) -> Any:
-    """The model of a file in ``_base_/models``."""
-    return Config.fromfile(BASES / f'models/{network}.py').model
-
-
 def read_method(name: str, small: bool = False) -> Method:
     """Read one of :data:`METHODS`, or its variant for small networks, if there is one."""
     variant = BASES / f'methods/{name}_small.py'

@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
@@ -14,7 +15,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from ...models.data_preprocessor import Grid
-from .methods import Method, network_config
+from .methods import BASES, Method
 
 
 def measure_pace(network: str, method: Method, num_classes: int, num_labeled: int) -> float:
@@ -24,7 +25,7 @@ def measure_pace(network: str, method: Method, num_classes: int, num_labeled: in
     ``num_labeled`` labeled images, and the unlabeled ones of the method.
     """
     init_default_scope('mmseg')
-    config = network_config(network)
+    config = Config.fromfile(BASES / f'models/{network}.py').model
     crop = (Grid(**config.data_preprocessor.grid).fit(192),) * 2
     config.data_preprocessor.size = crop
     config.decode_head.num_classes = num_classes

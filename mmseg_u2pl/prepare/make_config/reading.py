@@ -26,9 +26,8 @@ def read_images(folder: str | Path) -> Images:
     """Sizes and depth of every image below a folder, from the files' headers.
 
     Raises:
-        FileNotFoundError: No such folder.
-        ValueError: No image, one that cannot be read or has floating-point values, two of one
-            stem.
+        ValueError: An image that cannot be read or has floating-point values. Also, and
+            FileNotFoundError, as :func:`find_images`.
     """
 
     def read(path: Path) -> tuple[tuple[int, int], str]:
@@ -39,10 +38,8 @@ def read_images(folder: str | Path) -> Images:
     paths = find_images(folder)
     sizes, modes = zip(*in_threads(read, list(paths.values()), 'headers'), strict=True)
     if 'F' in modes:
-        raise ValueError(
-            f'image {str(list(paths.values())[modes.index("F")])!r} has floating-point values, '
-            'which are not loaded faithfully: save it with 8 bits a channel'
-        )
+        path = str(list(paths.values())[modes.index('F')])
+        raise ValueError(f'image {path!r} has floating-point values: save it with 8 bits a channel')
     deep = any(mode.startswith('I') for mode in modes)
     return Images(paths, np.array(sizes, dtype=np.int64), deep)
 
@@ -65,8 +62,5 @@ def measure_normalization(paths: Sequence[Path]) -> tuple[list[float], list[floa
     mean = total / number
     std = np.sqrt(np.maximum(squares / number - mean**2, 0))
     if std.max() < 1:
-        raise ValueError(
-            f'images are loaded by their upper 8 bits, which hardly differ (standard deviation '
-            f'{std.max():.2f} of 255): stretch them to 8 bits first'
-        )
+        raise ValueError('the upper 8 bits of the images hardly differ: stretch them to 8 bits')
     return mean.round(2).tolist(), np.maximum(std, 1).round(2).tolist()

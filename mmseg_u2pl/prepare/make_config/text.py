@@ -45,11 +45,10 @@ def method_and_baseline(
 ) -> dict[Path, str]:
     """Texts of a method's config and of its supervised baseline, ``<out>_supervised.py``, by path.
 
-    Both inherit from ``base`` and label with the data set of its ``train_dataloader``. The method
-    ``supervised`` gives the baseline alone, at ``out``. ``model`` are settings of the method's model,
-    ``unlabeled`` is the data set of the unlabeled images, ``shared`` are further settings of both.
-    ``batches`` are the labeled images a step in one process and, if known, in all the processes that
-    the learning rate is meant for.
+    Both inherit from ``base`` and its labeled data. ``supervised`` gives the baseline alone, at
+    ``out``. ``model`` are settings of the method's model, ``unlabeled`` its data set, ``shared``
+    settings of both configs. ``batches`` are the labeled images a step in one process and, if known,
+    in all the processes that the learning rate is meant for.
     """
     versions = {out: method}
     if method.model:
@@ -57,20 +56,18 @@ def method_and_baseline(
     texts, checkpoint = {}, dict(type='CheckpointHook', by_epoch=False)
     for path, version in versions.items():
         batch, all_batches = ((size or 0) * (1 + version.group) for size in batches)
+        sampler = dict(_delete_=True, type='SemiSampler', ratio=(1, version.group))
+        dataset = dict(
+            _delete_=True,
+            type='SemiDataset',
+            labeled=Code('_base_.train_dataloader.dataset'),
+            unlabeled=unlabeled if version.model else None,
+        )
         settings = dict(
             _base_=base,
             model=model if version.model else {},
             optim_wrapper=version.optimizer,
-            train_dataloader=dict(
-                batch_size=batch,
-                sampler=dict(_delete_=True, type='SemiSampler', ratio=(1, version.group)),
-                dataset=dict(
-                    _delete_=True,
-                    type='SemiDataset',
-                    labeled=Code('_base_.train_dataloader.dataset'),
-                    unlabeled=unlabeled if version.model else None,
-                ),
-            ),
+            train_dataloader=dict(batch_size=batch, sampler=sampler, dataset=dataset),
             auto_scale_lr=dict(base_batch_size=all_batches) if all_batches else {},
             default_hooks=dict(checkpoint=dict(checkpoint, save_best=version.best)),
         )
