@@ -22,8 +22,7 @@ class MeanTeacher(SemiSegmentor):
 
     Args:
         teacher: Settings of ``Teacher``.
-        view: Settings of ``PhotometricView``, through which the student sees the unlabeled images;
-            None: as the teacher does.
+        view: Settings of ``PhotometricView``: the student's view of unlabeled images. Or None.
         mse_weight: The largest w.
         rampup_iters: Iterations after the warm-up in which w grows to it, by exp(−5·(1 − t)²).
         **semi: As in :class:`SemiSegmentor`.
@@ -51,13 +50,11 @@ class MeanTeacher(SemiSegmentor):
         """One step."""
         num_l = len(batch.images_l)
         target = self._teacher_prob(batch.images_u)
-
         strong = self.data_preprocessor.strong_view(batch.images_u, self.view)
         with record_function('semi/student'):
             features = self.extract_feat(torch.cat((batch.images_l, strong)))
             logits, rep = self.decode(self, features)
         losses = self.supervised_losses(features, logits[:num_l], batch.samples_l)
-
         valid = nearest(batch.valid, target.shape[2:]).unsqueeze(1)
         square = (upcast(logits[num_l:]).softmax(1) - target).square() * valid
         mse = square.sum() / (valid.sum() * target.shape[1]).clamp(min=1)
@@ -69,7 +66,6 @@ class MeanTeacher(SemiSegmentor):
     @torch.no_grad()
     def _teacher_prob(self, images: Tensor) -> Tensor:
         """The teacher's probabilities (B, C, h, w)."""
-        assert self.teacher is not None
         teacher = self.labeler()
         return upcast(teacher.decode_head(teacher.extract_feat(images))).softmax(1)
 
@@ -80,7 +76,5 @@ class MeanTeacher(SemiSegmentor):
 
     def training_views(self, batch: SemiBatch) -> list[View]:
         """The strong view, where there is one."""
-        if self.view is None:
-            return []
         strong = self.data_preprocessor.strong_view(batch.images_u, self.view)
-        return [View('strong view', strong, batch.valid)]
+        return [] if self.view is None else [View('strong view', strong, batch.valid)]
