@@ -186,7 +186,7 @@ def test_a_test_set_and_plain_mmengine(mine, tmp_path, tool):
 def test_time_is_measured(mine, tmp_path, run_tool, capsys):
     run_tool('make_config.py', *flags(mine, 'index', tmp_path / 'own'), '--iters', 4)
     output = capsys.readouterr().out
-    assert 'about 1 minutes' in output
+    assert 'about 1 min' in output
     assert 'the largest that trains in 60 minutes' in output
 
 

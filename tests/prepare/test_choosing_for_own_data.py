@@ -165,7 +165,7 @@ def test_the_input_is_as_large_as_the_time_allows():
     choices = chosen(pace=SLOW)
     assert values(choices, 'input scale', 'crop') == ((214, 160), (128, 160))
     assert '60 minutes' in choices['input scale'].why
-    assert choices['time'].value == 'about 41 minutes'  # 1200 · 128 · 160 · 1e-4 s
+    assert choices['time'].value == 'about 41 min'  # 1200 · 128 · 160 · 1e-4 s
     choices = chosen(pace=SLOW, minutes=62)
     assert values(choices, 'input scale', 'crop') == ((256, 192), (160, 192))
     assert chosen(pace=SLOW, iters=12)['input scale'].value == (480, 360)

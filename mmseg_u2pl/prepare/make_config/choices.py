@@ -104,7 +104,7 @@ def choose(
         'warm-up': Choice(total.value // 4, 'a quarter of the iterations, as measured'),
         'learning rate': Choice(lr * PER_STEP / meant, f'of {schedule}{scaled}'),
         'workers': Choice(min(4, os.cpu_count() or 1), f'{os.cpu_count()} cores, at most 4'),
-        'time': Choice(f'about {minutes} minutes', 'a few steps measured on this machine'),
+        'time': Choice(f'about {minutes} min', 'a few steps measured on this machine'),
     }
     if not method.ramp:
         del choices['warm-up']
