@@ -30,7 +30,7 @@ def test_weights_by_hand(power, counts, expected):
     np.testing.assert_allclose(class_weights(np.array(counts), power), expected, atol=1e-4)
 
 
-def weighed(root, dataset=None, power=0.5, model=None, **config):
+def weighted(root, dataset=None, power=0.5, model=None, **config):
     """The model after the hook has seen the labeled masks."""
     torch.manual_seed(0)
     model = model or MODELS.build(tiny.u2pl_config(**config))
@@ -51,7 +51,7 @@ def counted(root):
 
 
 def test_every_head_gets_the_weights_of_the_labeled_pixels(data_root):
-    model, messages = weighed(data_root, aux=True)
+    model, messages = weighted(data_root, aux=True)
     expected = counted(data_root) ** -0.5
     for head in (model.decode_head, model.auxiliary_head):
         weights = np.array(head.loss_decode.class_weight)
@@ -60,7 +60,7 @@ def test_every_head_gets_the_weights_of_the_labeled_pixels(data_root):
 
 
 def test_both_networks_of_cross_supervision_get_them(data_root):
-    model, _ = weighed(data_root, model=cross.build(aux=True))
+    model, _ = weighted(data_root, model=cross.build(aux=True))
     first = model.decode_head.loss_decode.class_weight
     assert first[0] != first[1]
     for head in (model.network2.decode_head, model.network2.auxiliary_head):
@@ -68,15 +68,15 @@ def test_both_networks_of_cross_supervision_get_them(data_root):
 
 
 def test_the_supervised_baseline_gets_the_same(data_root):
-    both, _ = weighed(data_root)
+    both, _ = weighted(data_root)
     config = dict(tiny.networks(), type='EncoderDecoder')
     dataset = SemiDataset(tiny.labeled_config(data_root))
-    alone, _ = weighed(data_root, dataset, model=MODELS.build(config))
+    alone, _ = weighted(data_root, dataset, model=MODELS.build(config))
     assert both.decode_head.loss_decode.class_weight == alone.decode_head.loss_decode.class_weight
 
 
 def test_the_loss_is_pytorchs_weighted_mean(data_root):
-    model, _ = weighed(data_root)
+    model, _ = weighted(data_root)
     _, samples = tiny.batch(pad_rows=5)
     logits = torch.randn(2, 3, *tiny.CROP)
     loss = model.decode_head.loss_by_feat(logits, samples['sup'])['loss_ce']
@@ -90,7 +90,7 @@ def test_a_class_without_labeled_pixels_is_shown(own_root):
         mask = np.array(cv2.imread(str(path), 0))
         mask[mask == 2] = 1
         cv2.imwrite(str(path), mask)
-    model, messages = weighed(own_root)
+    model, messages = weighted(own_root)
     assert model.decode_head.loss_decode.class_weight[2] == 0
     assert 'no pixel' in messages[0]
 
@@ -104,7 +104,7 @@ def test_weights_in_the_config_are_not_replaced(data_root):
     head = tiny.networks()['decode_head']
     head['loss_decode']['class_weight'] = [1.0, 2.0, 3.0]
     tiny.assert_raises(
-        ValueError, lambda: weighed(data_root, decode_head=head), 'class_weight=[1.0, 2.0, 3.0]'
+        ValueError, lambda: weighted(data_root, decode_head=head), 'class_weight=[1.0, 2.0, 3.0]'
     )
 
 
@@ -112,7 +112,7 @@ def test_a_loss_that_takes_no_weights_is_named(data_root):
     head = tiny.networks()['decode_head']
     head['loss_decode'] = dict(type='LovaszLoss', per_image=False, reduction='none')
     tiny.assert_raises(
-        ValueError, lambda: weighed(data_root, decode_head=head), 'LovaszLoss', 'custom_hooks'
+        ValueError, lambda: weighted(data_root, decode_head=head), 'LovaszLoss', 'custom_hooks'
     )
 
 

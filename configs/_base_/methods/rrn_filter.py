@@ -3,6 +3,6 @@ _base_ = './rrn.py'
 rrn = dict(
     target='cross',
     cps_weight=0.0,  # L_cps is off
-    selection_weight=0.5,  # for each of two scores: together they weigh as much as L_cps
+    selection_weight=0.5,  # for each of two scores: their sum has the weight of L_cps
     accepted_share=0.5,
 )

@@ -82,9 +82,9 @@ class Teacher(nn.Module):
     def batch_statistics(self, student: nn.Module) -> Iterator[None]:
         """Normalize by the batch at hand, and track it, where the student does; with ``'batch'``."""
         layers = [
-            mine
-            for mine, other in self._pairs(student)
-            if self.norm == 'batch' and isinstance(mine, _BatchNorm) and other.training
+            copied
+            for copied, source in self._pairs(student)
+            if self.norm == 'batch' and isinstance(copied, _BatchNorm) and source.training
         ]  # without those that norm_eval freezes
         for layer in layers:
             layer.train()
@@ -116,11 +116,11 @@ class Teacher(nn.Module):
         momentum = self.momentum(self.step)
         averages: list[Tensor] = []
         values: list[Tensor] = []
-        for mine, other in self._pairs(student):
-            averages += mine.parameters(recurse=False)
-            values += other.parameters(recurse=False)
+        for copied, source in self._pairs(student):
+            averages += copied.parameters(recurse=False)
+            values += source.parameters(recurse=False)
             if self.norm == 'ema':
-                buffers = mine.buffers(recurse=False), other.buffers(recurse=False)
+                buffers = copied.buffers(recurse=False), source.buffers(recurse=False)
                 for average, value in zip(*buffers, strict=True):
                     if average.is_floating_point():
                         averages.append(average)
