@@ -15,7 +15,12 @@ from mmseg.registry import RUNNERS
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that change a config: ``--split`` and ``--cfg-options``."""
+    """Add the flags that change a config: ``--data``, ``--split`` and ``--cfg-options``."""
+    parser.add_argument(
+        '--data',
+        metavar='NAME',
+        help='data set of a config that ends in _small: camvid, facade, voc_animals, synthetic',
+    )
     parser.add_argument(
         '--split',
         metavar='NAME',
@@ -30,7 +35,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of training and testing. They are those of mmseg's tools, and ``--split``."""
+    """Add the flags of training and testing. They are those of mmseg's, ``--data`` and ``--split``."""
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     add_config_arguments(parser)
     parser.add_argument(
@@ -47,20 +52,29 @@ def load_scoped_config(args: argparse.Namespace) -> Config:
     """The config of a command line, with its registry scope as the default.
 
     Raises:
-        SystemExit: The file does not exist, or ``--split`` does not reach the config.
+        SystemExit: The file does not exist, or ``--data`` or ``--split`` does not reach the config.
     """
-    split = getattr(args, 'split', None)
     if not Path(args.config).is_file():
         raise SystemExit(f'{args.config} does not exist')
-    if split:
-        os.environ['SPLIT'] = split  # read while the config is parsed
-    cfg = Config.fromfile(args.config)
-    if split and cfg.get('split') != split:
-        raise SystemExit(
-            f'--split {split}: {args.config} has '
-            + (f'the fixed split {cfg.split!r}' if 'split' in cfg else 'no split to choose')
-            + '; a config that takes one says split = "{{$SPLIT:default}}"'
-        )
+    chosen = {}
+    for name, variable in (('data', 'SMALL_DATA'), ('split', 'SPLIT')):
+        value = getattr(args, name, None)
+        if value:
+            os.environ[variable] = value  # read while the config is parsed
+            chosen[name] = variable, value
+    try:
+        cfg = Config.fromfile(args.config)
+    except FileNotFoundError as error:
+        if 'data' not in chosen:
+            raise
+        raise SystemExit(f'--data {args.data}: there is no such data set ({error})') from None
+    for name, (variable, value) in chosen.items():
+        if cfg.get(name) != value:
+            raise SystemExit(
+                f'--{name} {value}: {args.config} has '
+                + (f'the fixed {name} {cfg[name]!r}' if name in cfg else f'no {name} to choose')
+                + f'; a config that takes one says {name} = "{{{{${variable}:default}}}}"'
+            )
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
@@ -72,9 +86,8 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_scoped_config(args)
     cfg.launcher = args.launcher
-    stem = Path(args.config).stem
-    if args.split:
-        stem += '_' + args.split.replace('/', '-')
+    chosen = (value.replace('/', '-') for value in (args.data, args.split) if value)
+    stem = '_'.join((Path(args.config).stem, *chosen))
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{stem}'
     return cfg
 

@@ -16,17 +16,16 @@ os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # read as torch is imported
 os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
 
 import torch
-from mmengine.config import DictAction
 from mmengine.device import get_device
 from mmengine.runner import Runner
 from rich.console import Console
 
 from mmseg_u2pl.analysis.benchmark import measure_step, prepare
-from mmseg_u2pl.cli import load_scoped_config
+from mmseg_u2pl.cli import add_config_arguments, load_scoped_config
 from mmseg_u2pl.prepare.synthetic import write_dataset
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-DEMO = str(CONFIGS / 'u2pl/u2pl_effnet-lite0_synthetic-96x128.py')
+DEMO = str(CONFIGS / 'u2pl/u2pl_effnet-lite0_small.py')
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--quick', action='store_true', help='few steps on generated scenes')
     parser.add_argument('--warmup', type=_positive, default=5, help='steps that do not count')
     parser.add_argument('--repeats', type=_positive, default=15, help='steps that count')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='key=value')
+    add_config_arguments(parser)
     args = parser.parse_args()
     if args.quick:
         args.config, args.warmup, args.repeats = DEMO, 2, 4
@@ -68,7 +67,7 @@ def main() -> None:
             if args.quick:
                 scenes = Path(folder, 'scenes')
                 write_dataset(scenes, num_labeled=16, num_unlabeled=32, num_val=1, num_test=1)
-                os.environ['SYNTHETIC_ROOT'] = str(scenes)
+                os.environ.update(SMALL_DATA='synthetic', SYNTHETIC_ROOT=str(scenes))
             cfg = load_scoped_config(args)
             prepare(cfg, str(Path(folder, 'run')), args.warmup + args.repeats + 1)
             console.print(Path(args.config).stem)

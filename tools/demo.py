@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # imported inside, after the first line of output: they take 
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = {
-    'supervised': 'supervised/supervised_effnet-lite0_synthetic-96x128.py',
-    'U²PL': 'u2pl/u2pl_effnet-lite0_synthetic-96x128.py',
+    'supervised': 'supervised/supervised_effnet-lite0_small.py',
+    'U²PL': 'u2pl/u2pl_effnet-lite0_small.py',
 }
 
 ITERATIONS = 700
@@ -45,7 +45,7 @@ def main() -> None:
     args = parse_args()
     start = time.monotonic()
     warnings.filterwarnings('ignore')
-    os.environ['SYNTHETIC_ROOT'] = args.data
+    os.environ.update(SMALL_DATA='synthetic', SYNTHETIC_ROOT=args.data)
 
     from rich.console import Console
 

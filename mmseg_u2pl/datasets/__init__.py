@@ -4,7 +4,12 @@ from .folder import FolderDataset
 from .masks import LoadMask
 from .sampler import SemiSampler
 from .semi_dataset import SemiDataset
-from .street_datasets import CamVidDataset, LabelMeFacadeDataset, SyntheticStreetDataset
+from .small_datasets import (
+    CamVidDataset,
+    LabelMeFacadeDataset,
+    SyntheticStreetDataset,
+    VOCAnimalsDataset,
+)
 from .unlabeled import AddValidityMap, UnlabeledDataset
 
 __all__ = [
@@ -17,4 +22,5 @@ __all__ = [
     'SemiSampler',
     'SyntheticStreetDataset',
     'UnlabeledDataset',
+    'VOCAnimalsDataset',
 ]

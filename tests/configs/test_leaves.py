@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from leaves import LEAVES, POOL, ROOT, SPLITS, each_leaf, load, name_parts, of_data
+from leaves import FILES, LEAVES, POOL, ROOT, SPLITS, Leaf, each_leaf, load, of_data
 from mmengine.fileio import load as load_file
 from mmseg.registry import DATASETS
 
-METHODS = sorted({path.parent.name for path in LEAVES})
+METHODS = sorted({path.parent.name for path in FILES})
 # What a method may add or replace. Everything else belongs to the protocol.
 METHOD_KEYS = {
     'train_dataloader.batch_size',
@@ -28,17 +28,16 @@ SHARED = ('data_preprocessor', 'backbone', 'neck', 'decode_head', 'auxiliary_hea
 
 
 def test_there_are_few_leaves_and_they_are_short():
-    assert 30 <= len(LEAVES) <= 45
-    lines = {path.name: len(path.read_text().splitlines()) for path in LEAVES}
+    assert 20 <= len(FILES) <= 45
+    lines = {path.name: len(path.read_text().splitlines()) for path in FILES}
     assert {name: number for name, number in lines.items() if number > 12} == {}
 
 
 @each_leaf
-def test_name_says_method_data_and_crop(path):
-    method, _, data, crop = name_parts(path)
-    cfg = load(path)
-    assert method.split('-')[0] == path.parent.name.split('_')[0]
-    assert cfg.data_root.endswith({'voc12': 'VOC2012'}.get(data, data))
+def test_name_says_method_data_and_crop(leaf):
+    cfg, crop = load(leaf), leaf.crop
+    assert leaf.method.split('-')[0] == leaf.path.parent.name.split('_')[0]
+    assert cfg.data_root.endswith({'voc12': 'VOC2012'}.get(leaf.data, leaf.data))
     assert tuple(cfg.model.data_preprocessor.size) == crop
     for part in filter(None, (cfg.train_dataloader.dataset[key] for key in PARTS)):
         crops = [tuple(step.crop_size) for step in part.pipeline if step.type == 'RandomCrop']
@@ -46,13 +45,12 @@ def test_name_says_method_data_and_crop(path):
 
 
 @each_leaf
-def test_every_split_gives_its_lists_masks_and_length(path):
-    _, _, data, _ = name_parts(path)
-    default = load(path)
+def test_every_split_gives_its_lists_masks_and_length(leaf):
+    data, default = leaf.data, load(leaf)
     expected = SPLITS[data]
     assert default.get('split') in (expected or (None,))
     for split, labeled in expected.items():
-        cfg = load(path, split)
+        cfg = load(leaf, split)
         parts = cfg.train_dataloader.dataset
         assert parts.labeled.ann_file == f'splits/{split}_labeled.txt'
         assert cfg.num_unlabeled == POOL[data] - labeled
@@ -64,22 +62,24 @@ def test_every_split_gives_its_lists_masks_and_length(path):
             assert parts.labeled.data_prefix.seg_map_path == masks
 
 
-@pytest.mark.parametrize('path', of_data('camvid', 'facade'), ids=lambda path: path.stem)
-def test_all_labels_every_training_image(path):
-    assert load(path, 'all').train_dataloader.dataset.labeled.ann_file == ''
+@pytest.mark.parametrize(
+    'leaf', of_data('camvid', 'facade', 'voc_animals'), ids=lambda leaf: leaf.name
+)
+def test_all_labels_every_training_image(leaf):
+    assert load(leaf, 'all').train_dataloader.dataset.labeled.ann_file == ''
 
 
 @pytest.mark.parametrize(
     ('data', 'masks'), [('voc12', 'SegmentationClassAug'), ('cityscapes', 'gtFine/train')]
 )
 def test_lists_of_a_user_are_as_long_as_the_default(data, masks):
-    path = of_data(data)[0]
-    mine, default = load(path, 'mine/1_16'), load(path)
+    leaf = of_data(data)[0]
+    mine, default = load(leaf, 'mine/1_16'), load(leaf)
     labeled = mine.train_dataloader.dataset.labeled
     assert labeled.ann_file == 'splits/mine/1_16_labeled.txt'
     assert labeled.data_prefix.seg_map_path == masks
     assert mine.train_cfg == default.train_cfg
-    assert load(path, 'mine-500').num_unlabeled == POOL[data] - 500
+    assert load(leaf, 'mine-500').num_unlabeled == POOL[data] - 500
 
 
 def flat(settings, prefix=''):
@@ -94,9 +94,9 @@ def flat(settings, prefix=''):
     return found
 
 
-def protocol_of(path):
+def protocol_of(leaf):
     """Settings of a config, by dotted name, without what a method may add."""
-    settings = flat(load(path)._cfg_dict.to_dict())
+    settings = flat(load(leaf)._cfg_dict.to_dict())
     return {
         key: value
         for key, value in settings.items()
@@ -106,15 +106,15 @@ def protocol_of(path):
 
 def other_methods():
     """Pairs of a leaf and the first leaf of another method on the same network and data."""
-    groups: dict[tuple, list[Path]] = {}
-    for path in LEAVES:
-        method, *protocol = name_parts(path)
-        groups.setdefault((*protocol, 'balanced' in method), []).append(path)
+    groups: dict[tuple, list[Leaf]] = {}
+    for leaf in LEAVES:
+        balanced = 'balanced' in leaf.method
+        groups.setdefault((leaf.network, leaf.data, leaf.crop, balanced), []).append(leaf)
     for first, *others in groups.values():
         yield from ((first, other) for other in others)
 
 
-@pytest.mark.parametrize(('first', 'other'), other_methods(), ids=lambda path: path.stem)
+@pytest.mark.parametrize(('first', 'other'), other_methods(), ids=lambda leaf: leaf.name)
 def test_methods_differ_in_the_method_alone(first, other):
     assert protocol_of(first) == protocol_of(other)
 
@@ -123,11 +123,10 @@ def test_every_small_method_has_a_baseline():
     assert len(list(other_methods())) >= 20
 
 
-@pytest.mark.parametrize('data', ['camvid', 'facade'])
-def test_balanced_settings_add_class_weights_and_color_after_the_crop(data):
+def test_balanced_settings_add_class_weights_and_color_after_the_crop():
     for folder in ('supervised', 'fixmatch'):
-        plain = load(ROOT / f'{folder}/{folder}_effnet-lite0_{data}-160x192.py')
-        cfg = load(ROOT / f'{folder}/{folder}-balanced_effnet-lite0_{data}-160x192.py')
+        plain = load(ROOT / f'{folder}/{folder}_effnet-lite0_small.py')
+        cfg = load(ROOT / f'{folder}/{folder}-balanced_effnet-lite0_small.py')
         assert 'custom_hooks' not in plain
         assert cfg.custom_hooks == [dict(type='ClassWeightsHook')]
         steps = [step.type for step in cfg.train_dataloader.dataset.labeled.pipeline]
@@ -139,16 +138,16 @@ def test_balanced_settings_add_class_weights_and_color_after_the_crop(data):
 
 
 @each_leaf
-def test_unlabeled_crops_are_not_chosen_by_classes(path):
-    unlabeled = load(path).train_dataloader.dataset.unlabeled
+def test_unlabeled_crops_are_not_chosen_by_classes(leaf):
+    unlabeled = load(leaf).train_dataloader.dataset.unlabeled
     if unlabeled is not None:
         assert not any('cat_max_ratio' in step for step in unlabeled.pipeline)
         assert 'PhotoMetricDistortion' not in [step.type for step in unlabeled.pipeline]
 
 
 @each_leaf
-def test_hooks_and_loops_are_those_of_the_runtime(path):
-    cfg, runtime = load(path), load(ROOT / '_base_/default_runtime.py')
+def test_hooks_and_loops_are_those_of_the_runtime(leaf):
+    cfg, runtime = load(leaf), load(ROOT / '_base_/default_runtime.py')
     assert cfg.default_hooks.keys() == runtime.default_hooks.keys()
     assert cfg.default_hooks.semi_training == dict(type='SemiTrainingHook')
     assert cfg.val_cfg == dict(type='PredictorsValLoop')
@@ -166,15 +165,15 @@ def test_no_base_but_the_runtime_has_hooks_or_loops():
 
 
 @each_leaf
-def test_classes_are_those_of_the_data(path):
-    cfg = load(path)
+def test_classes_are_those_of_the_data(leaf):
+    cfg = load(leaf)
     names = DATASETS.get(cfg.train_dataloader.dataset.labeled.type).METAINFO['classes']
     assert cfg.model.decode_head.num_classes == len(names)
 
 
 @pytest.mark.parametrize('method', METHODS)
 def test_index_and_readme_name_every_config(method):
-    stems = {path.stem for path in LEAVES if path.parent.name == method}
+    stems = {path.stem for path in FILES if path.parent.name == method}
     index = load_file(ROOT / method / 'metafile.yml')
     assert {model['Name'] for model in index['Models']} == stems
     assert {Path(model['Config']).stem for model in index['Models']} == stems

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 import tiny
 import torch
-from leaves import ROOT, each_leaf, load
+from leaves import ROOT, each_file, each_leaf, load
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
@@ -96,7 +96,7 @@ EXPECTED_LOSSES = {
 }
 
 
-@each_leaf
+@each_file
 def test_config_builds_predicts_and_trains(path):
     cfg = load_small(path)
     trained = train_once(cfg)
@@ -110,8 +110,8 @@ def test_config_builds_predicts_and_trains(path):
 
 
 @each_leaf
-def test_crop_is_on_the_grid_of_the_network(path):
-    cfg = load(path)
+def test_crop_is_on_the_grid_of_the_network(leaf):
+    cfg = load(leaf)
     preprocessor = cfg.model.data_preprocessor
     grid = Grid(**preprocessor.grid)
     assert all(map(grid.holds, preprocessor.size))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from leaves import POOL, ROOT, SPLITS, each_leaf, load, name_parts, of_data
+from leaves import POOL, ROOT, SPLITS, each_leaf, load, of_data
 from mmseg.registry import PARAM_SCHEDULERS
 
 # Iterations of the authors' runs at 16 + 16 images a step, where they are known.
@@ -31,9 +31,8 @@ def ratio_of(path):
 
 
 @each_leaf
-def test_batch(path):
-    cfg = load(path)
-    ratio = ratio_of(path)
+def test_batch(leaf):
+    cfg, ratio = load(leaf), ratio_of(leaf.path)
     assert tuple(cfg.train_dataloader.sampler.ratio) == ratio
     assert cfg.train_dataloader.sampler.type == 'SemiSampler'
     assert cfg.train_dataloader.batch_size == cfg.labeled_per_gpu * sum(ratio)
@@ -42,26 +41,24 @@ def test_batch(path):
 
 
 @each_leaf
-def test_validation_and_checkpoints(path):
-    cfg = load(path)
-    data = name_parts(path)[2]
+def test_validation_and_checkpoints(leaf):
+    cfg, path = load(leaf), leaf.path
     assert cfg.default_hooks.checkpoint.interval == cfg.train_cfg.val_interval
     assert cfg.train_cfg.type == 'IterBasedTrainLoop'
     validations = math.ceil(cfg.train_cfg.max_iters / cfg.train_cfg.val_interval)
-    assert validations == {'synthetic': 2, 'camvid': 4, 'facade': 4}.get(data, 10)
+    assert validations == 10
     first = {'supervised': 'mIoU', 'cps': 'mean/mIoU', 'rrn': 'mean/mIoU'}.get(
         path.parent.name, 'teacher/mIoU' if cfg.model.get('teacher') else 'student/mIoU'
     )
     assert cfg.default_hooks.checkpoint.save_best == first
 
 
-@pytest.mark.parametrize('path', of_data('voc12', 'cityscapes'), ids=lambda path: path.stem)
-def test_length_of_the_papers(path):
+@pytest.mark.parametrize('leaf', of_data('voc12', 'cityscapes'), ids=lambda leaf: leaf.name)
+def test_length_of_the_papers(leaf):
     """An epoch is one over the unlabeled list: each GPU takes its share, rounded up."""
-    _, network, data, _ = name_parts(path)
-    crossed = network == 'r50-d16'
+    data, crossed = leaf.data, leaf.network == 'r50-d16'
     for split, labeled in SPLITS[data].items():
-        cfg = load(path, split)
+        cfg = load(leaf, split)
         gpus, images = GPUS['rrn' if crossed else 'u2pl', data]
         assert (cfg.num_gpus, cfg.labeled_per_gpu) == (gpus, images)
         epoch = math.ceil((POOL[data] - labeled) / gpus) // images
@@ -81,16 +78,20 @@ def test_length_of_the_papers(path):
     assert cfg.model.test_cfg.get('stride') == WINDOWS[data][crossed]
 
 
-@pytest.mark.parametrize('path', of_data('camvid', 'facade'), ids=lambda path: path.stem)
-def test_length_on_a_cpu(path):
-    cfg = load(path)
-    assert cfg.train_cfg.max_iters == 1200
-    if path.parent.name in ('u2pl', 'fixmatch'):
-        assert cfg.model.warmup_iters == 300
-    if path.stem.startswith('rrn_'):
-        assert (
-            cfg.model.selftrain_warmup_iters == {'camvid': 86, 'facade': 129}[name_parts(path)[2]]
-        )
+@pytest.mark.parametrize(
+    'leaf', of_data('camvid', 'facade', 'voc_animals'), ids=lambda leaf: leaf.name
+)
+def test_length_on_a_cpu(leaf):
+    cfg = load(leaf)
+    length = 5000 if leaf.data == 'voc_animals' else 1200
+    passes = length * 4 / (POOL[leaf.data] - SPLITS[leaf.data][cfg.split])
+    assert passes > 9  # over the unlabeled images
+    assert cfg.train_cfg.max_iters == length
+    if leaf.path.parent.name in ('u2pl', 'fixmatch'):
+        assert cfg.model.warmup_iters == length // 4
+    if leaf.method == 'rrn':
+        epoch = {'camvid': 86, 'facade': 129, 'voc_animals': 486}[leaf.data]
+        assert cfg.model.selftrain_warmup_iters == epoch
 
 
 def test_the_rate_of_rrn_rises_for_ten_epochs_and_then_is_poly():

@@ -8,8 +8,7 @@ from leaves import ROOT, chosen
 
 from mmseg_u2pl.cli import add_common_arguments, check_split, load_config
 
-CAMVID = ROOT / 'u2pl/u2pl_effnet-lite0_camvid-160x192.py'
-SYNTHETIC = ROOT / 'u2pl/u2pl_effnet-lite0_synthetic-96x128.py'
+SMALL = ROOT / 'u2pl/u2pl_effnet-lite0_small.py'
 
 
 @pytest.fixture(autouse=True)
@@ -27,37 +26,53 @@ def arguments(config, *words):
 
 
 def test_split_sets_lists_and_work_dir():
-    cfg = load_config(arguments(CAMVID, '--split', '1_8'))
+    cfg = load_config(arguments(SMALL, '--split', '1_8'))
     assert cfg.train_dataloader.dataset.labeled.ann_file == 'splits/1_8_labeled.txt'
     assert cfg.num_unlabeled == 321
-    assert cfg.work_dir == f'work_dirs/{CAMVID.stem}_1_8'
+    assert cfg.work_dir == f'work_dirs/{SMALL.stem}_1_8'
     assert os.environ['SPLIT'] == '1_8'  # also in processes that this one starts
 
 
 def test_a_split_of_a_folder_gets_one_work_dir():
-    cfg = load_config(arguments(CAMVID, '--split', 'mine/1_8'))
-    assert cfg.work_dir == f'work_dirs/{CAMVID.stem}_mine-1_8'
+    cfg = load_config(arguments(SMALL, '--split', 'mine/1_8'))
+    assert cfg.work_dir == f'work_dirs/{SMALL.stem}_mine-1_8'
 
 
 def test_without_a_split_the_default_of_the_config():
-    cfg = load_config(arguments(CAMVID))
+    cfg = load_config(arguments(SMALL))
     assert cfg.split == '1_16'
-    assert cfg.work_dir == f'work_dirs/{CAMVID.stem}'
+    assert cfg.work_dir == f'work_dirs/{SMALL.stem}'
 
 
 def test_work_dir_and_options_stay_the_users():
     words = ('--split', '1_8', '--work-dir', 'here', '--cfg-options', 'train_cfg.max_iters=7')
-    cfg = load_config(arguments(CAMVID, *words))
+    cfg = load_config(arguments(SMALL, *words))
     assert (cfg.work_dir, cfg.train_cfg.max_iters) == ('here', 7)
 
 
 def test_a_config_without_splits_refuses_the_flag(tmp_path):
-    with pytest.raises(SystemExit, match=r'--split 1_8: .*synthetic.* no split to choose'):
-        load_config(arguments(SYNTHETIC, '--split', '1_8'))
+    with pytest.raises(SystemExit, match=r'--split 1_8: .*small.* no split to choose'):
+        load_config(arguments(SMALL, '--data', 'synthetic', '--split', '1_8'))
     fixed = tmp_path / 'dumped.py'
     fixed.write_text("split = '1_16'\n")
     with pytest.raises(SystemExit, match=r"--split 1_8: .*dumped.py has the fixed split '1_16'"):
         load_config(arguments(fixed, '--split', '1_8'))
+
+
+def test_data_sets_data_and_work_dir():
+    cfg = load_config(arguments(SMALL, '--data', 'facade', '--split', '1_8'))
+    assert cfg.train_dataloader.dataset.labeled.type == 'LabelMeFacadeDataset'
+    assert cfg.num_unlabeled == 481
+    assert cfg.work_dir == f'work_dirs/{SMALL.stem}_facade_1_8'
+    assert os.environ['SMALL_DATA'] == 'facade'
+
+
+def test_data_that_does_not_exist_or_does_not_reach_the_config():
+    with pytest.raises(SystemExit, match=r'--data nowhere: there is no such data set .*nowhere.py'):
+        load_config(arguments(SMALL, '--data', 'nowhere'))
+    other = ROOT / 'u2pl/u2pl_r18-d8_voc12-513x513.py'
+    with pytest.raises(SystemExit, match=r'--data camvid: .* has no data to choose'):
+        load_config(arguments(other, '--data', 'camvid'))
 
 
 def test_a_missing_config_ends_in_one_line():
@@ -73,16 +88,16 @@ def test_an_unknown_split_names_those_that_exist(tmp_path, monkeypatch, name):
         path.touch()
     monkeypatch.setenv('CAMVID_ROOT', str(tmp_path))
     with pytest.raises(SystemExit) as error:
-        check_split(load_config(arguments(CAMVID, '--split', name)))
+        check_split(load_config(arguments(SMALL, '--split', name)))
     assert f'{tmp_path}/splits/{name}_labeled.txt does not exist' in str(error.value)
     assert f'splits of {tmp_path}/splits: 1_16, 1_8, mine/1_4 ' in str(error.value)
-    check_split(load_config(arguments(CAMVID, '--split', '1_8')))
-    check_split(load_config(arguments(CAMVID, '--split', 'mine/1_4')))
+    check_split(load_config(arguments(SMALL, '--split', '1_8')))
+    check_split(load_config(arguments(SMALL, '--split', 'mine/1_4')))
 
 
 def test_no_list_at_all(tmp_path, monkeypatch):
     monkeypatch.setenv('CAMVID_ROOT', str(tmp_path))
     with pytest.raises(SystemExit, match='none'):
-        check_split(load_config(arguments(CAMVID)))
-    check_split(load_config(arguments(CAMVID, '--split', 'all')))
-    check_split(load_config(arguments(SYNTHETIC)))
+        check_split(load_config(arguments(SMALL)))
+    check_split(load_config(arguments(SMALL, '--split', 'all')))
+    check_split(load_config(arguments(SMALL, '--data', 'synthetic')))

@@ -16,7 +16,7 @@ from mmseg_u2pl.prepare.synthetic import write_dataset
 
 pytest.importorskip('efficientnet_lite_pytorch')
 ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / 'configs/u2pl/u2pl_effnet-lite0_synthetic-96x128.py'
+CONFIG = ROOT / 'configs/u2pl/u2pl_effnet-lite0_small.py'
 SMALL = (
     'model.warmup_iters=1', 'model.contrastive.bank_size=64', 'model.contrastive.num_anchors=8',
     'model.backbone.pretrained=False', 'default_hooks.logger.interval=1',
@@ -28,7 +28,12 @@ SMALL = (
 
 def call(root, *command):
     """Run a Python command line from the repository; its output."""
-    environment = {**os.environ, 'SYNTHETIC_ROOT': str(root), 'PYTHONPATH': str(ROOT)}
+    environment = {
+        **os.environ,
+        'SMALL_DATA': 'synthetic',
+        'SYNTHETIC_ROOT': str(root),
+        'PYTHONPATH': str(ROOT),
+    }
     done = subprocess.run(
         [sys.executable, *map(str, command)],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,

@@ -1,4 +1,4 @@
-_base_ = ['../_base_/protocols/synthetic_lite0.py', '../_base_/methods/cps.py']
+_base_ = ['../_base_/protocols/small_lite0.py', '../_base_/methods/cps.py']
 model = dict(_base_.cps)
 batch_size = 3 * _base_.labeled_per_gpu  # labeled images and as many pairs
 train_dataloader = dict(_base_.pairs, batch_size=batch_size)

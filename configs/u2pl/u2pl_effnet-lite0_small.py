@@ -1,3 +1,3 @@
-_base_ = ['../_base_/protocols/facade_lite0.py', '../_base_/methods/u2pl_small.py']
+_base_ = ['../_base_/protocols/small_lite0.py', '../_base_/methods/u2pl_small.py']
 model = dict(_base_.u2pl, warmup_iters=_base_.max_iters // 4)
 default_hooks = dict(checkpoint=dict(save_best='teacher/mIoU'))

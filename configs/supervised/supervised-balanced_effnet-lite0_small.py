@@ -1,3 +1,3 @@
-_base_ = './supervised_effnet-lite0_camvid-160x192.py'
+_base_ = './supervised_effnet-lite0_small.py'
 train_dataloader = dict(dataset=dict(labeled=_base_.photometric))
 custom_hooks = [dict(type='ClassWeightsHook')]

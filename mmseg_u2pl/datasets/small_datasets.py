@@ -49,3 +49,16 @@ class SyntheticStreetDataset(BaseSegDataset):
             [0, 0, 142], [220, 20, 60], [255, 200, 0],
         ],
     )  # fmt: skip
+
+
+@DATASETS.register_module()
+class VOCAnimalsDataset(BaseSegDataset):
+    """Animals and persons of PASCAL VOC 2012, 7 classes; 255 = void and other objects."""
+
+    METAINFO = dict(
+        classes=('background', 'cat', 'cow', 'dog', 'horse', 'sheep', 'person'),
+        palette=[
+            [0, 0, 0], [64, 0, 0], [64, 128, 0], [64, 0, 128], [192, 0, 128], [128, 64, 0],
+            [192, 128, 128],
+        ],
+    )  # fmt: skip

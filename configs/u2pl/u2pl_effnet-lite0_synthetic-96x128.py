@@ -1,7 +1,0 @@
-_base_ = ['../_base_/protocols/synthetic_lite0.py', '../_base_/methods/u2pl_small.py']
-model = dict(
-    _base_.u2pl,
-    warmup_iters=_base_.max_iters // 4,
-    contrastive=dict(_base_.u2pl.contrastive, num_anchors=64),  # faster on a CPU
-)
-default_hooks = dict(checkpoint=dict(save_best='teacher/mIoU'))
