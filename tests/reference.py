@@ -1,4 +1,4 @@
-"""A slow reference of U²PL's formulas: one pixel and one class at a time, plain Python.
+"""A slow reference of the methods' formulas: one pixel and one class at a time, plain Python.
 
 Arrays are numpy, laid out as in the package: (B, C, H, W) and (B, H, W).
 """
@@ -55,6 +55,19 @@ def reliable_loss(logits, target, reverse_weight=0.0):
             total -= reverse_weight * p * math.log(one_hot)
     weight = target.size / len(places)
     return weight * total / len(places), weight
+
+
+def consistency_loss(logits, label, q, threshold):
+    """Σ CE·1[q ≥ τ]·1[valid] / Σ 1[valid], a pixel at a time; also the share that is kept."""
+    total, kept, valid = 0.0, 0, 0
+    for b, y, x in pixels(label):
+        if label[b, y, x] == IGNORE:
+            continue
+        valid += 1
+        if q[b, y, x] >= threshold:
+            kept += 1
+            total -= math.log(softmax(logits[b, :, y, x].tolist())[label[b, y, x]])
+    return total / valid, kept / valid
 
 
 def unsupervised_loss(logits, target, entropies, percent):

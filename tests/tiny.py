@@ -48,13 +48,15 @@ def networks(num_classes=3, aux=False, dropout=0.1):
 
 
 SMALL_BANK = dict(bank_size=64, num_anchors=32, num_negatives=8, keys_per_step=32)
+CONFIDENT: dict[str, dict] = dict(
+    selection=dict(type='ConfidenceThreshold', threshold=0.5), mix=dict(type='CutMix', prob=1.0)
+)
 METHODS: dict[str, dict] = {
     'U2PL': dict(contrastive={}),
-    'FixMatch': dict(
-        selection=dict(type='ConfidenceThreshold', threshold=0.5),
-        mix=dict(type='CutMix', prob=1.0),
-    ),
+    'FixMatch': CONFIDENT,
     'MeanTeacher': {},
+    'UniMatch': CONFIDENT,
+    'UniMatchV2': CONFIDENT,
 }
 """What a tiny model of each method is built with."""
 BALANCED: dict[str, dict | float] = dict(

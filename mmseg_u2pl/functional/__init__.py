@@ -1,5 +1,6 @@
 """The formulas of the methods as pure tensor functions: no state, no mmseg, any device."""
 
+from .channels import channel_dropout, complementary_dropout
 from .contrast import (
     anchor_mask,
     class_prototypes,

@@ -15,4 +15,13 @@ from .parts import (
     PhotometricView,
     Teacher,
 )
-from .segmentors import RRN, U2PL, CrossPseudo, FixMatch, MeanTeacher, SemiSegmentor
+from .segmentors import (
+    RRN,
+    U2PL,
+    CrossPseudo,
+    FixMatch,
+    MeanTeacher,
+    SemiSegmentor,
+    UniMatch,
+    UniMatchV2,
+)

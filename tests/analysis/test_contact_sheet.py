@@ -98,6 +98,7 @@ STRONG = dict(type='PhotometricView')
         ('U2PL', dict(view=STRONG), ['CutMix\n50%', 'strong view']),
         ('FixMatch', dict(view=STRONG), ['CutMix\n100%', 'strong view']),
         ('MeanTeacher', {}, []),
+        ('UniMatchV2', dict(view=STRONG), ['CutMix\n100%', 'strong view']),
         ('RRN', {}, ['CutMix of pairs']),
     ],
 )

@@ -109,6 +109,8 @@ def test_a_group_holds_as_many_images_as_a_step_selects_among(cfg):
         ('U2PL', ['teacher']),
         ('FixMatch', ['student']),
         ('MeanTeacher', ['teacher']),
+        ('UniMatch', ['student']),
+        ('UniMatchV2', ['teacher']),
         ('CrossPseudo', ['network1', 'network2']),
         ('RRN', ['network1', 'network2']),
     ],
@@ -131,7 +133,7 @@ def test_every_method_is_measured_by_its_pseudo_labels(cfg, kind, networks):
         share = found[name].overall()['share_kept']
         if kind == 'U2PL':  # α = 20 % · (1 − 2/5)
             assert share == pytest.approx(0.88, abs=0.02)
-        elif kind in ('FixMatch', 'RRN'):
+        elif kind in ('FixMatch', 'UniMatch', 'UniMatchV2', 'RRN'):
             assert 0 < share < 1
         else:
             assert share == 1

@@ -21,6 +21,7 @@ METHOD_KEYS = {
     'find_unused_parameters',
     'batch_size',  # a variable, not a setting
     *('supervised', 'u2pl', 'fixmatch', 'fixmatch_balanced', 'mean_teacher', 'cps', 'rrn'),
+    *('unimatch', 'unimatch_v2'),
     *('pairs', 'cps_optimizer', 'rrn_optimizers'),
 }
 PARTS = ('labeled', 'unlabeled')

@@ -91,6 +91,8 @@ EXPECTED_LOSSES = {
     'U2PL': {'unsup.loss_ce', 'contrast.loss_nce'},
     'FixMatch': {'unsup.loss_ce'},
     'MeanTeacher': {'unsup.loss_mse'},
+    'UniMatch': {'unsup.loss_s1', 'unsup.loss_s2', 'unsup.loss_fp'},
+    'UniMatchV2': {'unsup.loss_s1', 'unsup.loss_s2'},
     'CrossPseudo': {'cps.loss_network1', 'cps.loss_network2'},
     'RRN': {'cps.loss_network2', 'rrn.loss_local', 'rrn.loss_dynamic', 'disc.loss_network2'},
 }

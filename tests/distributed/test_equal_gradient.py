@@ -83,6 +83,8 @@ SETTINGS = {
     'U2PL': dict(mix=tiny.always()),
     'FixMatch': {**tiny.BALANCED, 'contrastive': {}},
     'MeanTeacher': dict(view=dict(type='PhotometricView')),
+    'UniMatch': dict(view=dict(type='PhotometricView')),
+    'UniMatchV2': dict(contrastive={}),
 }
 
 

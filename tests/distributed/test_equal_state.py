@@ -74,8 +74,9 @@ def pad(samples):
         dict(kind='U2PL', contrastive=None),
         dict(kind='FixMatch', **tiny.BALANCED),
         dict(kind='MeanTeacher'),
+        dict(kind='UniMatchV2'),
     ],
-    ids=['all parts', 'no contrastive loss', 'FixMatch, balanced', 'Mean Teacher'],
+    ids=['all parts', 'no contrastive loss', 'FixMatch, balanced', 'Mean Teacher', 'UniMatch V2'],
 )
 def test_nothing_drifts_apart_over_the_end_of_the_warm_up(settings, world_size, together):
     together(world_size, train_apart, settings)

@@ -170,8 +170,10 @@ def test_a_run_of_u2pl_starts_from_a_supervised_checkpoint(data_root, tmp_path):
         ('FixMatch', dict(view=dict(type='PhotometricView'))),
         ('FixMatch', tiny.BALANCED),
         ('MeanTeacher', {}),
+        ('UniMatch', dict(view=dict(type='PhotometricView'))),
+        ('UniMatchV2', dict(contrastive={})),
     ],
-    ids=['FixMatch', 'FixMatch, balanced', 'Mean Teacher'],
+    ids=['FixMatch', 'FixMatch, balanced', 'Mean Teacher', 'UniMatch', 'UniMatch V2'],
 )
 def test_a_resumed_run_equals_the_uninterrupted_one(kind, settings, data_root, tmp_path):
     preprocessor = runs.settings(data_root, 4)['model']['data_preprocessor']

@@ -6,7 +6,15 @@ import tiny
 import torch
 
 DTYPES = [torch.bfloat16, torch.float16]
-KINDS = ['U2PL', 'FixMatch', 'FixMatch, balanced', 'MeanTeacher', 'CrossPseudo', 'RRN']
+KINDS = [
+    'U2PL',
+    *('FixMatch', 'FixMatch, balanced'),
+    'MeanTeacher',
+    'UniMatch',
+    'UniMatchV2',
+    'CrossPseudo',
+    'RRN',
+]
 SETTINGS = {
     'U2PL': dict(mix=tiny.always()),
     'FixMatch, balanced': tiny.BALANCED,

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 
 from mmseg_u2pl.models.segmentors import networks
 
-METHODS = ['U2PL', 'FixMatch', 'MeanTeacher']
+METHODS = ['U2PL', 'FixMatch', 'MeanTeacher', 'UniMatch', 'UniMatchV2']
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def said(monkeypatch):
 
 def build(kind, **settings):
     """A model in the warm-up; each has a teacher."""
-    if kind == 'FixMatch':
+    if kind in ('FixMatch', 'UniMatch'):
         settings = dict(teacher=dict(norm='ema'), **settings)
     return tiny.semi(kind, warmup_iters=5, **settings)
 

@@ -59,12 +59,12 @@ def test_heads_that_work_with_a_representation(name):
     assert step('U2PL', decode_head=head(name, **WORK[name]), contrastive=contrastive) == []
 
 
-@pytest.mark.parametrize('kind', ['FixMatch', 'MeanTeacher', 'U2PL'])
+@pytest.mark.parametrize('kind', ['FixMatch', 'MeanTeacher', 'U2PL', 'UniMatch', 'UniMatchV2'])
 def test_a_head_without_conv_seg_works_where_no_representation_is_needed(kind):
     assert step(kind, decode_head=dict(MASK_TRANSFORMER), contrastive=None) == []
 
 
-@pytest.mark.parametrize('kind', ['FixMatch', 'U2PL'])
+@pytest.mark.parametrize('kind', ['FixMatch', 'U2PL', 'UniMatch', 'UniMatchV2'])
 def test_a_head_without_conv_seg_is_refused_where_one_is(kind):
     config = tiny.semi_config(kind, decode_head=dict(MASK_TRANSFORMER), contrastive={})
     tiny.assert_raises(

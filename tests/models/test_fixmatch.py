@@ -1,7 +1,5 @@
 """One training step of FixMatch against a slow reference, its labeler and its parts."""
 
-import math
-
 import numpy as np
 import pytest
 import reference
@@ -15,19 +13,6 @@ BOXES = torch.tensor([[0, 0, 32, 16], [4, 8, 20, 32]])
 COARSE = torch.tensor([[0, 0, 8, 4], [1, 2, 5, 8]])
 """The same boxes at stride 4."""
 EMA = dict(momentum=0.95, norm='ema')
-
-
-def slow_loss(logits, label, q, threshold):
-    """Σ CE·1[q ≥ τ]·1[valid] / Σ 1[valid], a pixel at a time; also the share that is kept."""
-    total, kept, valid = 0.0, 0, 0
-    for b, y, x in reference.pixels(label):
-        if label[b, y, x] == 255:
-            continue
-        valid += 1
-        if q[b, y, x] >= threshold:
-            kept += 1
-            total -= math.log(reference.softmax(logits[b, :, y, x].tolist())[label[b, y, x]])
-    return total / valid, kept / valid
 
 
 def balanced(**config):
@@ -55,7 +40,9 @@ def test_the_unsupervised_loss_is_the_reference(boxes, mix, teacher):
     if mix:
         images, label, q = apply_mix(boxes, images, label, q)
     logits = tiny.predict(model, 'student', images)
-    expected, share = slow_loss(logits.double().numpy(), label.numpy(), q.numpy(), 0.5)
+    expected, share = reference.consistency_loss(
+        logits.double().numpy(), label.numpy(), q.numpy(), 0.5
+    )
     assert 0.2 < share < 0.98
     losses = model.loss(inputs, samples)
     assert losses['unsup.loss_ce'].item() == pytest.approx(1.5 * expected, rel=1e-4)

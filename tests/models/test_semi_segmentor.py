@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from mmseg_u2pl.models import SemiDataPreprocessor
 
 TRAIN_PREFIXES = ('teacher', 'representation_head', 'contrastive')
-METHODS = ['U2PL', 'FixMatch', 'MeanTeacher']
+METHODS = ['U2PL', 'FixMatch', 'MeanTeacher', 'UniMatch', 'UniMatchV2']
 
 
 def plain_and_semi(kind='U2PL', **config):
@@ -23,9 +23,7 @@ def plain_and_semi(kind='U2PL', **config):
 
 
 # ------------------------------------------------------------------------------ warm-up
-@pytest.mark.parametrize(
-    ('kind', 'aux'), [('U2PL', False), ('U2PL', True), ('FixMatch', True), ('MeanTeacher', True)]
-)
+@pytest.mark.parametrize(('kind', 'aux'), [('U2PL', False), *((kind, True) for kind in METHODS)])
 def test_the_warm_up_is_plain_supervised_training(kind, aux):
     plain, semi = plain_and_semi(kind, aux=aux)
     inputs, samples = tiny.batch(pad_rows=3)
@@ -74,7 +72,7 @@ def test_progress_counts_from_the_end_of_the_warm_up():
 def test_a_teacher_that_has_not_started_refuses_to_teach(kind):
     """It never becomes the student silently: not even where a hook forgot to start it."""
     model = tiny.semi(kind, warmup_iters=5, contrastive=None)
-    if kind == 'FixMatch':
+    if kind in ('FixMatch', 'UniMatch'):
         model = tiny.semi(kind, warmup_iters=5, teacher=dict(norm='ema'))
     model._iteration = 6  # as if the warm-up had ended
     with pytest.raises(RuntimeError, match='teacher has not started'):

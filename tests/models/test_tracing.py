@@ -10,6 +10,8 @@ CONFIGS = {
     'U2PL': tiny.semi_config('U2PL'),
     'FixMatch': tiny.semi_config('FixMatch', teacher=dict(norm='ema')),
     'MeanTeacher': tiny.semi_config('MeanTeacher'),
+    'UniMatch': tiny.semi_config('UniMatch'),
+    'UniMatchV2': tiny.semi_config('UniMatchV2'),
     'CrossPseudo': cross.config(),
 }
 

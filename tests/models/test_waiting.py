@@ -52,6 +52,8 @@ COIN = 'aten._local_scalar_dense.default'
         ('FixMatch', tiny.BALANCED, [COIN]),
         ('FixMatch', dict(teacher=dict(norm='ema'), mix=None, contrastive={}), []),
         ('MeanTeacher', dict(view=dict(type='PhotometricView')), []),
+        ('UniMatch', dict(mix=dict(type='CutMix', prob=0.5, area=(0.02, 0.4))), []),
+        ('UniMatchV2', dict(mix=None, contrastive={}), []),
     ],
     ids=str,
 )

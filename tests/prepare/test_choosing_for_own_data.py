@@ -249,6 +249,8 @@ def test_networks_are_files():
         ('fixmatch', 'warmup_iters', 1, 'student/mIoU'),
         ('mean_teacher', 'rampup_iters', 1, 'teacher/mIoU'),
         ('u2pl', 'warmup_iters', 1, 'teacher/mIoU'),
+        ('unimatch', 'warmup_iters', 1, 'student/mIoU'),
+        ('unimatch_v2', 'warmup_iters', 1, 'teacher/mIoU'),
         ('cps', '', 2, 'mean/mIoU'),
         ('rrn', '', 2, 'mean/mIoU'),
         ('supervised', '', 0, 'mIoU'),

@@ -6,3 +6,5 @@ from .mean_teacher import MeanTeacher
 from .rrn import RRN
 from .semi import SemiSegmentor
 from .u2pl import U2PL
+from .unimatch import UniMatch
+from .unimatch_v2 import UniMatchV2

@@ -19,6 +19,16 @@ class SemiBatch(NamedTuple):
     valid: Tensor  # boolean (B_u, H, W), False on padding
 
 
+class Taught(NamedTuple):
+    """The unlabeled images of a step in one view, and what the network that labels says of them."""
+
+    images: Tensor  # (B_u, 3, H, W)
+    label: Tensor  # ŷ, long (B_u, H, W), 255 on padding
+    measure: Tensor  # what the selection compares with a threshold, (B_u, H, W)
+    logits: Tensor  # (B_u, C, h, w); with a contrastive loss (B_l + B_u, C, h, w), labeled first
+    rep: Tensor | None  # (B_l + B_u, D, h, w); None without a contrastive loss
+
+
 class PseudoLabels(NamedTuple):
     """The labels that a network gives images, and which of them are used."""
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import record_function
 
-from ...functional import IGNORE, apply_mix, hard_labels, nearest
+from ...functional import IGNORE, apply_mix, hard_labels, nearest, pseudo_label_loss
 from ..parts.alignment import ClassAlignment
 from ..parts.mixing import Mix
 from ..parts.selection import Selection
 from ..parts.views import PhotometricView
-from .batch import PseudoLabels, SemiBatch, View
+from .batch import PseudoLabels, SemiBatch, Taught, View
 from .semi import SemiSegmentor
 
 
@@ -104,6 +104,48 @@ class PseudoLabelSegmentor(SemiSegmentor):
     def mix_masks(self, label: Tensor) -> Tensor | None:
         """Where each image of a step shows the next one, boolean (B, H, W); None: nowhere."""
         return None if self.mix is None else self.mix(label)
+
+    def weak_view(self, batch: SemiBatch) -> Taught:
+        """The unlabeled images as they are, from one pass of the network that labels.
+
+        With a contrastive loss the pass includes the labeled images.
+        """
+        contrasts = self.contrastive is not None
+        labeled = batch.images_l if contrasts else batch.images_l[:0]  # L_c alone asks about them
+        logits, rep = self.label_pass(torch.cat((labeled, batch.images_u)), contrasts)
+        weak = logits[len(labeled) :]
+        label = self.label(weak, batch)
+        measure = self.measure(self.selection.measure, weak, label.shape[1:])
+        return Taught(batch.images_u, label, measure, logits, rep)
+
+    def strong_view(self, weak: Taught) -> Taught:
+        """A strong view of mixed images, drawn anew at each call; what is known is mixed alike."""
+        masks, logits, rep = self.mix_masks(weak.label), weak.logits, weak.rep
+        images, label, measure = mixed(masks, weak.images, weak.label, weak.measure)
+        if rep is not None:
+            num_l = len(rep) - len(images)
+            logits, rep = (
+                torch.cat((maps[:num_l], *mixed(masks, maps[num_l:]))) for maps in (logits, rep)
+            )
+        images = self.data_preprocessor.strong_view(images, self.view)
+        return Taught(images, label, measure, logits, rep)
+
+    def consistency(self, logits: Tensor, view: Taught) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Σ CE·1[reliable] / Σ 1[valid] of student logits (B_u, C, h, w) of a view.
+
+        Returns:
+            The loss; where pseudo-labels are unreliable, boolean (B_u, H, W); what is logged of it.
+        """
+        unreliable, threshold = self.selection(view.measure, view.label, self.progress)
+        num_valid = (view.label != IGNORE).sum().clamp(min=1)
+        with record_function('semi/unsupervised loss'):
+            reliable = view.label.masked_fill(unreliable, IGNORE)
+            loss, _ = pseudo_label_loss(logits, reliable, IGNORE, align_corners=self.align_corners)
+        watched = {
+            'semi/threshold': threshold,
+            'semi/reliable_share': 1 - unreliable.sum() / num_valid,
+        }
+        return loss / num_valid, unreliable, watched
 
     # ---------------------------------------------------------------- before training, and tools
     def check(self, runner: Any) -> None:
