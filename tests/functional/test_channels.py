@@ -107,4 +107,5 @@ def test_a_gradient_flows_through_what_is_kept():
     maps = torch.ones(2, 4, 2, 2, requires_grad=True)
     (changed,) = channel_dropout([maps], 0.5)
     changed.sum().backward()
+    assert maps.grad is not None
     assert torch.equal(maps.grad, changed.detach())

@@ -75,7 +75,7 @@ class UniMatch(PseudoLabelSegmentor):
         losses['unsup.loss_s2'] = self.unsup_weight * (1 - share) / 2 * loss_2
         losses['unsup.loss_fp'] = self.unsup_weight * share * loss_fp
 
-        if rep is not None:  # L_c looks at s1, so that each pixel counts once
+        if rep is not None and strong_rep is not None:  # L_c looks at s1: each pixel counts once
             rep = torch.cat((rep[:num_l], strong_rep[:num_u]))
         losses |= self.contrast(rep, first.rep, first.logits, batch.labels, first.label, unreliable)
         return losses | watched

@@ -65,7 +65,7 @@ class UniMatchV2(PseudoLabelSegmentor):
         losses['unsup.loss_s1'] = self.unsup_weight / 2 * loss_1
         losses['unsup.loss_s2'] = self.unsup_weight / 2 * loss_2
 
-        if rep is not None:  # L_c looks at s1, so that each pixel counts once
+        if rep is not None and strong_rep is not None:  # L_c looks at s1: each pixel counts once
             rep = torch.cat((rep, strong_rep[:num_u]))
         losses |= self.contrast(rep, first.rep, first.logits, batch.labels, first.label, unreliable)
         return losses | watched
