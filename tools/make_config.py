@@ -13,7 +13,6 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -22,13 +21,12 @@ from rich.table import Table
 
 from mmseg_u2pl.prepare.make_config.child import child_texts
 from mmseg_u2pl.prepare.make_config.choices import NETWORKS, PER_STEP, choose, choose_network
-from mmseg_u2pl.prepare.make_config.folder import folder_texts
 from mmseg_u2pl.prepare.make_config.lists import draw_lists
-from mmseg_u2pl.prepare.make_config.masks import parse_colors, read_own_masks
 from mmseg_u2pl.prepare.make_config.methods import DEFAULT, METHODS, read_method
 from mmseg_u2pl.prepare.make_config.pace import measure_pace
-from mmseg_u2pl.prepare.make_config.reading import read_images
-from mmseg_u2pl.prepare.split_files import changed_files
+from mmseg_u2pl.prepare.make_config.reading import parse_colors, read_images, read_own_masks
+from mmseg_u2pl.prepare.make_config.text import folder_texts
+from mmseg_u2pl.prepare.split_files import list_files, write_files
 
 
 def parse_args() -> argparse.Namespace:
@@ -135,8 +133,9 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
         test_masks=test[1],
     )
     texts = folder_texts(out, method, choices, args.classes, own, folders, command())
-    contents = {path: text.encode() for path, text in texts.items()}
-    changed = write({**contents, **lists.files(out / 'splits')}, args.force)
+    contents = list_files(out / 'splits', lists.stems, lists.provenance)
+    contents.update((path, text.encode()) for path, text in texts.items())
+    changed = write_files(contents, args.force)
 
     table = Table(title='Chosen from your data', title_style='bold')
     for title in ('setting', 'value', 'why'):
@@ -162,17 +161,8 @@ def make_child(args: argparse.Namespace, console: Console) -> None:
         raise ValueError(f'--out {args.out}: with --base, give the path of a .py file')
     method = read_method(args.method)
     texts = child_texts(Path(args.base), Path(args.unlabeled), method, out, command())
-    changed = write({path: text.encode() for path, text in texts.items()}, args.force)
+    changed = write_files({path: text.encode() for path, text in texts.items()}, args.force)
     say_next(console, [path for path in texts if path.suffix == '.py'], changed)
-
-
-def write(contents: Mapping[Path, bytes], force: bool) -> bool:
-    """Write files, all or none; whether any changed. Errors as :func:`changed_files`."""
-    changed = changed_files(contents, force)
-    for path in changed:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(contents[path])
-    return bool(changed)
 
 
 def command() -> str:

@@ -20,14 +20,15 @@ from rich.table import Table
 
 from mmseg_u2pl.prepare.index_masks import Masks, find_images, read_masks
 from mmseg_u2pl.prepare.split_files import (
+    list_files,
     list_warnings,
     parse_size,
     read_groups,
     read_list,
     summarize,
-    write_lists,
+    write_files,
 )
-from mmseg_u2pl.prepare.splits import Request, make_lists
+from mmseg_u2pl.prepare.splits import make_lists
 from mmseg_u2pl.version import __version__
 
 WHOLE = 'all images'
@@ -75,7 +76,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--classes', nargs='+', metavar='NAME', help='names of the labels 0, 1, ...'
     )
-    parser.add_argument('--ignore-index', type=int, default=255, help='label that does not count')
     parser.add_argument(
         '--force', action='store_true', help='overwrite lists of other content in DIR'
     )
@@ -84,7 +84,7 @@ def parse_args() -> argparse.Namespace:
 
 def options(args: argparse.Namespace) -> dict[str, Any]:
     """What determines the lists besides the files; no paths, which differ between machines."""
-    chosen = ('labeled', 'method', 'holdout', 'seed', 'classes', 'ignore_index')
+    chosen = ('labeled', 'method', 'holdout', 'seed', 'classes')
     groups = args.groups
     if groups and Path(groups).is_file():
         groups = dict(
@@ -134,24 +134,25 @@ def make_splits(args: argparse.Namespace, console: Console) -> None:
     """
     if args.classes and len(set(args.classes)) < len(args.classes):
         raise ValueError(f'--classes {" ".join(args.classes)}: a name is given twice')
-    request = Request(
-        labeled={text.replace('/', '_'): parse_size(text) for text in args.labeled},
-        holdout=parse_size(args.holdout) if args.holdout else None,
-        method=args.method,
-        seed=args.seed,
-    )
+    sizes = {text.replace('/', '_'): parse_size(text) for text in args.labeled}
+    holdout = parse_size(args.holdout) if args.holdout else None
     images = find_images(args.images)
     stems = list(images)
     groups = read_groups(args.groups, stems) if args.groups else None
     masks: Masks | None = None
     masked = stems
     if args.masks and Path(args.masks).is_file():
-        masked = read_list(args.masks, images)
+        masked = read_list(args.masks, args.images)
     elif args.masks:
         number = len(args.classes) if args.classes else None
-        masks = read_masks(images, args.masks, number, args.ignore_index)
+        masks = read_masks(images, args.masks, number)
         masked = masks.stems
-    lists = make_lists(stems, masked, request, masks.counts if masks else None, groups)
+    counts = None
+    if args.method == 'stratified':
+        if masks is None:
+            raise ValueError('--method stratified needs a folder of --masks; without it use plain')
+        counts = masks.counts
+    lists = make_lists(stems, masked, sizes, holdout, counts, groups, args.seed)
 
     names = args.classes or [str(c) for c in range(masks.counts.shape[1] if masks else 0)]
     summary = summarize({WHOLE: stems, **lists}, masks, names)
@@ -167,7 +168,7 @@ def make_splits(args: argparse.Namespace, console: Console) -> None:
         lists=summary,
         warnings=notes,
     )
-    changed = write_lists(Path(args.out), lists, provenance, args.force)
+    changed = write_files(list_files(Path(args.out), lists, provenance), args.force)
 
     console.print(split_table(summary))
     for note in notes:

@@ -30,28 +30,24 @@ class PseudoLabelQuality:
 
     Args:
         num_classes: C.
-        bins: Equal bins of confidence in [0, 1].
     """
 
-    def __init__(self, num_classes: int, bins: int = 15) -> None:
+    def __init__(self, num_classes: int) -> None:
         # (rest and kept, classes of the ground truth, classes of the pseudo-labels)
         self.confusion = torch.zeros((2, num_classes, num_classes), dtype=torch.long)
-        # of each bin: pixels, those that are right, sum of the confidences
-        self.bins = torch.zeros((3, bins), dtype=torch.float64)
 
-    def update(self, label: Tensor, keep: Tensor, confidence: Tensor, truth: Tensor) -> None:
+    def update(self, label: Tensor, keep: Tensor, truth: Tensor) -> None:
         """Count a batch.
 
         Args:
             label: Pseudo-labels (B, H, W), long; pixels of 255 are not counted.
             keep: Boolean (B, H, W), False where the pseudo-label does not teach.
-            confidence: Largest probability (B, H, W), in [0, 1].
             truth: Ground truth (B, H, W), integer; pixels of 255 are not counted.
 
         Raises:
             ValueError: ``truth`` holds a class that the model does not have.
         """
-        classes, num_bins = self.confusion.shape[1], self.bins.shape[1]
+        classes = self.confusion.shape[1]
         counted = (truth != IGNORE) & (label != IGNORE)
         true, pseudo = truth[counted].long(), label[counted].long()
         if (true >= classes).any():
@@ -62,11 +58,6 @@ class PseudoLabelQuality:
         cell = (keep[counted].long() * classes + true) * classes + pseudo
         counts = torch.bincount(cell, minlength=2 * classes**2)
         self.confusion += counts.view(2, classes, classes).cpu()
-
-        sure = confidence[counted].double()
-        place = (sure * num_bins).long().clamp(max=num_bins - 1)
-        for row, weights in enumerate((torch.ones_like(sure), (pseudo == true).double(), sure)):
-            self.bins[row] += torch.bincount(place, weights, num_bins).cpu()
 
     def by_class(self) -> dict[str, Tensor]:
         """Measures of each class, float64 (C,).
@@ -91,36 +82,25 @@ class PseudoLabelQuality:
         }
 
     def overall(self) -> dict[str, float]:
-        """Of all pixels.
-
-        ``accuracy`` of all, of the kept and of the other pseudo-labels, share kept, mIoU, and
-        ``ece``, the expected calibration error: mean of |accuracy − confidence| of the bins,
-        weighted by their pixels.
-        """
+        """Of all pixels: accuracy of all, of the kept and of the other pseudo-labels, share kept, mIoU."""
         rest, kept = self.confusion.double()
         counts = rest + kept
-        pixels, right, sure = self.bins
         measures = {
             'accuracy': counts.trace() / counts.sum(),
             'share_kept': kept.sum() / counts.sum(),
             'kept_accuracy': kept.trace() / kept.sum(),
             'rest_accuracy': rest.trace() / rest.sum(),
             'mIoU': self.by_class()['iou'].nanmean(),
-            'ece': (right - sure).abs().sum() / pixels.sum(),
         }
         return {name: float(value) for name, value in measures.items()}
 
     def as_dict(self, classes: Sequence[str]) -> dict[str, Any]:
         """All numbers for a JSON file; NaN, which JSON does not have, becomes None.
 
-        ``calibration`` has of each bin the share of the pixels in it, and their accuracy.
-
         Args:
             classes: C names.
         """
-        pixels, right, _ = self.bins
         by_class = {name: _numbers(values) for name, values in self.by_class().items()}
-        calibration = {'share': pixels / pixels.sum(), 'accuracy': right / pixels}
         overall = self.overall()
         return {
             'overall': dict(zip(overall, _numbers(overall.values()), strict=True)),
@@ -128,7 +108,6 @@ class PseudoLabelQuality:
                 title: {name: values[index] for name, values in by_class.items()}
                 for index, title in enumerate(classes)
             },
-            'calibration': {name: _numbers(values) for name, values in calibration.items()},
             'confusion': dict(zip(('rest', 'kept'), self.confusion.tolist(), strict=True)),
         }
 
@@ -257,11 +236,8 @@ def measure(model: SemiSegmentor, groups: Iterable[list[dict]]) -> dict[str, Pse
         truth = torch.cat([sample.gt_sem_seg.data for sample in data['data_samples']])
         valid = torch.zeros_like(images[:, 0], dtype=torch.bool)
         valid[:, :height, :width] = True  # the preprocessor pads at the right and the bottom
-        for name, (label, keep, prob) in model.pseudo_labels(images, valid).items():
+        for name, (*maps, _) in model.pseudo_labels(images, valid).items():
             quality = found.setdefault(name, PseudoLabelQuality(model.num_classes))
-            label, keep, confidence = (
-                nearest(maps[:, :height, :width], truth.shape[1:])
-                for maps in (label, keep, prob.amax(1))
-            )
-            quality.update(label, keep, confidence, truth)
+            label, keep = (nearest(m[:, :height, :width], truth.shape[1:]) for m in maps)
+            quality.update(label, keep, truth)
     return found

@@ -11,16 +11,3 @@ from .small_datasets import (
     VOCAnimalsDataset,
 )
 from .unlabeled import AddValidityMap, UnlabeledDataset
-
-__all__ = [
-    'AddValidityMap',
-    'CamVidDataset',
-    'FolderDataset',
-    'LabelMeFacadeDataset',
-    'LoadMask',
-    'SemiDataset',
-    'SemiSampler',
-    'SyntheticStreetDataset',
-    'UnlabeledDataset',
-    'VOCAnimalsDataset',
-]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -95,8 +94,8 @@ def check_files(dataset: Any, where: str) -> None:
 
     Raises:
         FileNotFoundError: Names the first missing file, how many there are, and the remedy.
-        ValueError: The data set is empty; its list repeats an image; a file is not an image; a mask
-            is of another size than its image, or of colors that the pipeline does not map.
+        ValueError: The data set is empty; a file is not an image; a mask is of another size than
+            its image, or of colors that the pipeline does not map.
     """
     for place, leaf in leaves(dataset, where):
         _check_leaf(leaf, place)
@@ -110,14 +109,6 @@ def _check_leaf(dataset: Any, where: str) -> None:
         raise ValueError(f'{where}: no image found by {source}')
     load_image = loading_step(dataset, LoadImageFromFile)
     load_mask = loading_step(dataset, LoadAnnotations)
-
-    if dataset.ann_file and load_mask is not None:  # lists of unlabeled images were checked
-        counts = Counter(os.path.normpath(info['img_path']) for info in infos(dataset))
-        path, number = counts.most_common(1)[0]
-        if number > 1:
-            raise ValueError(
-                f'{where}: the list {dataset.ann_file!r} names {path!r} {number} times'
-            )
 
     def check(index: int) -> list[str | FileNotFoundError]:
         return _header_problems(dataset.get_data_info(index), load_image, load_mask)

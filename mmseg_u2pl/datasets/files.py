@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,14 +18,14 @@ from unicodedata import normalize
 
 from mmengine.dist import is_main_process
 from PIL import Image
-from rich.progress import Progress
+from rich import get_console
+from rich.progress import track
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 _EXIF_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What PIL raises on files that are not whole images."""
 _LARGEST_CHUNK = 256  # files that a thread takes at a time
-_PATIENCE = 2.0  # seconds before the progress bar is shown
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
@@ -212,22 +211,15 @@ def in_threads(
     Args:
         function: Called once for each item. Its first exception ends the work.
         items: Any sequence; a ``range`` needs no memory.
-        title: Of the progress bar, which the main process shows after two seconds.
+        title: Of the progress bar, which the main process shows in a terminal.
     """
     size = min(_LARGEST_CHUNK, 1 + len(items) // 64)
     chunks = [items[start : start + size] for start in range(0, len(items), size)]
     pool = ThreadPoolExecutor()
-    progress = Progress(transient=True, disable=not is_main_process())
-    task = progress.add_task(title, total=len(items))
-    start, shown = time.monotonic(), False
     try:
-        for results in pool.map(lambda chunk: [function(item) for item in chunk], chunks):
-            if not shown and time.monotonic() - start > _PATIENCE:
-                progress.start()
-                shown = True
-            progress.advance(task, len(results))
+        found = pool.map(lambda chunk: [function(item) for item in chunk], chunks)
+        hidden = not (is_main_process() and get_console().is_terminal)
+        for results in track(found, title, len(chunks), transient=True, disable=hidden):
             yield from results
     finally:
-        if shown:
-            progress.stop()
         pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the other files

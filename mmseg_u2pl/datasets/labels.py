@@ -18,7 +18,7 @@ class Labels(NamedTuple):
 
     Attributes:
         counts: Pixels of each label, int64 (256,).
-        examples: For each label that occurs, the first mask that has it.
+        examples: For each label that occurs, a mask that has it.
     """
 
     counts: np.ndarray
@@ -58,7 +58,7 @@ def count_labels(dataset: Any, where: str) -> Labels:
     rank, world_size = get_dist_info()
     mine = range(rank, len(items), world_size)
     counts = np.zeros(256, dtype=np.int64)
-    first: dict[int, int] = {}  # index of a label's first mask
+    examples: dict[int, str] = {}
     problems: list[str] = []
     for index, found in zip(mine, in_threads(count, mine, 'masks'), strict=True):
         if isinstance(found, str):
@@ -66,12 +66,10 @@ def count_labels(dataset: Any, where: str) -> Labels:
             continue
         counts += found
         for label in np.flatnonzero(found).tolist():
-            first.setdefault(label, index)
-    parts = all_gather_object((counts, first, problems))
+            examples.setdefault(label, items[index][0]['seg_map_path'])
+    parts = all_gather_object((counts, examples, problems))
     raise_problems(where, [text for part in parts for text in part[2]])
-    pairs = sorted((label, index) for part in parts for label, index in part[1].items())
-    indices = dict(reversed(pairs))  # of several indices of a label the smallest stays
-    examples = {label: items[indices[label]][0]['seg_map_path'] for label in sorted(indices)}
+    examples = dict(sorted(item for part in parts for item in part[1].items()))
     return Labels(sum(part[0] for part in parts), examples)
 
 

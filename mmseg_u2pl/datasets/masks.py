@@ -23,7 +23,7 @@ class LoadMask(LoadAnnotations):
     """Load a mask as class numbers, whatever it looks like on disk.
 
     By default a pixel is its class: grey images of 8 or 16 bits, and the indices of palette
-    images. Pixels of class ``ignore_index`` have no label. mmseg's ``reduce_zero_label`` and
+    images. Pixels of class 255 have no label. mmseg's ``reduce_zero_label`` and
     class maps apply to the result.
 
     Required keys: ``seg_map_path``. Added: ``gt_seg_map`` uint8 (H, W); modified: ``seg_fields``.
@@ -35,7 +35,6 @@ class LoadMask(LoadAnnotations):
         colors: For color masks: class c is ``colors[c]``, (R, G, B) of 0 ... 255. Palette images
             count by their colors then; transparency does not count.
         ignore_colors: Colors of pixels without label.
-        ignore_index: Their class.
         backend_args: As in mmseg's ``LoadAnnotations``.
 
     Raises:
@@ -49,7 +48,6 @@ class LoadMask(LoadAnnotations):
         values: Mapping | Sequence[Sequence[int]] | None = None,
         colors: Sequence[Sequence[int]] | None = None,
         ignore_colors: Sequence[Sequence[int]] = (),
-        ignore_index: int = 255,
         backend_args: dict | None = None,
     ) -> None:
         super().__init__(backend_args=backend_args)
@@ -57,11 +55,10 @@ class LoadMask(LoadAnnotations):
             raise ValueError('LoadMask: give values for grey masks or colors for color masks')
         if ignore_colors and colors is None:
             raise ValueError(f'LoadMask: ignore_colors={ignore_colors!r} needs colors')
-        self.ignore_index = ignore_index
         self.values = _parse_values(values)
         self.colors = None
         if colors is not None:
-            self.colors = _parse_colors(colors, ignore_colors, ignore_index)
+            self.colors = _parse_colors(colors, ignore_colors)
 
     def _load_seg_map(self, results: dict) -> None:
         if 'seg_map_path' not in results:
@@ -96,11 +93,6 @@ class LoadMask(LoadAnnotations):
         except READ_ERRORS as error:
             raise ValueError(f'cannot read the mask {path!r}: {error}') from error
         if self.colors is not None:
-            if image.mode.startswith(('I', 'F')):
-                raise ValueError(
-                    f'mask {path!r} is a {image.mode} image, which has no colors: take '
-                    'LoadMask without colors if its values are class numbers, or with values'
-                )
             rgbx = np.asarray(image.convert('RGB').convert('RGBX'))
             codes = rgbx.view('<u4')[..., 0] & 0xFFFFFF  # faster than arithmetic on channels
             labels = _table(self.colors, 1 << 24)[codes]
@@ -124,7 +116,7 @@ class LoadMask(LoadAnnotations):
         remedy = 'labels are 0 ... 255: map the values by LoadMask(values={value: class, ...})'
         if self.values is not None:
             known = ', '.join(str(value) for value, _ in self.values)
-            remedy = f'values has {known}: add it, with {self.ignore_index} to ignore it'
+            remedy = f'values has {known}: add it, with 255 to ignore it'
         elif self.colors is not None:
             what = f'color {list(code.to_bytes(3, "little"))}'
             remedy = (
@@ -168,12 +160,12 @@ def _parse_values(
 
 
 def _parse_colors(
-    colors: Sequence[Sequence[int]], ignore_colors: Sequence[Sequence[int]], ignore_index: int
+    colors: Sequence[Sequence[int]], ignore_colors: Sequence[Sequence[int]]
 ) -> tuple[tuple[int, int], ...]:
     """(color, class) pairs; a color is one number, red in its lowest byte."""
     if len(colors) > 255:
         raise ValueError(f'LoadMask: {len(colors)} colors; labels are bytes, so 255 at most')
-    labels = [*range(len(colors)), *[ignore_index] * len(ignore_colors)]
+    labels = [*range(len(colors)), *[255] * len(ignore_colors)]
     parsed: dict[int, int] = {}
     for color, label in zip([*colors, *ignore_colors], labels, strict=True):
         try:

@@ -37,7 +37,7 @@ class SemiSampler(Sampler):
     Raises:
         TypeError: ``dataset`` is not a ``SemiDataset``.
         ValueError: A ratio that is not two positive whole numbers, or that asks for unlabeled
-            samples where the data set has none, and the reverse.
+            samples where the data set has none.
     """
 
     def __init__(
@@ -81,13 +81,7 @@ class SemiSampler(Sampler):
         return int(self._orders[pool][offset])
 
     def skip(self, num_samples: int) -> None:
-        """Start at this rank's draw ``num_samples``, counted from the beginning of the stream.
-
-        Raises:
-            ValueError: A negative count.
-        """
-        if num_samples < 0:
-            raise ValueError(f'num_samples must not be negative, got {num_samples}')
+        """Start at this rank's draw ``num_samples``, counted from the beginning of the stream."""
         self._position = num_samples
 
     def __len__(self) -> int:
@@ -107,9 +101,4 @@ def _check_ratio(ratio: tuple[int, int], num_unlabeled: int) -> None:
         raise ValueError(
             f'{where}: the SemiDataset has no unlabeled part. Use ratio=(1, 0), or give it '
             'unlabeled=...'
-        )
-    if num_unlabeled and not ratio[1]:
-        raise ValueError(
-            f'{where}: no batch would have one of the {num_unlabeled} unlabeled images. Use (1, 1), '
-            'or unlabeled=None for a supervised baseline'
         )

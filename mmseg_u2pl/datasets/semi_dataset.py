@@ -76,11 +76,6 @@ class SemiDataset(Dataset):
         """
         return count_labels(self.labeled, f'{WHERE}.labeled')
 
-    @property
-    def label_counts(self) -> np.ndarray:
-        """Pixels of each label 0 ... 255 in the labeled masks, int64 (256,); see :attr:`labels`."""
-        return self.labels.counts
-
     def __len__(self) -> int:
         return sum(self.lengths)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from .optim.constructor import DISCRIMINATOR_OPTIMIZER
+from .optim import DISCRIMINATOR_OPTIMIZER
 
 WORLD_SIZE = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
 """Where each launcher leaves the number of processes before they are connected."""
@@ -57,8 +57,7 @@ def auto_scale(cfg: Config, world_size: int) -> list[Change]:
     now = world_size * batch_size
     if now == base:
         return []
-    optim_wrapper = cfg.optim_wrapper
-    counts = optim_wrapper.setdefault('accumulative_counts', 1)
+    counts = cfg.optim_wrapper.get('accumulative_counts', 1)
     step = base * counts  # samples of an optimizer step
     if now < step and step % now:
         fitting = [str(n) for n in range(1, step + 1) if step % (n * batch_size) == 0]
@@ -69,11 +68,13 @@ def auto_scale(cfg: Config, world_size: int) -> list[Change]:
             + (f'use {", ".join(fitting)} processes, or ' if fitting else '')
             + f'a batch_size whose {world_size}-fold divides {step}'
         )
-    changes = list(_stretch_iterations(cfg, Fraction(base, now)))
-    changes.append(_set(optim_wrapper, 'optim_wrapper', 'accumulative_counts', max(1, step // now)))
-    if now > step:
-        changes += _raise_rates(cfg, Fraction(now, step))
-    changes.append(_set(cfg.auto_scale_lr, 'auto_scale_lr', 'base_batch_size', now))
+    changes = [
+        *_stretch_iterations(cfg, Fraction(base, now)),
+        Change('optim_wrapper.accumulative_counts', counts, max(1, step // now)),
+        *(_raise_rates(cfg, Fraction(now, step)) if now > step else ()),
+        Change('auto_scale_lr.base_batch_size', base, now),
+    ]
+    cfg.merge_from_dict({change.setting: change.new for change in changes})
     return [change for change in changes if change.old != change.new]
 
 
@@ -103,13 +104,6 @@ def _base_batch_size(cfg: Config) -> int:
     return setting['base_batch_size']
 
 
-def _set(part: dict, place: str, key: str, value: Any) -> Change:
-    """Change a setting of the part of the config that is at a place."""
-    change = Change(f'{place}.{key}', part[key], value)
-    part[key] = value
-    return change
-
-
 def _stretch_iterations(cfg: Config, scale: Fraction) -> Iterator[Change]:
     """Everything that is counted in iterations."""
     if 'max_iters' not in cfg.train_cfg:
@@ -130,7 +124,7 @@ def _stretch_iterations(cfg: Config, scale: Fraction) -> Iterator[Change]:
     for part, place, keys in parts:
         for key in keys:
             if part.get(key) is not None:
-                yield _set(part, place, key, _stretched(part[key], scale))
+                yield Change(f'{place}.{key}', part[key], _stretched(part[key], scale))
 
 
 def _stretched(iterations: Any, scale: Fraction) -> Any:
@@ -154,7 +148,7 @@ def _raise_rates(cfg: Config, scale: Fraction) -> Iterator[Change]:
     for part, place, key in parts:
         if key not in part:
             raise ValueError(f'{place} has no lr to scale: set it in the config')
-        yield _set(part, place, key, float(part[key] * scale))
+        yield Change(f'{place}.{key}', part[key], float(part[key] * scale))
 
 
 def _schedulers(cfg: Config) -> Iterator[tuple[dict, str]]:

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dist import is_main_process
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
+from mmseg.models import SegTTAModel
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import CrossEntropyLoss
 from mmseg.registry import DATASETS
@@ -17,7 +19,15 @@ from torch import nn
 from ..datasets import SemiDataset, SemiSampler
 from ..datasets.checks import check_dataset_config, check_files
 from ..datasets.labels import Labels
-from .model import segmentor
+from ..functional import IGNORE
+
+
+def segmentor(runner: Runner) -> Any:
+    """The model without a distributed wrapper and without test-time augmentation."""
+    model = runner.model
+    while is_model_wrapper(model) or isinstance(model, SegTTAModel):
+        model = model.module
+    return model
 
 
 def check_training(runner: Runner) -> None:
@@ -43,13 +53,9 @@ def check_training(runner: Runner) -> None:
         )
     _check_classes(model, loader.dataset)
     _check_batch(model, loader)
-    _check_windows(model)
-    layers = [name for name, m in model.named_modules() if isinstance(m, nn.SyncBatchNorm)]
-    if layers and next(model.parameters()).device.type == 'cpu':
-        raise ValueError(
-            f'{layers[0]} is a SyncBatchNorm, which does not train on a CPU: use '
-            "norm_cfg=dict(type='BN'), and leave sync_bn='torch' to runs on several GPUs"
-        )
+    grid, test_cfg = getattr(model.data_preprocessor, 'grid', None), model.test_cfg or {}
+    if grid is not None and test_cfg.get('mode') == 'slide':
+        grid.check(test_cfg['crop_size'], 'model.test_cfg.crop_size')
     if hasattr(model, 'check'):
         model.check(runner)
     for name, dataset in {'train': loader.dataset, **scored_datasets(runner)}.items():
@@ -81,14 +87,13 @@ def scored_datasets(runner: Runner) -> dict[str, Any]:
     return found
 
 
-def check_labels(labels: Labels, num_classes: int, classes: Any, ignore_index: int = 255) -> None:
-    """The labeled masks hold only 0 ... C−1 and ``ignore_index``; warns of classes without pixels.
+def check_labels(labels: Labels, num_classes: int, classes: Any) -> None:
+    """The labeled masks hold only 0 ... C−1 and 255; warns of classes without pixels.
 
     Args:
         labels: Of the labeled data set.
         num_classes: C, the model's.
         classes: Their names.
-        ignore_index: Label of pixels without label.
 
     Raises:
         ValueError: Names the file, the value and the remedy.
@@ -98,17 +103,16 @@ def check_labels(labels: Labels, num_classes: int, classes: Any, ignore_index: i
         "dict(type='LoadMask', values={0: 0, 255: 1}) instead of LoadAnnotations"
     )
     for label, path in labels.examples.items():
-        if label >= num_classes and label != ignore_index:
+        if label >= num_classes and label != IGNORE:
             raise ValueError(
                 f'mask {path!r} holds the label {label}, but the model has the '
-                f'classes 0 ... {num_classes - 1} and {ignore_index} means ignore. Set '
+                f'classes 0 ... {num_classes - 1} and {IGNORE} means ignore. Set '
                 f'decode_head.num_classes, or {remedy}'
             )
-    if set(labels.examples) <= {0, ignore_index} and ignore_index in labels.examples:
+    if set(labels.examples) <= {0, IGNORE} and IGNORE in labels.examples:
         raise ValueError(
-            f'all masks, such as {labels.examples[ignore_index]!r}, hold only 0 and '
-            f'{ignore_index}, which means ignore: only class 0 would be learned. To have two '
-            f'classes, {remedy}'
+            f'all masks, such as {labels.examples[IGNORE]!r}, hold only 0 and {IGNORE}, which '
+            f'means ignore: only class 0 would be learned. To have two classes, {remedy}'
         )
     empty = [str(name) for label, name in enumerate(classes) if not labels.counts[label]]
     if empty and is_main_process():
@@ -142,13 +146,6 @@ def _check_classes(model: Any, dataset: SemiDataset) -> None:
                 f'{name}.num_classes={number}, but the labeled data set has {len(classes)} '
                 f'classes ({", ".join(classes)}): set num_classes={len(classes)}'
             )
-
-
-def _check_windows(model: Any) -> None:
-    grid = getattr(model.data_preprocessor, 'grid', None)
-    test_cfg = getattr(model, 'test_cfg', None) or {}
-    if grid is not None and test_cfg.get('mode') == 'slide':
-        grid.check(test_cfg['crop_size'], 'model.test_cfg.crop_size')
 
 
 def _check_batch(model: Any, loader: Any) -> None:

@@ -8,35 +8,26 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
-from ..models.settings import at_most
-from .checks import softmax_heads
-from .model import segmentor
+from .checks import segmentor, softmax_heads
 
 
 @HOOKS.register_module()
 class ClassWeightsHook(Hook):
-    """Give every softmax ``CrossEntropyLoss`` of the heads w_c ∝ (share of c's pixels)^−power.
+    """Give every softmax ``CrossEntropyLoss`` of the heads w_c ∝ (share of c's pixels)^−½.
 
     The shares are those of the labeled masks, the model any mmseg segmentor. The classes' shares of
-    the loss then go like share^(1 − power): 0 changes nothing, 1 makes all classes equal.
-
-    Args:
-        power: In [0, 1].
+    the loss then go like share^½.
 
     Raises:
-        ValueError: A power outside [0, 1]; no such loss, or one that has weights already.
+        ValueError: No such loss, or one that has weights already.
     """
-
-    def __init__(self, power: float = 0.5) -> None:
-        at_most(1, power=power)
-        self.power = power
 
     def before_train(self, runner: Runner) -> None:
         """Set the weights, and print shares and weights."""
         model = segmentor(runner)
         dataset = runner.train_dataloader.dataset
-        counts = dataset.label_counts[: model.num_classes]
-        share, weights = counts / counts.sum(), class_weights(counts, self.power)
+        counts = dataset.labels.counts[: model.num_classes]
+        share, weights = counts / counts.sum(), class_weights(counts)
         losses = [loss for _, _, losses in softmax_heads(model) for loss in losses]
         if not losses:
             raise ValueError(
@@ -61,13 +52,8 @@ class ClassWeightsHook(Hook):
         runner.logger.info(f'class weights of the supervised loss\n{table}')
 
 
-def class_weights(counts: np.ndarray, power: float) -> np.ndarray:
-    """w_c ∝ share_c^−power with a mean of 1 over all pixels; 0 for a class without pixels.
-
-    Args:
-        counts: Pixels a class (C,).
-        power: In [0, 1].
-    """
+def class_weights(counts: np.ndarray) -> np.ndarray:
+    """w_c ∝ share_c^−½ with a mean of 1 over all pixels, of ``counts`` (C,); 0 without pixels."""
     share = counts / counts.sum()
-    weights = np.where(share > 0, np.maximum(share, 1e-12) ** -power, 0.0)
+    weights = np.where(share > 0, np.maximum(share, 1e-12) ** -0.5, 0.0)
     return weights / (weights * share).sum()

@@ -12,7 +12,7 @@ from mmengine.runner import Runner, TestLoop, ValLoop
 from mmengine.runner.amp import autocast
 from mmseg.registry import LOOPS
 
-from .model import segmentor
+from .checks import segmentor
 
 
 class _PredictorsLoop:

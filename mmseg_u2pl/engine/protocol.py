@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
-from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -35,7 +33,6 @@ class ProtocolHook(Hook):
 
     def __init__(self) -> None:
         self.protocol: dict[str, str] | None = None
-        self.scored_on: dict[str, str] = {}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember what the weights were trained on; older checkpoints do not say."""
@@ -63,9 +60,7 @@ class ProtocolHook(Hook):
             )
         self.protocol = protocol._asdict()
         runner.message_hub.update_info('protocol', self.protocol)
-        shares = _class_shares(train) if isinstance(train, SemiDataset) else ''
-        if is_main_process():
-            runner.logger.info(f'protocol: {protocol.name}\n{table}{shares}')
+        runner.logger.info(f'protocol: {protocol.name}\n{table}')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Write the protocol into the checkpoint."""
@@ -73,12 +68,9 @@ class ProtocolHook(Hook):
             checkpoint['meta']['protocol'] = self.protocol
 
     def before_test(self, runner: Runner) -> None:
-        """Name the images that will be scored; ValueError if their list was edited."""
-        self.scored_on = protocol_of(_images(runner.test_dataloader.dataset))._asdict()
-
-    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Hand both to LoggerHook, which writes what is known under ``test/``."""
-        runner.message_hub.update_info('test/scored_on', self.scored_on)
+        """Name the images that will be scored, for LoggerHook; ValueError if their list was edited."""
+        scored_on = protocol_of(_images(runner.test_dataloader.dataset))
+        runner.message_hub.update_info('test/scored_on', scored_on._asdict())
         if self.protocol:
             runner.message_hub.update_info('test/protocol', self.protocol)
 
@@ -91,12 +83,3 @@ def _images(dataset: Any) -> list[Images]:
         paths = [info['img_path'] for info in infos(leaf)]
         found.append(Images(paths, ann_file, leaf.data_prefix['img_path']))
     return found
-
-
-def _class_shares(dataset: SemiDataset) -> str:
-    """How the labeled pixels fall on the classes; all processes ask together."""
-    classes: Sequence[str] = dataset.metainfo.get('classes') or list(map(str, range(255)))
-    counts = dataset.label_counts[: len(classes)]
-    shares = counts / max(1, counts.sum())
-    cells = (f'{name} {100 * share:.2f}' for name, share in zip(classes, shares, strict=True))
-    return f'\nlabeled pixels, %: {", ".join(cells)}'

@@ -8,12 +8,15 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
-from prettytable import PrettyTable
 from torch import Tensor
 
 from ..models import SemiSegmentor
-from .checks import check_training
-from .model import segmentor
+from .checks import check_training, segmentor
+
+CLASS_INTERVAL = 200
+"""Iterations between reports on the classes."""
+ZERO_INTERVAL = 100
+"""Iterations between warnings of a number that stays 0."""
 
 
 def _method(runner: Runner) -> SemiSegmentor | None:
@@ -32,18 +35,14 @@ class SemiTrainingHook(Hook):
     anchors and dropout after a resume are those of an uninterrupted run without saving a random
     state. With gradient accumulation the teacher follows the student's steps.
 
-    Args:
-        class_interval: Iterations between tables of what the contrastive loss has of each class:
-            anchors, negatives and keys in the bank.
-        zero_interval: Iterations after which a number that should not stay 0 (``zero_warnings`` of
-            the method) is reported.
+    Every 200 iterations the visualizer gets, as ``semi/<count>/<class>``, what the contrastive loss
+    has of each class a step: anchors, negatives and keys in the bank. A number that should not stay
+    0 (``zero_warnings`` of the method) is reported after 100 iterations.
     """
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, class_interval: int = 200, zero_interval: int = 100) -> None:
-        self.class_interval = class_interval
-        self.zero_interval = zero_interval
+    def __init__(self) -> None:
         self._watched: dict[str, list[Tensor]] = {}
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
@@ -75,8 +74,14 @@ class SemiTrainingHook(Hook):
             self._steps += 1
             for name, count in statistics.items():  # added up on the device
                 self._sums[name] = count.float() + self._sums.get(name, 0)
-        if self._sums and self.every_n_train_iters(runner, self.class_interval):
-            self._report_classes(runner)
+        if self._sums and self.every_n_train_iters(runner, CLASS_INTERVAL):
+            classes = runner.train_dataloader.dataset.metainfo['classes']
+            scalars = {
+                f'semi/{count}/{name}': value
+                for count, total in self._sums.items()
+                for name, value in zip(classes, (total / self._steps).tolist(), strict=True)
+            }
+            runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
             self._sums, self._steps = {}, 0
 
     def before_val(self, runner: Runner) -> None:
@@ -89,28 +94,9 @@ class SemiTrainingHook(Hook):
         for name in outputs.keys() & model.zero_warnings.keys():
             values = self._watched.setdefault(name, [])
             values.append(outputs[name].detach())
-            if len(values) == self.zero_interval:
+            if len(values) == ZERO_INTERVAL:
                 if not torch.stack(values).any():
                     runner.logger.warning(
                         f'{name} was 0 for {len(values)} iterations: {model.zero_warnings[name]}'
                     )
                 values.clear()
-
-    def _report_classes(self, runner: Runner) -> None:
-        """Print the table, and hand the numbers to the visualizer as ``semi/<count>/<class>``."""
-        classes = runner.train_dataloader.dataset.metainfo['classes']
-        table = PrettyTable(['class', *(name.replace('_', ' ') for name in self._sums)], align='r')
-        table.align['class'] = 'l'
-        columns = [(total / self._steps).tolist() for total in self._sums.values()]
-        for name, row in zip(classes, zip(*columns, strict=True), strict=True):
-            table.add_row([name, *(f'{value:.0f}' for value in row)])
-        runner.logger.info(
-            f'pixels a step that anchor each class, and its negatives (mean of {self._steps} '
-            f'steps; bank: keys stored)\n{table}'
-        )
-        scalars = {
-            f'semi/{count}/{name}': value
-            for count, column in zip(self._sums, columns, strict=True)
-            for name, value in zip(classes, column, strict=True)
-        }
-        runner.visualizer.add_scalars(scalars, step=runner.iter + 1)

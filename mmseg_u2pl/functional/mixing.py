@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
+
+PAIR_BOXES = 3
+"""K, boxes of a mask of pairs."""
 
 
 def cutmix_boxes(
@@ -29,45 +34,37 @@ def cutmix_boxes(
     if height < 2 or width < 2:
         raise ValueError(f'cutmix needs images of at least 2×2 pixels, got {height}×{width}')
     box_width = torch.randint((width + 1) // 2, width, (num,), generator=generator)
-    box_height = (height * width / 2 / box_width).round().long().clamp(max=height)
-    sizes = torch.stack((box_height, box_width), dim=1)
-    offsets = torch.rand(2, num, generator=generator, dtype=torch.float64).T
-    starts = (offsets * (torch.tensor([height, width]) - sizes + 1)).long()
-    return torch.cat((starts, starts + sizes), dim=1)
+    sizes = torch.stack((height * width / 2 / box_width, box_width.float()), dim=1)
+    offsets = torch.rand(2, num, generator=generator, dtype=torch.float64)
+    return _place(sizes, height, width, offsets)
 
 
 def random_boxes(
-    num: int,
-    height: int,
-    width: int,
-    area: tuple[float, float],
-    aspect: tuple[float, float],
-    generator: torch.Generator | None = None,
+    num: int, height: int, width: int, area: tuple[float, float], aspect: tuple[float, float]
 ) -> Tensor:
     """Random boxes of varied area and shape (CutMix, as UniMatch uses it).
 
     Args:
-        num: As in :func:`cutmix_boxes`, as are ``height``, ``width``, ``generator`` and the result.
+        num: As in :func:`cutmix_boxes`, as are ``height``, ``width`` and the result.
         height: H.
         width: W.
         area: Bounds of the share of the image, uniform, in (0, 1].
         aspect: Bounds of height / width, uniform, above 0. A longer box is cut to the image.
-        generator: None means torch's global one.
     """
 
     def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(num, generator=generator)
+        return low + (high - low) * torch.rand(num)
 
     pixels, shape = uniform(*area) * height * width, uniform(*aspect)
     sizes = torch.stack(((pixels * shape).sqrt(), (pixels / shape).sqrt()), dim=1)
     return _place(sizes, height, width, (uniform(0, 1), uniform(0, 1)))
 
 
-def _place(sizes: Tensor, height: int, width: int, offsets: tuple[Tensor, Tensor]) -> Tensor:
+def _place(sizes: Tensor, height: int, width: int, offsets: Iterable[Tensor]) -> Tensor:
     """Boxes (B, 4) of sizes (B, 2), rounded, at relative offsets y and x (B,) inside the image."""
     limits = torch.tensor([height, width])
     sizes = sizes.round().long().clamp(min=1).minimum(limits)
-    starts = torch.stack(offsets, dim=1) * (limits - sizes + 1)
+    starts = torch.stack(tuple(offsets), dim=1) * (limits - sizes + 1)
     starts = starts.long().minimum(limits - sizes)  # rounding up could leave the image
     return torch.cat((starts, starts + sizes), dim=1)
 
@@ -81,19 +78,13 @@ def box_masks(boxes: Tensor, height: int, width: int) -> Tensor:
     return rows[:, :, None] & columns[:, None, :]
 
 
-def class_mix_masks(
-    labels: Tensor,
-    num_classes: int,
-    ignore_index: int = 255,
-    generator: torch.Generator | None = None,
-) -> Tensor:
+def class_mix_masks(labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
     """Where image i shows half of the classes of image (i + 1) mod B (ClassMix).
 
     Args:
         labels: Pseudo-labels (B, H, W), long.
         num_classes: C.
         ignore_index: Never pasted.
-        generator: Source of randomness on the CPU; None means torch's global one.
 
     Returns:
         Boolean (B, H, W), for :func:`apply_mix`. Of k classes present, ⌈k/2⌉ are pasted.
@@ -102,7 +93,7 @@ def class_mix_masks(
     classes = labels.masked_fill(labels == ignore_index, num_classes).flatten(1)  # (B, H·W)
     present = labels.new_zeros((batch, num_classes + 1)).scatter_(1, classes, 1).bool()
     present[:, num_classes] = False
-    order = torch.rand((batch, num_classes + 1), generator=generator).to(labels.device)
+    order = torch.rand((batch, num_classes + 1)).to(labels.device)
     # rank of each class among those present, in random order
     rank = order.masked_fill(~present, 2.0).argsort(1).argsort(1)
     chosen = present & (rank < (present.sum(1, keepdim=True) + 1) // 2)
@@ -131,49 +122,30 @@ def _where(masks: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
     return torch.where(masks.view(shape), inside, outside)
 
 
-def cutmix_pair_masks(
-    num: int,
-    height: int,
-    width: int,
-    boxes: int = 3,
-    share: tuple[float, float] = (0.25, 0.5),
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Where a mixed image shows the second image of its pair: a few boxes (French et al. 2020).
+def cutmix_pair_masks(num: int, height: int, width: int) -> Tensor:
+    """Where a mixed image shows the second image of its pair: K = 3 boxes (arXiv 1906.01916).
 
-    Each box has the area s·H·W / ``boxes``, s uniform in ``share``. Heights are log-uniform between
-    s and 1 times the largest possible, widths follow from the area, positions are uniform.
+    Each box has the area s·H·W / K, s uniform in [1/4, 1/2]. Heights are log-uniform between s and
+    1 times the largest possible, widths follow from the area, positions are uniform.
 
     Args:
         num: Number of masks B.
         height: Image height H, pixels.
         width: Image width W, pixels.
-        boxes: Boxes a mask.
-        share: Bounds of s, in (0, 1].
-        generator: Source of randomness on the CPU; None means torch's global one.
 
     Returns:
         Boolean (B, H, W) on the CPU, True inside the boxes.
-
-    Raises:
-        ValueError: No box, or a share outside (0, 1] or in the wrong order.
-
-    Source: French et al., arXiv 1906.01916.
     """
-    if boxes < 1:
-        raise ValueError(f'boxes must be at least 1, got {boxes}')
-    if not 0 < share[0] <= share[1] <= 1:
-        raise ValueError(f'share must be two rising numbers in (0, 1], got {share}')
 
     def uniform() -> Tensor:
-        return torch.rand((num * boxes,), generator=generator)
+        return torch.rand(num * PAIR_BOXES)
 
-    area = share[0] + (share[1] - share[0]) * uniform()
+    area = 0.25 + 0.25 * uniform()
     relative = area ** uniform()
     limits = torch.tensor([height, width])
-    sizes = torch.stack((relative, area / relative), dim=1) / boxes**0.5 * limits
-    placed = _place(sizes, height, width, (uniform(), uniform()))  # (B · boxes, 4)
-    return box_masks(placed, height, width).view(num, boxes, height, width).any(1)
+    sizes = torch.stack((relative, area / relative), dim=1) / PAIR_BOXES**0.5 * limits
+    placed = _place(sizes, height, width, (uniform(), uniform()))  # (B · K, 4)
+    return box_masks(placed, height, width).view(num, PAIR_BOXES, height, width).any(1)
 
 
 def mix_pairs(masks: Tensor, maps: Tensor) -> Tensor:

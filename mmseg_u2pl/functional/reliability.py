@@ -58,11 +58,9 @@ def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = 
     values = upcast(values.detach()).flatten()
     if values.numel() == 0:
         return values.new_full((), math.inf)
-    if valid is None:
-        count = torch.tensor(values.numel(), device=values.device)
-    else:
-        values = values.masked_fill(~valid.flatten(), math.inf)  # sorted behind all valid ones
-        count = valid.sum()
+    valid = torch.ones_like(values, dtype=torch.bool) if valid is None else valid.flatten()
+    values = values.masked_fill(~valid, math.inf)  # sorted behind all valid ones
+    count = valid.sum()
     # float64: a float32 position is off by several pixels in a batch of a million
     position = (count - 1).clamp(min=0).double() * (percent / 100)
     places = torch.stack((position.floor(), position.ceil())).long()

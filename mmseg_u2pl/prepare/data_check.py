@@ -14,8 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from ..datasets.checks import check_dataset_config, leaves, loading_step
 from ..datasets.files import in_threads, require_size
 from ..datasets.labels import read_labels
-
-IGNORE = 255
+from .index_masks import IGNORE
 
 
 class DataSetReport(NamedTuple):

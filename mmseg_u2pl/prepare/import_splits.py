@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..datasets.files import numbered_lines
 from ..version import __version__
-from .split_files import changed_files, list_files, summarize, write_lists
+from .split_files import list_files, summarize, write_files
 
 
 class Scheme(NamedTuple):
@@ -118,9 +118,9 @@ def import_splits(
         for part, entry in summarize(parts, None, ()).items():
             entries[part] = dict(entry, **about, tool='import_splits', version=__version__)
     contents = list_files(out, stems_of, whole)
-    del contents[record]
-    changed_files(contents, force)  # refuses other lists; the provenance is merged
-    write_lists(out, stems_of, whole, force=True)
+    provenance = contents.pop(record)
+    write_files(contents, force)
+    write_files({record: provenance}, force=True)  # it is merged
     return sorted(lists)
 
 

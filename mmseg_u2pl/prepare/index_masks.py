@@ -18,6 +18,8 @@ from ..datasets.files import (
 )
 from ..datasets.masks import LoadMask
 
+IGNORE = 255
+
 
 class Masks(NamedTuple):
     """Stems that have a mask, sorted; pixels of each class int64 (N, C); hash of the files."""
@@ -45,18 +47,14 @@ def find_images(folder: str | Path) -> dict[str, Path]:
 
 
 def read_masks(
-    images: Mapping[str, Path],
-    folder: str | Path,
-    num_classes: int | None = None,
-    ignore_index: int = 255,
+    images: Mapping[str, Path], folder: str | Path, num_classes: int | None = None
 ) -> Masks:
-    """Count the classes in the index masks of a folder, which have the stems of the ``images``.
+    """Count the classes in a folder's index masks, which have the stems of the ``images``; 255 is none.
 
     Args:
         images: Image files by stem.
         folder: Grey or palette images.
         num_classes: C; by default what the largest label needs.
-        ignore_index: Label of pixels that do not count.
 
     Raises:
         FileNotFoundError: No such folder.
@@ -65,13 +63,12 @@ def read_masks(
     paths = find_images(folder)
     masks = count_labels(paths, images, LoadMask())
     counts = masks.counts
-    counts[:, ignore_index : ignore_index + 1] = 0  # nothing outside of 0 ... 255
+    counts[:, IGNORE] = 0
     width = num_classes or int(np.flatnonzero(counts.any(0)).max(initial=0)) + 1
     for index, label in np.argwhere(counts[:, width:])[:1]:
         raise ValueError(
             f'mask {str(paths[masks.stems[index]])!r} holds the label {width + label}, but the '
-            f'classes are 0 ... {width - 1}: correct --classes or --ignore-index '
-            f'(now {ignore_index}), or map it'
+            f'classes are 0 ... {width - 1}, and {IGNORE} means ignore: correct --classes, or map it'
         )
     return masks._replace(counts=counts[:, :width])
 

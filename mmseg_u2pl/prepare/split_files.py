@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.files import list_text, listed_images, sha256_of, stem_of
+from ..datasets.files import line_of, list_text, listed_images, numbered_lines, sha256_of, stem_of
 from .index_masks import Masks
 from .splits import Size
 
@@ -31,38 +30,27 @@ def parse_size(text: str) -> Size:
     raise ValueError(f'size {text!r}: {example}')
 
 
-def read_list(path: str | Path, images: Mapping[str, Path]) -> list[str]:
-    """Sorted stems of a list, one image a line, with or without suffix.
-
-    ``images`` are files of one folder by stem, as ``find_images`` gives them.
-
-    Raises:
-        FileNotFoundError: No such list; it names an image that does not exist.
-        ValueError: The list is empty or names an image twice.
-    """
-    first, file = next(iter(images.items()))
-    names = {stem: [stem + path.suffix] for stem, path in images.items()}
-    listed = listed_images(path, file.parents[first.count('/')], images=names)
-    return sorted(map(stem_of, listed))
+def read_list(path: str | Path, folder: str | Path) -> list[str]:
+    """Sorted stems of a list of images in a folder; errors as :func:`listed_images`."""
+    return sorted(map(stem_of, listed_images(path, folder)))
 
 
 def read_groups(source: str, stems: Sequence[str]) -> list[str]:
     """Group of each stem.
 
-    ``source`` is a file with ``stem<TAB>group`` or ``stem,group`` a line, of these or more stems; or
-    a regular expression, searched in the stem, whose first group it is.
+    ``source`` is a file with ``stem<TAB>group`` a line, of these or more stems; or a regular
+    expression, searched in the stem, whose first group it is.
 
     Raises:
         ValueError: A stem has no group, or two; a bad line; a bad expression.
     """
     known: dict[str, str | None] = {}
     if Path(source).is_file():
-        lines = Path(source).read_text(encoding='utf-8-sig').splitlines()  # as spreadsheets write
-        delimiter = '\t' if any('\t' in line for line in lines) else ','
-        for row in csv.reader(lines, delimiter=delimiter):
-            if row and (len(row) != 2 or known.setdefault(stem_of(row[0]), row[1]) != row[1]):
-                why = 'is not a line of stem and group, or gives a stem its second group'
-                raise ValueError(f'{source!r}: {delimiter.join(row)!r} {why}')
+        for number, line in numbered_lines(source):
+            row = line.split('\t')
+            if len(row) != 2 or known.setdefault(stem_of(row[0]), row[1]) != row[1]:
+                why = 'is not stem<TAB>group, or gives a stem its second group'
+                raise ValueError(f'{line_of(source, number)}{line!r} {why}')
     else:
         try:
             pattern = re.compile(source)
@@ -116,25 +104,17 @@ def list_files(
     return {**contents, folder / 'provenance.json': text.encode()}
 
 
-def write_lists(
-    out: Path,
-    stems: Mapping[str, Sequence[str]],
-    provenance: Mapping[str, Any],
-    force: bool = False,
-) -> bool:
-    """Write :func:`list_files`; returns whether anything changed."""
-    contents = list_files(out, stems, provenance)
-    changed = changed_files(contents, force)
-    out.mkdir(parents=True, exist_ok=True)
-    for path in changed:
-        path.write_bytes(contents[path])
-    return bool(changed)
+def write_files(contents: Mapping[Path, bytes], force: bool = False) -> bool:
+    """Write files, all or none; returns whether anything changed.
 
-
-def changed_files(contents: Mapping[Path, bytes], force: bool) -> list[Path]:
-    """Files without this content; FileExistsError if one has another, unless ``force`` is given."""
+    Raises:
+        FileExistsError: A file has other content, and ``force`` is not given.
+    """
     changed = [p for p, content in contents.items() if not p.is_file() or p.read_bytes() != content]
     for path in changed:
         if path.exists() and not force:
             raise FileExistsError(f'{str(path)!r} differs: choose another --out, or --force')
-    return changed
+    for path in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(contents[path])
+    return bool(changed)

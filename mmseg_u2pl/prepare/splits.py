@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -104,9 +103,9 @@ def nested(
     Raises:
         ValueError: More images asked for than there are, or no labeled pixel in ``counts``.
     """
-    if not sizes or max(sizes) > len(stems) or min(sizes) < 1:
-        asked, what = ', '.join(map(str, sizes)) or 'no', 'images that have a mask, not held out'
-        raise ValueError(f'cannot choose {asked} of {len(stems)} {what}')
+    if max(sizes) > len(stems):
+        what = 'images that have a mask, not held out'
+        raise ValueError(f'cannot choose {max(sizes)} of {len(stems)} {what}')
     if seed < 0:
         raise ValueError(f'seed must not be negative, got {seed}')
     members: dict[str, list[str]] = {}
@@ -122,50 +121,44 @@ def nested(
     return [parts[size] for size in sizes]
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to make."""
-
-    labeled: dict[str, Size]  # by name of list; ratios of images with a mask that are not held out
-    holdout: Size | None = None  # ratio of the images with a mask
-    method: Literal['plain', 'stratified'] = 'plain'
-    seed: int = 0
-
-
 def make_lists(
     images: Sequence[str],
     masked: Sequence[str],
-    request: Request,
+    labeled: Mapping[str, Size],
+    holdout: Size | None = None,
     counts: np.ndarray | None = None,
     groups: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> dict[str, list[str]]:
     """Sorted stems of ``<name>_labeled`` and ``<name>_unlabeled`` for each size, and ``holdout``.
 
     The hold-out is drawn first. No other list has images of its groups, which may be near
     duplicates. Unlabeled are all other images that are not labeled, with a mask or without.
 
-    ``counts`` are pixels of each class, int64 (N, C), in the N images of ``masked``; ``groups`` are
-    those of all ``images``.
+    Args:
+        images: All stems.
+        masked: Those with a mask, N.
+        labeled: Sizes by name; ratios are of images with a mask that are not held out.
+        holdout: A ratio is of the images with a mask.
+        counts: Pixels of each class in the masks, int64 (N, C); None: drawn at random.
+        groups: Of all ``images``.
+        seed: Another seed, another draw.
 
     Raises:
-        ValueError: ``'stratified'`` without counts, or as :func:`nested`.
+        ValueError: As :func:`nested`.
     """
-    pixels = None
-    if request.method == 'stratified':
-        if counts is None:
-            raise ValueError("method 'stratified' needs masks; without them use 'plain'")
-        pixels = dict(zip(masked, counts, strict=True))
+    pixels = None if counts is None else dict(zip(masked, counts, strict=True))
     group = dict(zip(images, images if groups is None else groups, strict=True))
     pool, others = sorted(masked), sorted(set(images) - set(masked))
-    how: dict[str, Any] = dict(counts=pixels, groups=group, seed=request.seed)
+    how: dict[str, Any] = dict(counts=pixels, groups=group, seed=seed)
     lists: dict[str, list[str]] = {}
-    if request.holdout is not None:
-        size = resolve_size(request.holdout, len(pool))
+    if holdout is not None:
+        size = resolve_size(holdout, len(pool))
         [lists['holdout']] = nested(pool, [size], hold_out=True, **how)
         closed = {group[stem] for stem in lists['holdout']}
         pool, others = ([s for s in part if group[s] not in closed] for part in (pool, others))
-    sizes = [resolve_size(size, len(pool)) for size in request.labeled.values()]
-    for name, part in zip(request.labeled, nested(pool, sizes, **how), strict=True):
+    sizes = [resolve_size(size, len(pool)) for size in labeled.values()]
+    for name, part in zip(labeled, nested(pool, sizes, **how), strict=True):
         lists[f'{name}_labeled'] = part
         lists[f'{name}_unlabeled'] = sorted({*pool, *others} - set(part))
     return lists

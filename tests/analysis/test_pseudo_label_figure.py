@@ -21,11 +21,10 @@ def measurement(iteration, rare_right):
 
     Half of the pixels of class 2 are not kept.
     """
-    quality = PseudoLabelQuality(3, bins=4)
+    quality = PseudoLabelQuality(3)
     rows = [[rare_right, 0, 10 - rare_right], [0, 0, 20], [0, 0, 35]]
     quality.confusion[1] = torch.tensor(rows)
     quality.confusion[0, 2, 2] = 35
-    quality.bins += torch.tensor([[0, 20, 0, 80], [0, 5, 0, 65 + rare_right], [0, 8, 0, 72]])
     return Measurement(f'iter_{iteration}.pth', iteration, 'teacher', quality)
 
 
@@ -49,7 +48,7 @@ def test_a_row_a_checkpoint_compares_the_kept_with_the_rest():
     better.quality.confusion[:, 1] = 0  # class 1 is gone, all that is left is right
     better.quality.confusion[0, 2, 0] = 5
     rows = cells(checkpoint_table([measurement(8, 4), better]))
-    assert rows[0] == ['teacher', '8', '74.0', '65.0', '60.0', '100.0', '37.6', '6.0']
+    assert rows[0] == ['teacher', '8', '74.0', '65.0', '60.0', '100.0', '37.6']
     assert rows[1][:6] == ['teacher', '9', '94.1', '52.9', '100.0', '87.5']
 
 

@@ -16,12 +16,10 @@ def by_hand():
     truth = [0, 0, 0, 1, 1, 2, 255, 0]
     pseudo = [0, 0, 1, 1, 0, 1, 0, 255]
     keep = [1, 0, 1, 1, 0, 0, 1, 1]
-    confidence = [1.0, 0.6, 0.9, 0.8, 0.55, 0.7, 0.9, 0.9]
-    quality = PseudoLabelQuality(3, bins=2)
+    quality = PseudoLabelQuality(3)
     quality.update(
         torch.tensor([[pseudo]]),
         torch.tensor([[keep]]).bool(),
-        torch.tensor([[confidence]]),
         torch.tensor([[truth]], dtype=torch.uint8),
     )
     return quality
@@ -58,23 +56,12 @@ def test_measures_of_all_pixels():
     assert overall['mIoU'] == pytest.approx(0.25)
 
 
-def test_calibration_by_hand():
-    quality = PseudoLabelQuality(3, bins=4)
-    label, truth = torch.tensor([[[0, 1, 2, 0, 1]]]), torch.tensor([[[0, 1, 0, 2, 1]]])
-    confidence = torch.tensor([[[1.0, 0.8, 0.9, 0.6, 0.5]]])  # right, right, wrong, wrong, right
-    quality.update(label, label == label, confidence, truth)
-    found = quality.as_dict(CLASSES)['calibration']
-    assert found['share'] == pytest.approx([0, 0, 2 / 5, 3 / 5])
-    assert found['accuracy'] == pytest.approx([None, None, 1 / 2, 2 / 3])
-    assert quality.overall()['ece'] == pytest.approx(2 / 5 * 0.05 + 3 / 5 * (0.9 - 2 / 3))
-
-
 def test_batches_add_up():
     whole, parts = PseudoLabelQuality(3), PseudoLabelQuality(3)
     label, truth = torch.randint(0, 3, (2, 4, 5, 6))
-    keep, confidence = torch.rand(4, 5, 6) < 0.5, torch.rand(4, 5, 6)
-    whole.update(label, keep, confidence, truth)
-    for maps in zip(label, keep, confidence, truth, strict=True):
+    keep = torch.rand(4, 5, 6) < 0.5
+    whole.update(label, keep, truth)
+    for maps in zip(label, keep, truth, strict=True):
         parts.update(*(each.unsqueeze(0) for each in maps))
     assert parts.as_dict(CLASSES)['confusion'] == whole.as_dict(CLASSES)['confusion']
     assert parts.overall() == pytest.approx(whole.overall())
@@ -83,7 +70,7 @@ def test_batches_add_up():
 def test_void_images_count_nothing_and_json_has_no_nan():
     quality = PseudoLabelQuality(3)
     void = torch.full((1, 2, 2), 255)
-    quality.update(torch.zeros_like(void), void > 0, torch.full((1, 2, 2), 1 / 3), void)
+    quality.update(torch.zeros_like(void), void > 0, void)
     assert quality.confusion.sum() == 0
     numbers = json.loads(json.dumps(quality.as_dict(CLASSES), allow_nan=False))
     assert numbers['classes']['a']['recall'] is None
@@ -93,4 +80,4 @@ def test_void_images_count_nothing_and_json_has_no_nan():
 def test_masks_of_another_data_set_are_refused():
     label, truth = torch.zeros(1, 1, 2, dtype=torch.long), torch.tensor([[[0, 7]]])
     with pytest.raises(ValueError, match=r'holds the label 7.*0 \.\.\. 2'):
-        PseudoLabelQuality(3).update(label, label == 0, torch.ones(1, 1, 2), truth)
+        PseudoLabelQuality(3).update(label, label == 0, truth)

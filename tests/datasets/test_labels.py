@@ -67,7 +67,7 @@ def test_a_users_loading_step_counts(own_root):
 def test_several_data_sets_as_one_add_up(own_root):
     part = tiny.labeled_config(own_root)
     both = SemiDataset(dict(type='ConcatDataset', datasets=[part, part]))
-    assert np.array_equal(both.label_counts, 2 * labels(own_root).counts)
+    assert np.array_equal(both.labels.counts, 2 * labels(own_root).counts)
 
 
 def test_each_mask_is_loaded_once_however_often_it_is_asked_for(own_root, monkeypatch):
@@ -80,7 +80,7 @@ def test_each_mask_is_loaded_once_however_often_it_is_asked_for(own_root, monkey
 
     monkeypatch.setattr(LoadAnnotations, '_load_seg_map', counted)
     dataset = tiny.semi_dataset(own_root)
-    assert np.array_equal(dataset.label_counts, dataset.labels.counts)
+    assert dataset.labels is dataset.labels
     assert sorted(loaded) == [str(mask(own_root, f'l{i}')) for i in range(4)]
 
 

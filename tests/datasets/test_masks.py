@@ -167,10 +167,10 @@ def test_a_mask_of_one_grey_is_a_color_too(tmp_path):
     assert load(tmp_path / 'm.png', colors=[(255,) * 3, (0,) * 3]).tolist() == [[1, 0]]
 
 
-def test_ignored_colors_take_the_given_index(tmp_path):
+def test_ignored_colors_have_no_label(tmp_path):
     Image.fromarray(colored()).save(tmp_path / 'm.png')
-    loaded = load(tmp_path / 'm.png', colors=COLORS, ignore_colors=[VOID], ignore_index=9)
-    assert loaded.tolist() == [[0, 1, 2], [2, 9, 1]]
+    loaded = load(tmp_path / 'm.png', colors=COLORS, ignore_colors=[VOID])
+    assert loaded.tolist() == [[0, 1, 2], [2, 255, 1]]
 
 
 @pytest.mark.parametrize('kind', ['RGB', 'P'])
@@ -192,7 +192,7 @@ def test_an_unknown_color_is_named(tmp_path, kind):
 
 def test_sixteen_bits_have_no_colors(tmp_path):
     Image.fromarray(LABELS.astype(np.uint16)).save(tmp_path / 'm.png')
-    tiny.assert_raises(ValueError, lambda: load(tmp_path / 'm.png', colors=COLORS), 'no colors')
+    tiny.assert_raises(ValueError, lambda: load(tmp_path / 'm.png', colors=COLORS), 'm.png')
 
 
 @given(st.data())

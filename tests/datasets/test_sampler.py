@@ -186,20 +186,11 @@ def test_a_ratio_that_makes_no_batch_is_named(ratio):
     assert str(ratio) in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ('unlabeled', 'ratio', 'remedy'),
-    [(0, (1, 1), r'Use ratio=\(1, 0\)'), (3, (1, 0), 'unlabeled=None for a supervised baseline')],
-)
-def test_a_ratio_that_does_not_fit_the_data_set_is_named(unlabeled, ratio, remedy):
-    with pytest.raises(ValueError, match=remedy):
-        SemiSampler(Lengths(2, unlabeled), ratio=ratio)
+def test_a_ratio_that_does_not_fit_the_data_set_is_named():
+    with pytest.raises(ValueError, match=r'Use ratio=\(1, 0\)'):
+        SemiSampler(Lengths(2, 0), ratio=(1, 1))
 
 
 def test_another_data_set_is_refused():
     with pytest.raises(TypeError, match='needs a SemiDataset, got list'):
         SemiSampler([1, 2])  # type: ignore[arg-type]
-
-
-def test_a_negative_skip_is_named():
-    with pytest.raises(ValueError, match='-4'):
-        sampler_of(2, 2).skip(-4)

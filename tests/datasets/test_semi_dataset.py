@@ -105,7 +105,7 @@ def test_without_unlabeled_part_samples_carry_no_stream(data_root, plain):
     assert baseline.lengths == (4, 0)
     assert len(baseline) == 4
     assert baseline.unlabeled is None
-    assert np.array_equal(baseline.label_counts, plain.label_counts)
+    assert np.array_equal(baseline.labels.counts, plain.labels.counts)
     for index in range(4):
         sample = baseline[index]
         assert sample.keys() == {'inputs', 'data_samples'}

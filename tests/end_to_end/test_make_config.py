@@ -200,7 +200,7 @@ def test_time_is_measured(mine, tmp_path, run_tool, capsys):
         (['--unlabeled', 'nowhere'], "--unlabeled 'nowhere': no such folder or list"),
         (['--groups', '^(drive)'], 'gets no group'),
         (['--iters', '-1'], '--iters -1'),
-        (['--crop', '30', '32'], '--crop 30 32: 30 is not on the grid'),
+        (['--crop', '30', '32'], '--crop=(30, 32): the height 30'),
         (['--test', 'nowhere', 'nowhere'], "no folder 'nowhere'"),
     ],
 )

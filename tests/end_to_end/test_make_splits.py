@@ -169,7 +169,7 @@ def test_a_mistake_ends_in_one_line_and_writes_nothing(root, tmp_path, call, fla
 
 def test_stratified_needs_masks(root, tmp_path, call):
     flags = ('--labeled', '2', '--method', 'stratified', '--out', tmp_path)
-    with pytest.raises(SystemExit, match="'stratified' needs masks"):
+    with pytest.raises(SystemExit, match='stratified needs a folder of --masks'):
         call(root / 'img', *flags)
     with pytest.raises(SystemExit, match='no folder'):
         call(root / 'nowhere', *flags)

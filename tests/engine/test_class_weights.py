@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import cross
 import cv2
 import numpy as np
-import pytest
 import runs
 import tiny
 import torch
@@ -17,20 +16,13 @@ from mmseg_u2pl.engine import ClassWeightsHook
 from mmseg_u2pl.engine.class_weights import class_weights
 
 
-@pytest.mark.parametrize(
-    ('power', 'counts', 'expected'),
-    [
-        (0, [90, 10, 5], [1, 1, 1]),
-        # shares .9 .1: 1/√ = 1.0541 3.1623, whose mean over the pixels is 1.2649
-        (0.5, [90, 10, 0], [0.8333, 2.5, 0]),
-        (1, [90, 10, 0], [0.5556, 5, 0]),
-    ],
-)
-def test_weights_by_hand(power, counts, expected):
-    np.testing.assert_allclose(class_weights(np.array(counts), power), expected, atol=1e-4)
+def test_weights_by_hand():
+    # shares .9 .1: 1/√ = 1.0541 3.1623, whose mean over the pixels is 1.2649
+    found = class_weights(np.array([90, 10, 0]))
+    np.testing.assert_allclose(found, [0.8333, 2.5, 0], atol=1e-4)
 
 
-def weighted(root, dataset=None, power=0.5, model=None, **config):
+def weighted(root, dataset=None, model=None, **config):
     """The model after the hook has seen the labeled masks."""
     torch.manual_seed(0)
     model = model or MODELS.build(tiny.u2pl_config(**config))
@@ -38,7 +30,7 @@ def weighted(root, dataset=None, power=0.5, model=None, **config):
     messages: list[str] = []
     logger = SimpleNamespace(info=messages.append)
     runner = SimpleNamespace(model=model, train_dataloader=loader, logger=logger)
-    ClassWeightsHook(power).before_train(runner)
+    ClassWeightsHook().before_train(runner)
     return model, messages
 
 
@@ -93,11 +85,6 @@ def test_a_class_without_labeled_pixels_is_shown(own_root):
     model, messages = weighted(own_root)
     assert model.decode_head.loss_decode.class_weight[2] == 0
     assert 'no pixel' in messages[0]
-
-
-@pytest.mark.parametrize('power', [-0.1, 1.5])
-def test_a_power_outside_its_range_is_named(power):
-    tiny.assert_raises(ValueError, lambda: ClassWeightsHook(power), power)
 
 
 def test_weights_in_the_config_are_not_replaced(data_root):

@@ -6,14 +6,12 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 import runs
 import tiny
 import torch
 from mmengine.config import Config
 from mmseg.apis import init_model
-from PIL import Image
 
 from mmseg_u2pl.analysis.report import markdown_table, read_test_metrics
 
@@ -115,10 +113,6 @@ def test_log_checkpoint_and_metrics_say_what_was_trained_on(trained, tmp_path):
     assert ['unlabeled', '6', str(trained.root / 'unlabeled.txt')] in cells
     assert ['val', '3', str(trained.root / 'images/val')] in cells
     assert log.count('| stream') == 1
-    masks = [np.asarray(Image.open(path)) for path in trained.root.glob('masks/train/l*.png')]
-    counts = np.bincount(np.concatenate(masks, axis=None), minlength=256)[:3]
-    red, green, blue = 100 * counts / counts.sum()
-    assert f'labeled pixels, %: red {red:.2f}, green {green:.2f}, blue {blue:.2f}\n' in log
     for name in ('iter_2.pth', next(trained.folder.glob('best_*.pth')).name):
         assert load(trained.folder / name)['meta']['protocol'] == trained.protocol
 

@@ -287,17 +287,6 @@ def test_a_data_set_without_class_names_is_named(own_root):
     )
 
 
-def test_sync_bn_on_a_cpu_is_named(own_root):
-    backbone = {**tiny.networks()['backbone'], 'norm_cfg': dict(type='SyncBN')}
-    tiny.assert_raises(
-        ValueError,
-        lambda: check_training(runner(own_root, backbone=backbone)),
-        'backbone.bn1 is a SyncBatchNorm',
-        "norm_cfg=dict(type='BN')",
-        "sync_bn='torch'",
-    )
-
-
 @pytest.mark.parametrize(('size', 'ratio'), [(3, (1, 1)), (4, (1, 2)), (5, (2, 3))])
 def test_a_batch_that_breaks_the_ratio_is_named(own_root, size, ratio):
     if size % sum(ratio) == 0:

@@ -205,8 +205,8 @@ def test_a_head_that_returns_more_than_logits_is_refused_by_name(base, child, ca
 @pytest.mark.parametrize(
     ('changes', 'says'),
     [
-        (dict(crop=(64, 60)), '60 is displaced by part of a pixel. Set crop_size to 32 or 64'),
-        (dict(align_corners=True), 'Set crop_size to 33 or 65'),
+        (dict(crop=(64, 60)), 'crop_size=(64, 60): the width 60 is not k·32'),
+        (dict(align_corners=True), 'is not k·32 + 1'),
         (dict(train_cfg=dict(_delete_=True, by_epoch=True, max_epochs=2)), 'counts epochs'),
     ],
 )

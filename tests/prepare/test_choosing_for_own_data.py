@@ -14,11 +14,11 @@ from tiny import assert_raises
 from mmseg_u2pl.prepare.index_masks import Masks
 from mmseg_u2pl.prepare.make_config import choices as choosing
 from mmseg_u2pl.prepare.make_config.choices import NETWORKS, choose, choose_network
-from mmseg_u2pl.prepare.make_config.folder import folder_texts
 from mmseg_u2pl.prepare.make_config.lists import draw_lists
-from mmseg_u2pl.prepare.make_config.masks import OwnMasks, read_own_masks
 from mmseg_u2pl.prepare.make_config.methods import BASES, METHODS, read_method
-from mmseg_u2pl.prepare.make_config.reading import Images, read_images
+from mmseg_u2pl.prepare.make_config.reading import Images, OwnMasks, read_images, read_own_masks
+from mmseg_u2pl.prepare.make_config.text import folder_texts
+from mmseg_u2pl.prepare.split_files import list_files
 
 FAST, SLOW = 0.0, 1e-4  # 1e-4: 160×192 pixels take 3.07 s
 
@@ -175,11 +175,11 @@ def test_the_input_is_as_large_as_the_time_allows():
 
 
 def test_crops_lie_on_the_grid_of_the_network():
-    say = '--crop 96 100: 100 is not on the grid of the network: give 96 or 128'
-    assert_raises(ValueError, lambda: chosen(crop=[96, 100]), say)
+    says = '--crop=(96, 100): the width 100 is not k·32,', 'use 96 or 128'
+    assert_raises(ValueError, lambda: chosen(crop=[96, 100]), *says)
     deeplab = 'deeplabv3plus_r101-d8_u2plhead'
-    say = '512 is not on the grid of the network: give 505 or 513'
-    assert_raises(ValueError, lambda: chosen(network=deeplab, crop=[512, 513]), say)
+    says = 'the height 512 is not k·8 + 1,', 'use 505 or 513'
+    assert_raises(ValueError, lambda: chosen(network=deeplab, crop=[512, 513]), *says)
     assert chosen(network=deeplab, scale=180)['crop'].value == (145, 193)
 
 
@@ -371,7 +371,8 @@ def test_measured_normalization_goes_into_the_config(tmp_path):
 
 def test_lists_as_files(tmp_path):
     images, own = folder(tmp_path)
-    files = draw(tmp_path, images, own, seed=3).files(tmp_path / 'splits')
+    lists = draw(tmp_path, images, own, seed=3)
+    files = list_files(tmp_path / 'splits', lists.stems, lists.provenance)
     names = ('labeled.txt', 'unlabeled.txt', 'val.txt', 'provenance.json')
     assert [path.name for path in files] == list(names)
     assert files[tmp_path / 'splits/val.txt'].count(b'\n') == 2

@@ -6,8 +6,12 @@ from own_folder import mask, save
 from PIL import Image
 from tiny import assert_raises
 
-from mmseg_u2pl.prepare.make_config.masks import parse_colors, read_own_masks
-from mmseg_u2pl.prepare.make_config.reading import measure_normalization, read_images
+from mmseg_u2pl.prepare.make_config.reading import (
+    measure_normalization,
+    parse_colors,
+    read_images,
+    read_own_masks,
+)
 
 ROAD, CAR, VOID = (128, 64, 128), (0, 0, 142), (0, 0, 0)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmseg_u2pl.prepare import splits
-from mmseg_u2pl.prepare.splits import Request, make_lists, resolve_size
+from mmseg_u2pl.prepare.splits import make_lists, resolve_size
 
 
 def by_stem(stems, counts, groups, method):
@@ -137,9 +137,10 @@ def test_groups_stay_whole_and_no_further_one_would_come_nearer(pool, method, se
 def test_lists_share_out_all_images(pool, masked, method, seed, holdout):
     images, counts, groups = pool
     with_mask, counts = images[:masked], counts[:masked]
-    request = Request({'1_3': Fraction(1, 3), '1': 1}, holdout, method, seed)
+    counts = counts if method == 'stratified' else None
+    sizes: dict[str, splits.Size] = {'1_3': Fraction(1, 3), '1': 1}
     try:
-        lists = make_lists(images, with_mask, request, counts, groups)
+        lists = make_lists(images, with_mask, sizes, holdout, counts, groups, seed)
     except ValueError as error:  # too few images or groups for it
         if 'cannot choose' in str(error):
             return
@@ -150,7 +151,7 @@ def test_lists_share_out_all_images(pool, masked, method, seed, holdout):
     assert set(held) <= set(with_mask)
     usable = sorted(stem for stem in images if of[stem] not in closed)
     assert all(part == sorted(part) for part in lists.values())
-    for name, size in request.labeled.items():
+    for name, size in sizes.items():
         labeled, unlabeled = lists[f'{name}_labeled'], lists[f'{name}_unlabeled']
         assert sorted(labeled + unlabeled) == usable  # disjoint, and all
         assert set(labeled) <= set(with_mask)
@@ -244,7 +245,7 @@ def test_the_hold_out_and_the_labeled_images_are_drawn_apart():
     images = [f'{i:02}' for i in range(40)]
     gaps = []
     for seed in range(200):
-        lists = make_lists(images, images, Request({'1': 1}, 1, seed=seed))
+        lists = make_lists(images, images, {'1': 1}, 1, seed=seed)
         gaps.append(abs(int(lists['holdout'][0]) - int(lists['1_labeled'][0])))
     assert np.mean(np.array(gaps) == 1) < 0.15  # 1/20 by chance
 
@@ -261,10 +262,6 @@ def test_known_draws_stay_as_they_are():
     ('call', 'says'),
     [
         (lambda: nested(['a', 'b'], [3]), 'cannot choose 3 of 2 images'),
-        (
-            lambda: make_lists(['a'], ['a'], Request({'1': 1}, method='stratified')),
-            "needs masks; without them use 'plain'",
-        ),
         (
             lambda: nested(['a'], [1], np.zeros((1, 2), int), method='stratified'),
             'no mask holds a labeled pixel',

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch.utils._pytree import tree_flatten
 
+from ...datasets.checks import infos, leaves
 from ...datasets.files import list_text
 from ...models.data_preprocessor import Grid
 from ..index_masks import find_images
@@ -36,9 +37,7 @@ def child_texts(
     """
     images = find_images(unlabeled)
     cfg = _load(base, method)
-    pipeline: list[dict] = next(
-        (part['pipeline'] for part in _parts(cfg) if part.get('pipeline')), []
-    )
+    pipeline = _pipeline(cfg.train_dataloader.dataset)
     sizes = [transform['crop_size'] for transform in pipeline if 'crop_size' in transform]
     size = sizes[0] if sizes else cfg.model.get('data_preprocessor', {}).get('size')
     if not size:
@@ -47,19 +46,15 @@ def child_texts(
     model = method.settings(cfg.train_cfg.max_iters, crop)
     stride = _measured_stride(cfg, model, f'{str(base)!r} with {method.name}')
     grid = Grid(stride, int(bool(cfg.model.decode_head.get('align_corners'))))
-    for length in crop:
-        if not grid.holds(length):
-            raise ValueError(
-                f'{str(base)!r}: with the stride {stride} and align_corners={bool(grid.offset)} of '
-                f'the network, a crop of {length} is displaced by part of a pixel. Set crop_size '
-                f'to {grid.nearest(length)}'
-            )
+    grid.check(crop, f'{str(base)!r}: crop_size')
     geometric = [
         {key: value for key, value in transform.items() if key != 'cat_max_ratio'}
         for transform in pipeline
         if transform['type'] not in WITHOUT_MASKS
     ]
-    labeled = _labeled_images(cfg)
+    labeled_set = DATASETS.build(cfg.train_dataloader.dataset)
+    infos_of = (infos(leaf) for _, leaf in leaves(labeled_set))
+    labeled = {os.path.realpath(info['img_path']) for found in infos_of for info in found}
     others = [stem for stem, path in images.items() if os.path.realpath(path) not in labeled]
     if not others:
         raise ValueError(f'--unlabeled {str(unlabeled)!r}: the config labels all its images')
@@ -104,21 +99,18 @@ def _load(base: Path, method: Method) -> Config:
     return cfg
 
 
-def _parts(cfg: Config) -> Iterator[Mapping[str, Any]]:
-    """The training data set, and the data sets that it wraps."""
-    todo = [cfg.train_dataloader.dataset]
-    while todo:
-        part = todo.pop(0)
-        yield part
-        todo += [part['dataset']] if 'dataset' in part else part.get('datasets', [])
+def _pipeline(dataset: Mapping[str, Any]) -> list[dict]:
+    """That of a data set, or of the first one that it wraps and that has any."""
+    wrapped = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', [])
+    return dataset.get('pipeline') or next(filter(None, map(_pipeline, wrapped)), [])
 
 
 @torch.no_grad()
 def _measured_stride(cfg: Config, model: Mapping[str, Any], where: str) -> int:
     """The largest stride of the backbone's maps (B, C, h, w), in a dry run of the method's model."""
     init_default_scope(cfg.get('default_scope') or 'mmseg')
-    preprocessor = dict(data_preprocessor=dict(type='SemiDataPreprocessor', grid=dict(stride=1)))
-    parts = merged(merged(cfg.model.to_dict(), model), preprocessor)
+    preprocessor = dict(type='SemiDataPreprocessor', grid=dict(stride=1))
+    parts = merged(merged(cfg.model, model), dict(data_preprocessor=preprocessor))
     channels = len(parts['data_preprocessor'].get('mean') or (0, 0, 0))
     try:
         network = MODELS.build(parts)
@@ -158,14 +150,3 @@ def _shared(cfg: Config, method: Method, grid: Grid, crop: tuple[int, int]) -> d
         others = [Code('*_base_.custom_hooks')] if cfg.get('custom_hooks') else []
         shared['custom_hooks'] = [*others, dict(type='ClassWeightsHook')]
     return shared
-
-
-def _labeled_images(cfg: Config) -> set[str]:
-    """Paths of the images that the config trains on, links resolved."""
-    paths: set[str] = set()
-    for part in _parts(cfg):
-        if 'data_prefix' in part:
-            dataset = DATASETS.build({**part, 'pipeline': []})
-            infos = (dataset.get_data_info(index) for index in range(len(dataset)))
-            paths.update(os.path.realpath(info['img_path']) for info in infos)
-    return paths

@@ -13,9 +13,8 @@ import torch
 from mmengine.config import Config
 
 from ...models.data_preprocessor import Grid
-from .masks import OwnMasks
 from .methods import BASES, DEFAULT, Method
-from .reading import Images, measure_normalization
+from .reading import Images, OwnMasks, measure_normalization
 
 # What docs/results.md measured, which the rules below carry over to other numbers of images.
 PER_STEP = 4  # labeled images
@@ -92,7 +91,8 @@ def choose(
     scaled = '' if meant == PER_STEP else f', {lr:g} × {PER_STEP}/{meant} labeled images a step'
     minutes = max(1, round(pace * math.prod(crop.value) * total.value / 60))
     batch = f'{PER_STEP} + {PER_STEP * method.group}'
-    choices = {
+    warmup = Choice(total.value // 4, 'a quarter of the iterations, as measured')
+    return {
         'method': Choice(method.name, 'the default' if method.name == DEFAULT else ASKED),
         'network': network,
         'masks': Choice(masks.kind, masks.why),
@@ -101,14 +101,11 @@ def choose(
         'normalization': normalization,
         'batch': Choice(batch, 'labeled + unlabeled a step'),
         'iterations': total,
-        'warm-up': Choice(total.value // 4, 'a quarter of the iterations, as measured'),
+        **({'warm-up': warmup} if method.ramp else {}),
         'learning rate': Choice(lr * PER_STEP / meant, f'of {schedule}{scaled}'),
         'workers': Choice(min(4, os.cpu_count() or 1), f'{os.cpu_count()} cores, at most 4'),
         'time': Choice(f'about {minutes} min', 'a few steps measured on this machine'),
     }
-    if not method.ramp:
-        del choices['warm-up']
-    return choices
 
 
 def _scale(images: Images, grid: Grid, iterations: int, request: Namespace, pace: float) -> Choice:
@@ -137,12 +134,7 @@ def _scale(images: Images, grid: Grid, iterations: int, request: Namespace, pace
 def _crop(images: Images, grid: Grid, side: int, asked: Sequence[int] | None) -> Choice:
     """(height, width): four fifths of the typical image at input scale, on the network's grid."""
     if asked:
-        for length in asked:
-            if not grid.holds(length):
-                raise ValueError(
-                    f'--crop {" ".join(map(str, asked))}: {length} is not on the grid of the '
-                    f'network: give {grid.nearest(length)}'
-                )
+        grid.check(asked, '--crop')
         return Choice(tuple(asked), ASKED)
     sizes = images.sizes * (side / images.sizes.min(1, keepdims=True))  # at input scale
     width, height = np.median(sizes, axis=0)

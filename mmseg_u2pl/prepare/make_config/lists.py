@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ...version import __version__
 from ..index_masks import Masks, find_images
-from ..split_files import list_files, list_warnings, parse_size, read_groups, read_list, summarize
+from ..split_files import list_warnings, parse_size, read_groups, read_list, summarize
 from ..splits import nested, resolve_size
 from .reading import Images
 
@@ -28,10 +28,6 @@ class OwnLists(NamedTuple):
     unlabeled_folder: Path
     provenance: dict[str, Any]
     notes: list[str]
-
-    def files(self, folder: Path) -> dict[Path, bytes]:
-        """Contents of the lists and of ``provenance.json``, by path."""
-        return list_files(folder, self.stems, self.provenance)
 
 
 def draw_lists(
@@ -60,12 +56,12 @@ def draw_lists(
         raise ValueError(f'{number} masks are too few: {LEAST_VAL} to validate, one to label')
     root, stems = Path(folder), list(images.paths)
     if unlabeled and Path(unlabeled).is_file():
-        stems = sorted({*masks.stems, *read_list(unlabeled, images.paths)})
+        stems = sorted({*masks.stems, *read_list(unlabeled, folder)})
     elif unlabeled and not Path(unlabeled).is_dir():
         raise ValueError(f'--unlabeled {unlabeled!r}: no such folder or list (from {Path.cwd()})')
     group = dict(zip(stems, read_groups(groups, stems) if groups else stems, strict=True))
     if val and Path(val).is_file():
-        held, why = read_list(val, images.paths), f'--val {val}'
+        held, why = read_list(val, folder), f'--val {val}'
         if unmasked := sorted(set(held) - set(masks.stems)):
             raise ValueError(f'--val {val!r} names {unmasked[0]!r}, which has no mask')
     else:

@@ -5,28 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .scene import (
-    BUILDING,
-    CAR,
-    FAR,
-    GLASS,
-    IGNORE,
-    MIN_SIDE,
-    NEAR,
-    PAVEMENT,
-    PERSON,
-    POLE,
-    ROAD,
-    SIGN,
-    SKIN,
-    SKY,
-    SUPERSAMPLE,
-    TREE,
-    Scene,
-    box,
-    disc,
-    material,
-)
+from .scene import FAR, GLASS, IGNORE, NEAR, SIGN, SKIN, Label, Scene, box, disc, material
+
+SUPERSAMPLE = 2  # drawn twice as large, then averaged
 
 
 def draw_sky(scene: Scene) -> None:
@@ -49,7 +30,7 @@ def draw_ground(scene: Scene) -> None:
     side, crossing = np.abs(x), scene.in_crossing(z)
     road = (side < scene.road) | crossing
     grain = scene.texture(x, z, rng.uniform(12, 30)) + 0.7 * scene.texture(x, z, 2.0) - 0.35
-    color = np.where(road[..., None], scene.material(ROAD), scene.material(PAVEMENT))
+    color = np.where(road[..., None], scene.material(Label.ROAD), scene.material(Label.PAVEMENT))
     color *= (0.6 + 0.8 * grain)[..., None]
     slab = rng.uniform(0.5, 1.2)
     color[~road & (z < 25) & ((x % slab < 0.07) | (z % slab < 0.07))] *= 0.75
@@ -62,13 +43,13 @@ def draw_ground(scene: Scene) -> None:
         color[lines & ~crossing] = rng.uniform(0.6, 0.9) * np.array([1, 1, rng.uniform(0.6, 1)])
     wet = np.clip(3 * (rng.uniform(-0.6, 0.6) - grain + 0.4), 0, 0.5)[..., None]
     scene.layer[top:, :, :3] = color + wet * (scene.horizon_color - color)
-    scene.mask[top:] = np.where(road, ROAD, PAVEMENT)
+    scene.mask[top:] = np.where(road, Label.ROAD, Label.PAVEMENT)
     scene.depth[top:] = z
 
 
 def draw_building(scene: Scene, side: int, x: float, z0: float, z1: float) -> None:
     """A house with windows: the wall towards the camera, then the wall along the street."""
-    rng, wall = scene.rng, scene.material(BUILDING, scene.rng.random() < 0.6)
+    rng, wall = scene.rng, scene.material(Label.BUILDING, scene.rng.random() < 0.6)
     glass, bay, floor = material(rng, GLASS), rng.uniform(1.4, 3.5), rng.uniform(2.6, 3.6)
     share = rng.uniform(0.3, 0.8, 2)  # of a bay and a floor that is window
     top = rng.choice([1, 2, 2, 3, 4, 6]) * floor + 1.0
@@ -91,7 +72,7 @@ def draw_building(scene: Scene, side: int, x: float, z0: float, z1: float) -> No
         color[window & (room > 0.6)] += 0.3 * scene.horizon_color  # panes that mirror the sky
         color[(y > top - 0.4) | (np.abs(y - floor) < 0.1)] *= 0.75  # cornice, ledge
         scene.layer[rows, cols] = np.c_[color, window & (room < 0.45)]
-        scene.mask[rows, cols], scene.depth[rows, cols] = BUILDING, z
+        scene.mask[rows, cols], scene.depth[rows, cols] = Label.BUILDING, z
 
 
 def draw_row(scene: Scene, side: int) -> None:
@@ -111,10 +92,10 @@ def draw_row(scene: Scene, side: int) -> None:
 def draw_tree(scene: Scene, x: float, z: float) -> None:
     """Trunk and a ragged crown of leaves, whose outline is uncertain and set to IGNORE."""
     rng, radius, stem = scene.rng, scene.rng.uniform(0.9, 2.0), scene.rng.uniform(0.8, 2.6)
-    leaves, wide = scene.material(TREE), rng.uniform(0.1, 0.2)
+    leaves, wide = scene.material(Label.TREE), rng.uniform(0.1, 0.2)
     scene.cast_shadow(x - radius / 2, x + radius / 2, z, z + 0.2, stem + radius)
     bark = rng.uniform(0.5, 1.1) * np.array([0.36, 0.28, 0.22])
-    scene.cut_out(x, z, TREE, (box(-wide, wide, 0, stem + radius), bark))
+    scene.cut_out(x, z, Label.TREE, (box(-wide, wide, 0, stem + radius), bark))
     extent = [(x - 2 * radius, stem + 3 * radius, z), (x + 2 * radius, stem - radius, z)]
     (left, top), (right, bottom) = np.clip(scene.project(extent), 0, scene.mask.shape[::-1])
     rows, cols = np.mgrid[top:bottom, left:right]
@@ -130,12 +111,16 @@ def draw_tree(scene: Scene, x: float, z: float) -> None:
     area, inner = np.s_[top:bottom, left:right], crown > 0
     scene.mask[area][cv2.dilate(crown, np.ones((3, 3), np.uint8)) > crown] = IGNORE
     scene.layer[area][inner] = np.c_[light[inner][:, None] * leaves, np.zeros(inner.sum())]
-    scene.mask[area][inner], scene.depth[area][inner] = TREE, z
+    scene.mask[area][inner], scene.depth[area][inner] = Label.TREE, z
 
 
 def draw_car(scene: Scene, x: float, z: float) -> None:
     """A cabin on a body, seen from behind or in front, or in a crossing from the side."""
-    rng, paint, glass = scene.rng, scene.material(CAR, alike=False), material(scene.rng, GLASS)
+    rng, paint, glass = (
+        scene.rng,
+        scene.material(Label.CAR, alike=False),
+        material(scene.rng, GLASS),
+    )
     across = bool(scene.in_crossing(z))
     dx, dz = rng.uniform((0.82, 1.8), (0.98, 2.4))[:: -1 if across else 1]  # half sizes
     belt, roof, hood, lean = rng.uniform((0.8, 1.35, 0.0, 0.1), (1.0, 2.0, 0.8, 0.5))
@@ -151,25 +136,25 @@ def draw_car(scene: Scene, x: float, z: float) -> None:
         flank = [(sx, low, -bz), (sx, low, bz), (ux, high, tz), (ux, high, -tz)]
         face = [(-bx, low, -bz), (bx, low, -bz), (tx, high, -tz), (-tx, high, -tz)]
         for side, shade in zip(np.array([lid, flank, face]), lit, strict=True):
-            scene.paint(side + middle, paint * shade * (0.15 if low == 0 else 1), CAR)
+            scene.paint(side + middle, paint * shade * (0.15 if low == 0 else 1), Label.CAR)
             if low == belt and side[0, 1] == low:  # the windows of the cabin
                 window = 0.8 * side + 0.2 * side.mean(axis=0)
-                scene.paint(window + middle, glass * shade, CAR)
+                scene.paint(window + middle, glass * shade, Label.CAR)
     for end in (-0.62, 0.62):
         rim = disc(0, 0.32, 0.32, 0.32)
         wheel = [(end * dx + a, y, -dz) if across else (near * dx, y, end * dz + a) for a, y in rim]
-        scene.paint(wheel + middle, (0.06, 0.06, 0.06), CAR)
+        scene.paint(wheel + middle, (0.06, 0.06, 0.06), Label.CAR)
     lamp = rng.choice([(0.75, 0.08, 0.06), (0.95, 0.93, 0.85)])
     for end in () if across else (-0.75, 0.75):
         spot = box(end * dx - 0.16, end * dx + 0.16, belt - 0.3, belt - 0.12)
-        scene.cut_out(x, z, CAR, (spot, lamp, 1.0))
+        scene.cut_out(x, z, Label.CAR, (spot, lamp, 1.0))
 
 
 def draw_person(scene: Scene, x: float, z: float) -> None:
     """Legs in stride, torso, arms, at times a bag, and a head with hair."""
     rng, h = scene.rng, scene.rng.uniform(1.5, 1.95)
     lit = scene.shade(rng.random())
-    coat, trousers, bag = (scene.material(PERSON, alike=False) * lit for _ in range(3))
+    coat, trousers, bag = (scene.material(Label.PERSON, alike=False) * lit for _ in range(3))
     skin, hair = material(rng, SKIN) * lit, material(rng, SKIN) * rng.uniform(0.1, 0.9)
     w, step, hem = h * rng.uniform(0.14, 0.19), h * rng.uniform(0, 0.16), h * rng.uniform(0.3, 0.5)
     scene.cast_shadow(x - w, x + w, z, z + 0.2, h)
@@ -185,12 +170,12 @@ def draw_person(scene: Scene, x: float, z: float) -> None:
         parts.append((shape, coat * dim))
     parts.append((disc(0, 0.93 * h, 0.075 * h, 0.085 * h), hair))
     parts.append((disc(0, 0.91 * h, 0.06 * h, 0.06 * h), skin))
-    scene.cut_out(x, z, PERSON, *parts)
+    scene.cut_out(x, z, Label.PERSON, *parts)
 
 
 def draw_pole(scene: Scene, x: float, z: float) -> None:
     """A street lamp, a traffic sign or a traffic light."""
-    rng, color = scene.rng, scene.material(POLE)
+    rng, color = scene.rng, scene.material(Label.POLE)
     w, h, kind = rng.uniform(0.1, 0.18), rng.uniform(2.4, 6.0), rng.choice(3)
     scene.cast_shadow(x - w, x + w, z, z + 0.2, h)
     parts: list[tuple] = [(box(-w, w, 0, h), color), (box(-w, -0.3 * w, 0, h), color * 0.7)]
@@ -206,7 +191,7 @@ def draw_pole(scene: Scene, x: float, z: float) -> None:
         parts.append((box(-0.22, 0.22, h - 1.1, h), color * 0.4))
         for down, light in ((0.85, (0, 0.8, 0.2)), (0.55, (0.8, 0.5, 0)), (0.25, (0.8, 0, 0))):
             parts.append((disc(0, h - down, 0.12, 0.12), light, 0.5))
-    scene.cut_out(x, z, POLE, *parts)
+    scene.cut_out(x, z, Label.POLE, *parts)
 
 
 def draw_things(scene: Scene) -> None:
@@ -232,7 +217,7 @@ def develop(scene: Scene, height: int, width: int) -> np.ndarray:
     """Photograph the scene (light, haze, lens, sensor, JPEG): uint8 BGR ``(height, width, 3)``."""
     rng, night, glow = scene.rng, scene.night, scene.layer[..., 3]
     color: np.ndarray = (
-        scene.layer[..., :3] * np.where(scene.mask == SKY, 1, 1 - 0.75 * night)[..., None]
+        scene.layer[..., :3] * np.where(scene.mask == Label.SKY, 1, 1 - 0.75 * night)[..., None]
     )
     color += (1 - np.exp(-scene.haze * scene.depth))[..., None] * (scene.horizon_color - color)
     bloom = 0.5 * glow + 1.2 * cv2.GaussianBlur(glow, (0, 0), width / 30)
@@ -257,10 +242,8 @@ def render_scene(
 
     Returns:
         The image, uint8 BGR ``(height, width, 3)``, and its mask, uint8 ``(height, width)`` of
-        indices into ``CLASSES`` and ``IGNORE``.
+        indices into the classes of ``SyntheticStreetDataset`` and 255.
     """
-    if min(height, width) < MIN_SIDE:
-        raise ValueError(f'a scene needs {MIN_SIDE} or more pixels a side, got {height}x{width}')
     scene = Scene(rng, SUPERSAMPLE * height, SUPERSAMPLE * width)
     draw_sky(scene)
     draw_ground(scene)

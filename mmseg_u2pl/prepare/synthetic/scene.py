@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any
 
 import cv2
 import numpy as np
 
-CLASSES = ('sky', 'building', 'road', 'pavement', 'tree', 'car', 'person', 'pole')
-PALETTE = ((70, 130, 180), (70, 70, 70), (128, 64, 128), (244, 35, 232),
-           (107, 142, 35), (0, 0, 142), (220, 20, 60), (255, 200, 0))  # fmt: skip
-SKY, BUILDING, ROAD, PAVEMENT, TREE, CAR, PERSON, POLE = range(len(CLASSES))
+Label = IntEnum('Label', 'SKY BUILDING ROAD PAVEMENT TREE CAR PERSON POLE', start=0)
 IGNORE = 255
-
-MIN_SIDE = 32  # pixels
-SUPERSAMPLE = 2  # drawn twice as large, then averaged
 NEAR, FAR = 1.0, 90.0  # meters
 TILE = 256  # side of the noise tile, a power of two so that wrapping is a bit mask
 
 # A color is a random point on the line through such RGB anchors.
 MATERIALS = {
-    BUILDING: 'bfb39e 995442 706b69 52667a dbd6cc c79e61 808a6b 4d403d',
-    ROAD: '3d3d42 666666 8f877d 785c4f',
-    PAVEMENT: 'a8a399 757373 946e5c 575759',
-    TREE: '294d1f 5c7529 a88f2e a35224 5c332e b88a94',
-    CAR: '1a1a1f 808287 e0e0de 9e1a1a 243d7a 33614d cca833',
-    PERSON: '1f1f29 334775 a8292e d1ccc2 db9e33 426b42 806657',
-    POLE: '333538 707375 b8b8b8 385747',
+    Label.BUILDING: 'bfb39e 995442 706b69 52667a dbd6cc c79e61 808a6b 4d403d',
+    Label.ROAD: '3d3d42 666666 8f877d 785c4f',
+    Label.PAVEMENT: 'a8a399 757373 946e5c 575759',
+    Label.TREE: '294d1f 5c7529 a88f2e a35224 5c332e b88a94',
+    Label.CAR: '1a1a1f 808287 e0e0de 9e1a1a 243d7a 33614d cca833',
+    Label.PERSON: '1f1f29 334775 a8292e d1ccc2 db9e33 426b42 806657',
+    Label.POLE: '333538 707375 b8b8b8 385747',
 }
 SKIN = 'e0b399 9e7057 4d3329'
 GLASS = '0f1214 3d4a52 7a8b94'
@@ -93,10 +88,10 @@ class Scene:
         self.focal = width * rng.uniform(0.65, 1.05)
         self.center, self.horizon = width * rng.uniform(0.25, 0.75), height * rng.uniform(0.4, 0.6)
         self.layer = np.zeros((height, width, 4), np.float32)  # RGB, glow
-        self.mask = np.full((height, width), SKY, np.uint8)
+        self.mask = np.full((height, width), Label.SKY, np.uint8)
         self.depth = np.full((height, width), 0.4 * FAR, np.float32)  # meters; air thins upwards
 
-    def material(self, label: int, alike: bool = True) -> np.ndarray:
+    def material(self, label: Label, alike: bool = True) -> np.ndarray:
         """RGB ``(3,)`` for an object of a class, near the scene's look where ``alike``."""
         return material(self.rng, MATERIALS[label], self.look[label] if alike else None)
 
@@ -148,5 +143,5 @@ class Scene:
         feet = np.array([(x0, 0, z0), (x1, 0, z0), (x1, 0, z1), (x0, 0, z1)])
         tips = feet + height * np.array([self.sun[0], 0, self.sun[1]])
         rows, cols = self.inside(cv2.convexHull(self.project([*feet, *tips]))[:, 0])
-        ground = np.isin(self.mask[rows, cols], (ROAD, PAVEMENT))
+        ground = np.isin(self.mask[rows, cols], (Label.ROAD, Label.PAVEMENT))
         self.layer[rows[ground], cols[ground], :3] *= self.shade(0.1)

@@ -1,20 +1,36 @@
-"""One optimizer for the segmentation networks, one for the discriminators, one backward."""
+"""Optimizers of the networks and the discriminators, one backward; mixed precision on any device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 from torch.optim import Optimizer
 
-from .amp import BFloat16OptimWrapper
-
 DISCRIMINATOR_OPTIMIZER = {'type': 'Adam', 'lr': 1e-4, 'betas': (0.9, 0.99)}
 """What trains it if the config does not say."""
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """``OptimWrapper`` with forward passes in bfloat16.
+
+    bfloat16 has the range of float32, so gradients need no scale, and a CPU can have it: mmengine's
+    ``AmpOptimWrapper`` asks for a GPU. Arguments as in ``OptimWrapper``.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast on the model's device; also holds back gradient exchange while accumulating."""
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, torch.bfloat16):
+            yield
 
 
 class JointOptimizer:
@@ -61,16 +77,11 @@ class JointOptimizer:
             part.load_state_dict(state_dict[name])
 
 
-class _Joint:
+class _Joint(OptimWrapper):
     """What an optimizer wrapper of a :class:`JointOptimizer` does differently.
 
     Schedulers see the first part, the segmentation networks, alone.
     """
-
-    optimizer: JointOptimizer
-    base_param_settings: dict | None
-    clip_func: Callable
-    clip_grad_kwargs: dict
 
     @property
     def param_groups(self) -> list[dict]:
@@ -80,7 +91,7 @@ class _Joint:
 
     def get_lr(self) -> dict[str, list[float]]:
         """Those of the first part, for the log; the others' under their names."""
-        rates = super().get_lr()  # type: ignore[misc]
+        rates = super().get_lr()
         for name, part in list(self.optimizer.parts.items())[1:]:
             rates[f'{name}.lr'] = [group['lr'] for group in part.param_groups]
         return rates
@@ -166,5 +177,4 @@ class SemiOptimWrapperConstructor:
             )
         config = dict(self.discriminator_optimizer, params=discriminators.parameters())
         parts = {'networks': optimizer, 'discriminators': OPTIMIZERS.build(config)}
-        joint = JointOptimizer(parts)
-        return WRAPPERS[kind](optimizer=joint, **settings)
+        return WRAPPERS[kind](optimizer=JointOptimizer(parts), **settings)

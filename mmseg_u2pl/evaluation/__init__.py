@@ -1,3 +1,0 @@
-"""Metrics; importing this registers them with mmseg."""
-
-from .class_iou import ClassIoUMetric
