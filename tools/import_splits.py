@@ -4,6 +4,8 @@ Families and where they are published:
   classic  parts of VOC's 1464 images; in each of the three repositories
   u2pl     github.com/Haochen-Wang409/U2PL, data/splits (VOC and Cityscapes)
   cps      github.com/charlesCXK/TorchSemiSeg, DATA, and github.com/LiheYoung/UniMatch, splits
+  unimatch github.com/LiheYoung/UniMatch, splits (COCO), and github.com/LiheYoung/UniMatch-V2, splits
+           (COCO and ADE20K)
 The content of a VOC list tells its family; for Cityscapes, --family says it.
 """
 
@@ -18,6 +20,8 @@ from mmseg_u2pl.prepare.import_splits import SCHEMES, import_splits
 ROOTS = {
     'voc': ('VOC_ROOT', 'data/VOCdevkit/VOC2012'),
     'cityscapes': ('CITYSCAPES_ROOT', 'data/cityscapes'),
+    'ade20k': ('ADE20K_ROOT', 'data/ade/ADEChallengeData2016'),
+    'coco_stuff': ('COCO_STUFF_ROOT', 'data/coco_stuff164k'),
 }
 
 
@@ -29,14 +33,16 @@ def parse_args() -> argparse.Namespace:
         epilog='examples:\n'
         '  git clone https://github.com/Haochen-Wang409/U2PL\n'
         '  tools/import_splits.py voc U2PL\n'
-        '  tools/import_splits.py cityscapes U2PL --family u2pl',
+        '  tools/import_splits.py cityscapes U2PL --family u2pl\n'
+        '  git clone https://github.com/LiheYoung/UniMatch-V2\n'
+        '  tools/import_splits.py ade20k UniMatch-V2',
     )
     parser.add_argument('dataset', choices=SCHEMES)
     parser.add_argument('folder', help='copy of the repository, or a folder of it')
     parser.add_argument('--family', choices=('u2pl', 'cps'), help='of Cityscapes lists')
     parser.add_argument(
-        '--data-root', help='the prepared data set (default: $VOC_ROOT or data/VOCdevkit/VOC2012, '
-        '$CITYSCAPES_ROOT or data/cityscapes)',
+        '--data-root', help='the prepared data set (default: '
+        + ', '.join(f'${variable} or {folder}' for variable, folder in ROOTS.values()) + ')',
     )  # fmt: skip
     parser.add_argument('--force', action='store_true', help='overwrite lists of other content')
     args = parser.parse_args()

@@ -1,9 +1,9 @@
 """Networks, segmentors, their parts and losses; importing this registers them with mmseg."""
 
-from .backbones import EfficientNetLite
+from .backbones import EfficientNetLite, HFBackbone
 from .data_preprocessor import SemiDataPreprocessor
 from .discriminators import RegionDiscriminator
-from .heads import RepresentationHead, U2PLHead
+from .heads import DPTMapHead, RepresentationHead, U2PLHead
 from .losses import UnreliableContrastiveLoss
 from .parts import (
     ClassAlignment,

@@ -2,7 +2,7 @@
 
 VOC "blender" (parts of train_aug) and Cityscapes have two families of lists, of U²PL and of CPS.
 Their scores cannot be compared, so the family is part of a list's name. The "classic" lists, parts
-of VOC's 1464, are the same everywhere.
+of VOC's 1464, are the same everywhere. Those of ADE20K and COCO are UniMatch's and UniMatch V2's.
 """
 
 from __future__ import annotations
@@ -59,6 +59,26 @@ SCHEMES = {
         names={
             number: {None: f'{{}}-1_{divisor}-{number}'}
             for number, divisor in ((186, 16), (372, 8), (744, 4), (1488, 2))
+        },
+    ),
+    'ade20k': Scheme(
+        stem=r'(?<![^/])ADE_train_\d{8}(?=(?:\.jpg)?$)',
+        images='images/training',
+        suffix='.jpg',
+        size=20_210,
+        names={
+            number: {None: f'unimatch-1_{divisor}-{number}'}
+            for number, divisor in ((316, 64), (631, 32), (1263, 16), (2526, 8))
+        },
+    ),
+    'coco_stuff': Scheme(
+        stem=r'(?<![^/])\d{12}(?=(?:\.jpg)?$)',
+        images='images/train2017',
+        suffix='.jpg',
+        size=118_287,
+        names={
+            number: {None: f'unimatch-1_{divisor}-{number}'}
+            for number, divisor in ((232, 512), (463, 256), (925, 128), (1849, 64), (3697, 32))
         },
     ),
 }

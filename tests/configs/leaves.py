@@ -69,9 +69,19 @@ SPLITS = {  # data set -> split -> labeled images
         for family in FAMILIES
         for ratio, n in (('1_16', 186), ('1_8', 372), ('1_4', 744), ('1_2', 1488))
     },
+    'ade20k': {
+        f'unimatch-1_{divisor}-{n}': n
+        for divisor, n in ((64, 316), (32, 631), (16, 1263), (8, 2526))
+    },
+    'cocostuff164k': {
+        f'unimatch-1_{divisor}-{n}': n
+        for divisor, n in ((512, 232), (256, 463), (128, 925), (64, 1849), (32, 3697))
+    },
 }
-# training images
-POOL = {'camvid': 367, 'facade': 550, 'voc_animals': 2000, 'voc12': 10_582, 'cityscapes': 2975}
+POOL = {  # training images
+    'camvid': 367, 'facade': 550, 'voc_animals': 2000, 'voc12': 10_582, 'cityscapes': 2975,
+    'ade20k': 20_210, 'cocostuff164k': 118_287,
+}  # fmt: skip
 
 
 def of_data(*names: str) -> list[Leaf]:

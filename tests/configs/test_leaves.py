@@ -25,6 +25,9 @@ METHOD_KEYS = {
     *('pairs', 'cps_optimizer', 'rrn_optimizers'),
 }
 PARTS = ('labeled', 'unlabeled')
+FOLDERS = {
+    'voc12': 'VOC2012', 'ade20k': 'ADEChallengeData2016', 'cocostuff164k': 'coco_stuff164k'
+}  # fmt: skip
 SHARED = ('data_preprocessor', 'backbone', 'neck', 'decode_head', 'auxiliary_head', 'test_cfg')
 
 
@@ -38,7 +41,7 @@ def test_there_are_few_leaves_and_they_are_short():
 def test_name_says_method_data_and_crop(leaf):
     cfg, crop = load(leaf), leaf.crop
     assert leaf.method.split('-')[0] == leaf.path.parent.name.split('_')[0]
-    assert cfg.data_root.endswith({'voc12': 'VOC2012'}.get(leaf.data, leaf.data))
+    assert cfg.data_root.endswith(FOLDERS.get(leaf.data, leaf.data))
     assert tuple(cfg.model.data_preprocessor.size) == crop
     for part in filter(None, (cfg.train_dataloader.dataset[key] for key in PARTS)):
         crops = [tuple(step.crop_size) for step in part.pipeline if step.type == 'RandomCrop']
@@ -71,7 +74,13 @@ def test_all_labels_every_training_image(leaf):
 
 
 @pytest.mark.parametrize(
-    ('data', 'masks'), [('voc12', 'SegmentationClassAug'), ('cityscapes', 'gtFine/train')]
+    ('data', 'masks'),
+    [
+        ('voc12', 'SegmentationClassAug'),
+        ('cityscapes', 'gtFine/train'),
+        ('ade20k', 'annotations/training'),
+        ('cocostuff164k', 'annotations/train2017'),
+    ],
 )
 def test_lists_of_a_user_are_as_long_as_the_default(data, masks):
     leaf = of_data(data)[0]

@@ -16,6 +16,7 @@ from mmseg_u2pl.models.discriminators.region_discriminator import CELL
 
 VOC = ROOT / 'u2pl/u2pl_r101-d8_voc12-513x513.py'
 CITYSCAPES = ROOT / 'u2pl/u2pl_r101-d8_cityscapes-769x769.py'
+DINOV2 = ROOT / 'supervised/supervised_dinov2-s_voc12-518x518.py'
 SIZE = (33, 33)
 CELL_SIZE = (16 * CELL, 16 * CELL)  # one region of a discriminator without a set grid
 
@@ -23,6 +24,8 @@ CELL_SIZE = (16 * CELL, 16 * CELL)  # one region of a discriminator without a se
 def load_small(path):
     """A config that downloads nothing and keeps a small bank."""
     cfg = load(path)
+    if cfg.model.backbone.type == 'HFBackbone':
+        pytest.importorskip('transformers')
     cfg.model.backbone.pop('init_cfg', None)
     if 'pretrained' in cfg.model.backbone:
         cfg.model.backbone.pretrained = False
@@ -134,8 +137,8 @@ def test_network_has_output_stride_8_and_multi_grid():
 
 @pytest.mark.parametrize(
     ('path', 'backbone_lr', 'head_lr', 'decay'),
-    [(VOC, 0.001, 0.01, 1e-4), (CITYSCAPES, 0.01, 0.01, 5e-4)],
-    ids=['voc', 'cityscapes'],
+    [(VOC, 0.001, 0.01, 1e-4), (CITYSCAPES, 0.01, 0.01, 5e-4), (DINOV2, 5e-6, 2e-4, 0.01)],
+    ids=['voc', 'cityscapes', 'dinov2'],
 )
 def test_learning_rates_and_no_step_of_the_teacher(path, backbone_lr, head_lr, decay):
     cfg = load_small(path)
@@ -144,11 +147,30 @@ def test_learning_rates_and_no_step_of_the_teacher(path, backbone_lr, head_lr, d
     rates = {id(p): group['lr'] for group in optimizer.param_groups for p in group['params']}
     assert {group['weight_decay'] for group in optimizer.param_groups} == {decay}
     for name, parameter in model.named_parameters():
-        if name.startswith('teacher.'):
+        if name.startswith('teacher.') or name.endswith('mask_token'):
             assert not parameter.requires_grad
         else:
             expected = backbone_lr if name.startswith('backbone.') else head_lr
             assert rates[id(parameter)] == pytest.approx(expected), name
+
+
+@pytest.mark.parametrize(
+    ('size', 'width', 'channels', 'millions'),
+    [('s', 384, [48, 96, 192, 384], 22.06), ('b', 768, [96, 192, 384, 768], 86.58)],
+)
+def test_networks_of_unimatch_v2(size, width, channels, millions):
+    """Layers 3, 6, 9 and 12 of DINOv2; the parameters are those of the published weights."""
+    cfg = load_small(ROOT / f'unimatch_v2/unimatch-v2_dinov2-{size}_voc12-518x518.py')
+    assert cfg.model.backbone.name.startswith('facebook/dinov2-')
+    backbone = MODELS.build(cfg.model.backbone)
+    assert sum(p.numel() for p in backbone.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
+    assert backbone.model.out_features == ['stage3', 'stage6', 'stage9', 'stage12']
+    assert backbone.model.config.num_hidden_layers == 12
+    assert backbone.model.config.hidden_size / backbone.model.config.num_attention_heads == 64
+    head = MODELS.build(cfg.model.decode_head)
+    assert [p.in_channels for p in head.reassemble_blocks.projects] == [width] * 4
+    assert [p.out_channels for p in head.reassemble_blocks.projects] == channels
+    assert head.conv_seg.in_channels == width // 6
 
 
 @pytest.mark.parametrize(

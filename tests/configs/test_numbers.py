@@ -23,6 +23,9 @@ GPUS = {  # GPUs and labeled images on each
     ('rrn', 'voc12'): (2, 3), ('rrn', 'cityscapes'): (4, 2),
 }  # fmt: skip
 WINDOWS = {'voc12': (None, (341, 341)), 'cityscapes': ((513, 513), (533, 533))}  # U²PL, RRN
+DINOV2 = {  # UniMatch V2's labeled images on each of four GPUs, and epochs
+    'voc12': (4, 60), 'cityscapes': (2, 180), 'ade20k': (2, 60), 'cocostuff164k': (4, 20)
+}  # fmt: skip
 
 
 def ratio_of(path):
@@ -53,7 +56,29 @@ def test_validation_and_checkpoints(leaf):
     assert cfg.default_hooks.checkpoint.save_best == first
 
 
-@pytest.mark.parametrize('leaf', of_data('voc12', 'cityscapes'), ids=lambda leaf: leaf.name)
+@pytest.mark.parametrize(
+    'leaf',
+    [leaf for leaf in of_data(*DINOV2) if 'dinov2' in leaf.network],
+    ids=lambda leaf: leaf.name,
+)
+def test_length_of_unimatch_v2(leaf):
+    images, epochs = DINOV2[leaf.data]
+    for split, labeled in SPLITS[leaf.data].items():
+        cfg = load(leaf, split)
+        assert (cfg.num_gpus, cfg.labeled_per_gpu) == (4, images)
+        epoch = math.ceil((POOL[leaf.data] - labeled) / 4) // images
+        assert cfg.train_cfg.max_iters == epochs * epoch
+    assert [step.type for step in cfg.param_scheduler] == ['PolyLR']
+    stride = (532, 532) if leaf.data == 'cityscapes' else None
+    assert cfg.model.test_cfg.get('stride') == stride
+    assert cfg.model.backbone.get('frozen', False) == (leaf.data == 'ade20k')
+
+
+@pytest.mark.parametrize(
+    'leaf',
+    [leaf for leaf in of_data('voc12', 'cityscapes') if 'dinov2' not in leaf.network],
+    ids=lambda leaf: leaf.name,
+)
 def test_length_of_the_papers(leaf):
     """An epoch is one over the unlabeled list: each GPU takes its share, rounded up."""
     data, crossed = leaf.data, leaf.network == 'r50-d16'

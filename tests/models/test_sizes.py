@@ -32,6 +32,16 @@ SMALL: dict[str, dict[str, Any]] = {
         backbone=RESNET18,
         decode_head=dict(in_channels=128, c1_in_channels=16, channels=16, c1_channels=16),
     ),
+    'dpt_dinov2-s': dict(
+        backbone=dict(
+            pretrained=False,
+            config=dict(hidden_size=32, num_attention_heads=2, num_hidden_layers=3, image_size=98),
+            out_indices=(0, 1, 2, 3),
+        ),
+        decode_head=dict(
+            embed_dims=32, in_channels=[32] * 4, post_process_channels=[16] * 4, channels=16
+        ),
+    ),
     'fpn_efficientnet-lite0': dict(backbone=dict(pretrained=False)),
     'segformer_mit-b2': dict(
         backbone=dict(
@@ -45,7 +55,9 @@ SMALL: dict[str, dict[str, Any]] = {
     ),
 }
 NETWORKS = sorted(SMALL)
+DISPLACED = sorted({*NETWORKS} - {'dpt_dinov2-s'})  # without padding
 STEPS = {
+    'dpt_dinov2-s': 48,
     'deeplabv3plus_r101-d8_u2plhead': 32,
     'deeplabv3plus_r50-d16': 56,
     'fpn_efficientnet-lite0': 24,
@@ -68,6 +80,8 @@ def model_config(name: str) -> Config:
 
 def build(name: str):
     """A small variant of the base with random weights."""
+    if 'dinov2' in name:
+        pytest.importorskip('transformers')
     cfg = model_config(name)
     cfg.merge_from_dict(dict(model=SMALL[name]))
     cfg.model.decode_head.num_classes = CLASSES
@@ -152,7 +166,14 @@ def test_predictions_lie_on_the_pixels(name, size, mode):
     assert share > 0.75
 
 
-@pytest.mark.parametrize('name', NETWORKS)
+@pytest.mark.parametrize('size', [(85, 117), (95, 129)])
+def test_dinov2_resizes_what_is_not_padded(size):
+    shift, share = fitted('dpt_dinov2-s').displacement(size, grid=False)
+    assert shift == (0, 0)
+    assert share > 0.75
+
+
+@pytest.mark.parametrize('name', DISPLACED)
 def test_without_padding_they_do_not(name):
     network = fitted(name)
     shift, share = network.displacement((95, 129), grid=False)
@@ -165,9 +186,10 @@ def test_an_image_and_its_crop_have_the_same_labels(name):
     network = fitted(name)
     height, width = network.crop
     image, _ = scene((133, 197), 1000)
-    crop = image[:, 32 : 32 + height, 64 : 64 + width]
+    top, left = (side // network.grid.stride * network.grid.stride for side in (32, 64))
+    crop = image[:, top : top + height, left : left + width]
     label = network.labels(crop)
-    whole = network.labels(image)[32 : 32 + height, 64 : 64 + width]
+    whole = network.labels(image)[top : top + height, left : left + width]
     assert displacement(agreement(whole, label)) == (0, 0)
     # the border, attention and image pooling see another image
     assert (whole == label)[12:-12, 12:-12].float().mean() > 0.9
@@ -190,10 +212,11 @@ def test_flipped_views_lie_on_the_pixels(name):
 
 
 def test_every_base_is_tested_and_its_grid_is_that_of_its_network():
-    names = {path.stem for path in BASES.glob('*.py')}
+    names = {path.stem for path in BASES.glob('*.py')} - {'dpt_dinov2-b'}  # wider
     assert names == {*NETWORKS, 'deeplabv3plus_r101-d8_u2plhead_aux-ohem'}
+    strides = {'d8': 8, 'd16': 16, 'dinov2': 14}
     for name in names:
         model = model_config(name).model
         grid = model.data_preprocessor.grid
         assert grid.get('offset', 0) == int(model.decode_head.align_corners)
-        assert grid.stride == (8 if 'd8' in name else 16 if 'd16' in name else 32)
+        assert grid.stride == next((s for part, s in strides.items() if part in name), 32)

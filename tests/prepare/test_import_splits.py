@@ -126,6 +126,29 @@ def test_cps_repository(voc, cityscapes, theirs):
     assert lines(cityscapes, 'cps-1_2-2_unlabeled') == rest
 
 
+def test_unimatch_v2_repository(tmp_path, theirs):
+    """Paths of images and masks in two columns; ADE20K and COCO in one folder of lists."""
+    ade = [f'ADE_train_0000000{i}' for i in range(1, 5)]
+    coco = [f'00000000000{i}' for i in range(1, 4)]
+    for stem in ade:
+        save(tmp_path / f'ade/images/training/{stem}.jpg', np.zeros((6, 8, 3)))
+    save(tmp_path / 'ade/images/validation/ADE_val_00000001.jpg', np.zeros((6, 8, 3)))
+    for stem in coco:
+        save(tmp_path / f'coco/images/train2017/{stem}.jpg', np.zeros((6, 8, 3)))
+    folder = theirs({
+        'splits/ade20k/1_2/labeled.txt': [
+            f'images/training/{s}.jpg annotations/training/{s}.png' for s in (ade[2], ade[0])
+        ],
+        'splits/coco/1_3/labeled.txt': [f'train2017/{coco[1]}.jpg masks/{coco[1]}.png'],
+    })  # fmt: skip
+    for name, pool, chosen in (('ade20k', ade, [ade[0], ade[2]]), ('coco_stuff', coco, [coco[1]])):
+        root = tmp_path / name.removesuffix('20k').removesuffix('_stuff')
+        scheme = SCHEMES[name]._replace(size=len(pool), names={len(chosen): {None: 'unimatch-x'}})
+        assert import_splits(scheme, folder, root) == ['unimatch-x']
+        assert lines(root, 'unimatch-x_labeled') == chosen
+        assert lines(root, 'unimatch-x_unlabeled') == sorted({*pool} - {*chosen})
+
+
 def test_provenance_is_merged(voc, theirs):
     folder = theirs({'pascal/2/labeled.txt': OWN[:2]})
     (voc / 'splits').mkdir()
@@ -212,11 +235,19 @@ def test_folder_and_data_must_exist(voc, cityscapes, theirs, tmp_path):
 
 def test_known_sizes():
     """As published; the two families have the same sizes, so only their content tells them."""
-    for name, sizes in (('voc', [662, 1323, 2646, 5291]), ('cityscapes', [186, 372, 744, 1488])):
+    known = {
+        'voc': {662: 16, 1323: 8, 2646: 4, 5291: 2},
+        'cityscapes': {186: 16, 372: 8, 744: 4, 1488: 2},
+        'ade20k': {316: 64, 631: 32, 1263: 16, 2526: 8},
+        'coco_stuff': {232: 512, 463: 256, 925: 128, 1849: 64, 3697: 32},
+    }
+    assert set(known) == set(SCHEMES)
+    for name, sizes in known.items():
         scheme = SCHEMES[name]
-        assert [size for size in scheme.names if size not in CLASSIC or name != 'voc'] == sizes
-        for size, divisor in zip(sizes, (16, 8, 4, 2), strict=True):
-            for listed in scheme.names[size].values():
+        names = {n: of for n, of in scheme.names.items() if name != 'voc' or n not in CLASSIC}
+        assert list(names) == list(sizes)
+        for size, divisor in sizes.items():
+            for listed in names[size].values():
                 assert listed.endswith(f'-1_{divisor}-{size}')
             assert abs(size - scheme.size / divisor) < 1
 

@@ -1,3 +1,4 @@
 """Backbones that mmseg does not have."""
 
 from .efficientnet_lite import EfficientNetLite
+from .hf import HFBackbone

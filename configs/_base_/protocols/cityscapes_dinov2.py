@@ -1,0 +1,37 @@
+# UniMatch V2's protocol for Cityscapes: DINOv2 under DPT, crops of 798, 8 + 8 images a step, OHEM on the
+# labeled images, 180 epochs over the unlabeled list, windows of 798 at stride 2/3. Another batch or
+# number of GPUs: tools/train.py --auto-scale.
+_base_ = [
+    '../default_runtime.py',
+    '../datasets/cityscapes.py',
+    '../models/dpt_dinov2-s.py',
+    '../schedules/adamw_poly_dinov2.py',
+]
+crop_size = (798, 798)
+crop = dict(type='RandomCrop', crop_size=crop_size)
+augment = [_base_.resize, crop, _base_.flip, _base_.pack]
+num_gpus = 4
+labeled_per_gpu = 2
+batch_size = 2 * labeled_per_gpu  # as many unlabeled images
+# Iterations of an epoch: each GPU takes its share of the list and drops a last batch that is not full.
+epoch = -(-_base_.num_unlabeled // num_gpus) // labeled_per_gpu
+max_iters = 180 * epoch
+val_interval = -(-max_iters // 10)  # ten validations
+train_cfg = dict(max_iters=max_iters, val_interval=val_interval)
+default_hooks = dict(checkpoint=dict(interval=val_interval))
+auto_scale_lr = dict(base_batch_size=num_gpus * batch_size)
+train_dataloader = dict(
+    batch_size=batch_size,
+    dataset=dict(
+        labeled=dict(pipeline=[*_base_.load_labeled, *augment]),
+        unlabeled=dict(pipeline=[*_base_.load_unlabeled, *augment]),
+    ),
+)
+model = dict(
+    data_preprocessor=dict(size=crop_size),
+    decode_head=dict(
+        num_classes=19,
+        sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=100_000),  # an image
+    ),
+    test_cfg=dict(mode='slide', crop_size=crop_size, stride=(532, 532)),
+)
