@@ -13,6 +13,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
+from .engine.checkpoints import load_as_data
+
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that change a config: ``--data``, ``--split`` and ``--cfg-options``."""
@@ -25,6 +27,12 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         '--split',
         metavar='NAME',
         help="lists of labeled and unlabeled images: splits/NAME_labeled.txt of the data set's root",
+    )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load checkpoints that hold more than data. They can run any code on this machine: only '
+        'for files that you made, or whose author you trust',
     )
     parser.add_argument(
         '--cfg-options',
@@ -56,6 +64,8 @@ def load_scoped_config(args: argparse.Namespace) -> Config:
     """
     if not Path(args.config).is_file():
         raise SystemExit(f'{args.config} does not exist')
+    if not args.trust_checkpoint:
+        load_as_data()
     chosen = {}
     for name, variable in (('data', 'SMALL_DATA'), ('split', 'SPLIT')):
         value = getattr(args, name, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather, get_world_size
@@ -46,6 +48,12 @@ class MemoryBank(nn.Module):
         """Forget the keys of another run; places without a key are not read."""
         self.count.zero_()
         self.cursor.zero_()
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        """A checkpoint for prediction has no bank: this one stays as it is."""
+        if f'{prefix}features' not in state:
+            state = {prefix + name: value for name, value in self.state_dict().items()}
+        super()._load_from_state_dict(state, prefix, *arguments)
 
     @property
     def size(self) -> int:
