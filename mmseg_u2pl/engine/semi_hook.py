@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..models import SemiSegmentor
 from .checks import check_training, segmentor
+from .finite import FiniteGuard
 
 CLASS_INTERVAL = 200
 """Iterations between reports on the classes."""
@@ -52,6 +53,7 @@ class SemiTrainingHook(Hook):
         check_training(runner)
         if model := _method(runner):
             model.begin_run(resumed=runner.iter > 0)
+        self._guard = FiniteGuard(runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the iteration and tell the model where training stands."""
@@ -59,11 +61,15 @@ class SemiTrainingHook(Hook):
         torch.manual_seed(((runner.seed or 0) * 2_147_483_647 + step) % 2**63)
         if model := _method(runner):
             model.before_iter(runner.iter, runner.max_iters)
+        self._guard.remember()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Let the teacher follow an optimizer step; log what the model says."""
+        if self._guard.skipped:
+            self._guard.report(runner, data_batch, outputs)
+            return
         if (model := _method(runner)) is None:
             return
         if runner.optim_wrapper.should_update():

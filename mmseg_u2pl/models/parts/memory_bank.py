@@ -68,6 +68,8 @@ class MemoryBank(nn.Module):
     def push(self, keys: Tensor, count: Tensor) -> None:
         """Append the first ``count[c]`` keys of each class, overwriting the oldest.
 
+        A class with a key that is not finite gets none.
+
         Args:
             keys: (C, K, D); K times the number of processes is at most the bank's size.
             count: Long (C,), each at most K.
@@ -83,6 +85,7 @@ class MemoryBank(nn.Module):
         keys = F.normalize(keys.float(), dim=-1).to(self.features.dtype)
         if get_world_size() > 1:
             keys, count = _gather(keys, count)
+        count = count.where(keys.isfinite().all(-1).all(-1), 0)  # NaN would stay for a whole round
         steps = torch.arange(keys.shape[1], device=keys.device)
         position = (self.cursor.unsqueeze(1) + steps) % self.size  # (C, K), distinct in a row
         kept = steps < count.unsqueeze(1)  # (C, K)
