@@ -8,7 +8,13 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.logging import print_log
 
-from mmseg_u2pl.cli import add_common_arguments, build_runner, check_split, load_config
+from mmseg_u2pl.cli import (
+    add_common_arguments,
+    build_runner,
+    check_split,
+    command_line,
+    load_config,
+)
 from mmseg_u2pl.engine.auto_scale import auto_scale, describe, launched_processes
 from mmseg_u2pl.engine.checkpoints import latest_checkpoint
 
@@ -49,16 +55,14 @@ def _use_amp(optim_wrapper: ConfigDict) -> None:
 
 def resume(cfg: Config) -> None:
     """Start from the newest checkpoint of the work dir, or from the beginning if there is none."""
-    try:
-        latest = latest_checkpoint(cfg.work_dir)
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
+    latest = latest_checkpoint(cfg.work_dir)
     if latest is None:
         print_log(f'{cfg.work_dir} has no checkpoint: training starts at iteration 0')
     else:
         cfg.resume, cfg.load_from = True, str(latest)
 
 
+@command_line
 def main() -> None:
     """Build the runner from the config and train."""
     args = parse_args()

@@ -16,8 +16,12 @@ import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer, print_log
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner.base_loop import BaseLoop
 from mmseg.registry import HOOKS
+from torch import nn
+
+from .model import segmentor
 
 BANK = re.compile(r'(^|\.)contrastive\.bank\.')
 """State of a run that no prediction needs."""
@@ -81,7 +85,12 @@ class SafeCheckpointHook(CheckpointHook):
                 del weights[name]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """What :func:`plain` changed is mmengine's again; text of a config is not run as code."""
+        """What :func:`plain` changed is mmengine's again; text of a config is not run as code.
+
+        Raises:
+            ValueError: As in :func:`check_fits`.
+        """
+        check_fits(segmentor(runner), checkpoint, isinstance(runner._train_loop, BaseLoop))
         checkpoint.get('meta', {}).pop('config', None)
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
         for name, log in scalars.items():
@@ -161,6 +170,39 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
     return None
 
 
+def check_fits(model: nn.Module, checkpoint: dict, training: bool) -> None:
+    """Refuse a checkpoint whose weights are not those of the network.
+
+    mmengine only warns, and the network would keep its random weights.
+
+    Args:
+        model: The segmentor.
+        checkpoint: With ``state_dict``, or a state dict itself.
+        training: Weights to start from: any that fit will do. Otherwise backbone, neck and decode
+            head must be complete.
+
+    Raises:
+        ValueError: Weights are missing or have another shape.
+    """
+    state = checkpoint.get('state_dict', checkpoint)
+    state = {name.removeprefix('module.'): value for name, value in state.items()}
+    parts = ('backbone.', 'neck.', 'decode_head.')
+    needed = {name: v for name, v in model.state_dict().items() if name.startswith(parts)}
+    missing = [name for name in needed if name not in state]
+    other = [name for name in needed if name in state and state[name].shape != needed[name].shape]
+    if (not missing and not other) or (training and len(missing) + len(other) < len(needed)):
+        return
+    say = [f'{len(missing)} missing, such as {missing[0]}'] if missing else []
+    if other:
+        shapes = (tuple(weights[other[0]].shape) for weights in (state, needed))
+        say.append('{} with another shape, such as {}: {} instead of {}'.format(
+            len(other), other[0], *shapes))  # fmt: skip
+    raise ValueError(
+        f'the checkpoint does not fit the network of the config: of {len(needed)} weights '
+        f'{" and ".join(say)}. It may belong to another config, or hold a backbone alone'
+    )
+
+
 def plain(hub: dict[str, Any]) -> dict[str, Any]:
     """The state of mmengine's ``MessageHub`` as dicts, tensors, numbers and text."""
     scalars = {}
@@ -172,6 +214,20 @@ def plain(hub: dict[str, Any]) -> dict[str, Any]:
         for name, value in hub['runtime_info'].items()
     }
     return dict(hub, log_scalars=scalars, runtime_info=info)
+
+
+@CheckpointLoader.register_scheme(prefixes=r'.*\.safetensors$')
+def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Weights of a ``.safetensors`` file, wherever mmengine takes a checkpoint.
+
+    Raises:
+        ImportError: The package safetensors is missing.
+    """
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise ImportError(f'{filename} needs: pip install safetensors') from None
+    return dict(state_dict=load_file(filename, device=str(map_location or 'cpu')), meta={})
 
 
 def load_as_data() -> None:

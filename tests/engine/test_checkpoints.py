@@ -4,14 +4,16 @@ import errno
 import os
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import runs
+import tiny
 import torch
 from mmengine.logging import HistoryBuffer
 
 from mmseg_u2pl.engine import checkpoints
-from mmseg_u2pl.engine.checkpoints import AtomicBackend, latest_checkpoint, plain
+from mmseg_u2pl.engine.checkpoints import AtomicBackend, check_fits, latest_checkpoint, plain
 
 
 def files(folder):
@@ -106,7 +108,9 @@ def test_logs_come_back_as_they_were():
     saved = plain(state)
     assert pickle.loads(pickle.dumps(saved)).keys() == state.keys()
     checkpoint = dict(message_hub=saved, meta=dict(config='raise SystemExit', iter=3))
-    checkpoints.SafeCheckpointHook().after_load_checkpoint(None, checkpoint)
+    checkpoint['state_dict'] = {}
+    runner = SimpleNamespace(model=torch.nn.Identity(), _train_loop=None)
+    checkpoints.SafeCheckpointHook().after_load_checkpoint(runner, checkpoint)
     loaded = checkpoint['message_hub']['log_scalars']['train/loss']
     for mine, theirs in zip(loaded.data, buffer.data, strict=True):
         assert mine.dtype == theirs.dtype
@@ -151,3 +155,22 @@ def test_none_that_can_be_read_is_refused_and_runs_no_code(tmp_path):
     with pytest.raises(ValueError, match=r'iter_9.pth .*optimizer.*; iter_6.pth is empty; iter_3'):
         latest_checkpoint(tmp_path)
     assert not (tmp_path / 'owned').exists()
+
+
+def test_a_checkpoint_that_fits_nothing_is_refused():
+    model = tiny.u2pl()
+    state = model.state_dict()
+    student = {name: value for name, value in state.items() if not name.startswith('teacher.')}
+    for training in (True, False):
+        check_fits(model, dict(state_dict=student), training)
+        check_fits(model, {f'module.{name}': value for name, value in student.items()}, training)
+    backbone = {name: value for name, value in student.items() if name.startswith('backbone.')}
+    check_fits(model, backbone, training=True)  # fine-tuning
+    heads = sum(name.startswith('decode_head.') for name in student)
+    with pytest.raises(ValueError, match=rf'{heads} missing, such as decode_head\.'):
+        check_fits(model, backbone, training=False)
+    with pytest.raises(ValueError, match='missing, such as backbone'):
+        check_fits(model, dict(state_dict={'network.weight': torch.zeros(1)}), training=True)
+    changed = dict(student, **{'decode_head.conv_seg.bias': torch.zeros(9)})
+    with pytest.raises(ValueError, match=r'decode_head.conv_seg.bias: \(9,\) instead of \(3,\)'):
+        check_fits(model, changed, training=False)
