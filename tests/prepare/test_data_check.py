@@ -1,5 +1,7 @@
 """``tools/check_data.py`` decodes everything and names every problem."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -121,3 +123,5 @@ def test_the_tool_prints_a_table_and_passes_the_split_on(
         assert any(row.split() == line.replace('│', ' ').split() for line in output.splitlines())
     with pytest.raises(SystemExit):
         run_tool('check_data.py', path, '--split', 'nowhere')
+    error = capsys.readouterr().err
+    assert re.fullmatch(r'error: .*labeled\.ann_file: no list .*nowhere\.txt.*\n', error)
