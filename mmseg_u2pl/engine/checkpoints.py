@@ -21,7 +21,7 @@ from mmengine.runner.base_loop import BaseLoop
 from mmseg.registry import HOOKS
 from torch import nn
 
-from .model import segmentor
+from .checks import segmentor
 
 BANK = re.compile(r'(^|\.)contrastive\.bank\.')
 """State of a run that no prediction needs."""

@@ -38,7 +38,8 @@ class SemiTrainingHook(Hook):
 
     Every 200 iterations the visualizer gets, as ``semi/<count>/<class>``, what the contrastive loss
     has of each class a step: anchors, negatives and keys in the bank. A number that should not stay
-    0 (``zero_warnings`` of the method) is reported after 100 iterations.
+    0 (``zero_warnings`` of the method) is reported after 100 iterations. Steps whose gradient is not
+    finite are left out (:class:`FiniteGuard`).
     """
 
     priority = 'VERY_HIGH'
@@ -47,6 +48,7 @@ class SemiTrainingHook(Hook):
         self._watched: dict[str, list[Tensor]] = {}
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
+        self._guard: FiniteGuard | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Refuse, with a remedy, what cannot work; state of another run starts again."""
@@ -61,13 +63,14 @@ class SemiTrainingHook(Hook):
         torch.manual_seed(((runner.seed or 0) * 2_147_483_647 + step) % 2**63)
         if model := _method(runner):
             model.before_iter(runner.iter, runner.max_iters)
-        self._guard.remember()
+        if self._guard is not None:
+            self._guard.remember()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Let the teacher follow an optimizer step; log what the model says."""
-        if self._guard.skipped:
+        if self._guard is not None and self._guard.skipped:
             self._guard.report(runner, data_batch, outputs)
             return
         if (model := _method(runner)) is None:
