@@ -64,15 +64,19 @@ class SafeCheckpointHook(CheckpointHook):
     on with a warning. ``best_*`` checkpoints, which are for prediction, carry no memory bank.
 
     Args:
+        *args: As in ``CheckpointHook``.
         **settings: As in ``CheckpointHook``.
     """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._outdated: list[str] = []
 
     def before_train(self, runner: Runner) -> None:
         """Write through :class:`AtomicBackend` unless another backend is set."""
         if self.backend_args is None and self.file_client_args is None:
             self.backend_args = dict(backend='AtomicBackend')
         super().before_train(runner)
-        self._outdated: list[str] = []
         self._remove = self.file_backend.remove
         self.file_backend.remove = self._outdated.append  # this instance is the hook's
 
@@ -111,7 +115,7 @@ class SafeCheckpointHook(CheckpointHook):
         """Remove what is outdated when the new file is there; nothing where it is not."""
         names = ('last_ckpt', 'best_ckpt_path', 'best_ckpt_path_dict')
         before = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        kept = list(self.keep_ckpt_ids) if self.max_keep_ckpts > 0 else []
+        kept = list(getattr(self, 'keep_ckpt_ids', ()))
         runtime = dict(runner.message_hub.runtime_info)
         try:
             yield
