@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NoReturn
 
 import torch.distributed as dist
 from mmengine.config import Config, DictAction
@@ -12,6 +19,65 @@ from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
+
+from .engine.checkpoints import load_as_data
+
+
+def command_line(main: Callable[[], None]) -> Callable[[], None]:
+    """A tool's ``main`` in which a mistake of the user ends in one line and exit code 2.
+
+    What goes wrong in a training iteration is no
+    mistake in the command: its traceback is shown.
+    """
+
+    @functools.wraps(main)
+    def run() -> None:
+        try:
+            main()
+        except SystemExit as stop:
+            if isinstance(stop.code, str):
+                _fail(stop.code)
+            raise
+        except Exception as error:
+            if any(frame.name == 'run_iter' for frame in traceback.extract_tb(error.__traceback__)):
+                raise
+            _fail(_describe(error))
+
+    return run
+
+
+def _fail(message: str) -> NoReturn:
+    print('error:', ' '.join(message.split()), file=sys.stderr)
+    raise SystemExit(2) from None
+
+
+def _describe(error: Exception) -> str:
+    """An error in words; where the words may not do, also its kind and a file with its traceback."""
+    if isinstance(error, UnpicklingError):
+        return (
+            'the checkpoint is damaged, or holds more than data, so that loading it could run any '
+            'code on this machine. If you trust its author: --trust-checkpoint'
+        )
+    if isinstance(error, (OSError, ValueError, FloatingPointError)) and str(error):
+        return str(error)
+    with tempfile.NamedTemporaryFile(
+        'w', prefix='mmseg_u2pl_', suffix='.log', delete=False
+    ) as file:
+        traceback.print_exception(error, file=file)
+    return f'{type(error).__name__}: {error} (traceback: {file.name})'
+
+
+class Options(DictAction):
+    """``--cfg-options key=value ...``."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, flag: Any = None
+    ) -> None:
+        """As in mmengine's ``DictAction``; a word without ``=`` is refused by name."""
+        for word in values:
+            if '=' not in word:
+                parser.error(f'--cfg-options {word}: expected key=value')
+        super().__call__(parser, namespace, values, flag)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +93,15 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         help="lists of labeled and unlabeled images: splits/NAME_labeled.txt of the data set's root",
     )
     parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load checkpoints that hold more than data. They can run any code on this machine: only '
+        'for files that you made, or whose author you trust',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Options,
         help='override settings: key=value; lists as key="[a,b]", without spaces',
     )
 
@@ -55,7 +127,10 @@ def load_scoped_config(args: argparse.Namespace) -> Config:
         SystemExit: The file does not exist, or ``--data`` or ``--split`` does not reach the config.
     """
     if not Path(args.config).is_file():
-        raise SystemExit(f'{args.config} does not exist')
+        what = 'is a folder' if Path(args.config).is_dir() else 'does not exist'
+        raise SystemExit(f'{args.config} {what}: expected a config file')
+    if not args.trust_checkpoint:
+        load_as_data()
     chosen = {}
     for name, variable in (('data', 'SMALL_DATA'), ('split', 'SPLIT')):
         value = getattr(args, name, None)

@@ -52,7 +52,7 @@ def settings(root, max_iters):
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=3),
         default_hooks=dict(
             checkpoint=dict(
-                type='CheckpointHook',
+                type='SafeCheckpointHook',
                 by_epoch=False,
                 interval=3,
                 max_keep_ckpts=-1,

@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 
 from mmseg_u2pl.analysis.benchmark import measure_step, prepare
-from mmseg_u2pl.cli import add_config_arguments, load_scoped_config
+from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
 from mmseg_u2pl.prepare.synthetic import write_dataset
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -53,8 +53,9 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+@command_line
 def main() -> None:
-    """Measure and print; a user's mistake ends in one line."""
+    """Measure and print."""
     args = parse_args()
     warnings.filterwarnings('ignore')
     console = Console(highlight=False)
@@ -62,18 +63,15 @@ def main() -> None:
     threads = f'{torch.get_num_threads()} threads of torch'
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'CPU, {threads}'
     console.print(f'[bold]{name}[/], torch {torch.__version__}')
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            if args.quick:
-                scenes = Path(folder, 'scenes')
-                write_dataset(scenes, num_labeled=16, num_unlabeled=32, num_val=1, num_test=1)
-                os.environ.update(SMALL_DATA='synthetic', SYNTHETIC_ROOT=str(scenes))
-            cfg = load_scoped_config(args)
-            prepare(cfg, str(Path(folder, 'run')), args.warmup + args.repeats + 1)
-            console.print(Path(args.config).stem)
-            console.print(measure_step(Runner.from_cfg(cfg), args.warmup))
-    except (OSError, TypeError, ValueError) as error:
-        raise SystemExit(' '.join(str(error).split())) from None
+    with tempfile.TemporaryDirectory() as folder:
+        if args.quick:
+            scenes = Path(folder, 'scenes')
+            write_dataset(scenes, num_labeled=16, num_unlabeled=32, num_val=1, num_test=1)
+            os.environ.update(SMALL_DATA='synthetic', SYNTHETIC_ROOT=str(scenes))
+        cfg = load_scoped_config(args)
+        prepare(cfg, str(Path(folder, 'run')), args.warmup + args.repeats + 1)
+        console.print(Path(args.config).stem)
+        console.print(measure_step(Runner.from_cfg(cfg), args.warmup))
 
 
 if __name__ == '__main__':

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from mmseg_u2pl.analysis.contact_sheet import describe, draw_contact_sheet, training_rows
 from mmseg_u2pl.analysis.pseudo_labels import load_method
-from mmseg_u2pl.cli import add_config_arguments, load_scoped_config
+from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
 from mmseg_u2pl.datasets.checks import check_dataset_config, check_files
 
 
@@ -76,14 +76,12 @@ def build_model(cfg: Config, checkpoint: str | None) -> Any:
     return model
 
 
+@command_line
 def main() -> None:
-    """Write one sheet a batch; a user's mistake ends in one line."""
+    """Write one sheet a batch."""
     args = parse_args()
     warnings.filterwarnings('ignore')
-    try:
-        browse(args, Console(highlight=False, soft_wrap=True))
-    except (OSError, TypeError, ValueError) as error:
-        raise SystemExit(' '.join(str(error).split())) from None
+    browse(args, Console(highlight=False, soft_wrap=True))
 
 
 def browse(args: argparse.Namespace, console: Console) -> None:

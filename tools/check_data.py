@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mmseg_u2pl.cli import add_config_arguments, load_scoped_config
+from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
 from mmseg_u2pl.prepare.data_check import DataSetReport, check_data
 
 
@@ -37,15 +37,13 @@ def summary_table(reports: list[DataSetReport]) -> Table:
     return table
 
 
+@command_line
 def main() -> None:
-    """A user's mistake ends in one line."""
+    """Check, and list what is wrong."""
     args = parse_args()
     warnings.filterwarnings('ignore')
     console = Console()
-    try:
-        reports = check_data(load_scoped_config(args))
-    except (ValueError, OSError) as error:
-        raise SystemExit(f'error: {error}') from None
+    reports = check_data(load_scoped_config(args))
     for report in reports:
         for problem in report.problems:
             text = f'[red]{report.name}:[/] {escape(problem)}'

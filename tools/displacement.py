@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.runner.utils import set_random_seed
 from mmseg.apis import init_model
@@ -17,6 +16,7 @@ from mmseg.models import BaseSegmentor
 from mmseg.registry import DATASETS
 from torch import Tensor
 
+from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
 from mmseg_u2pl.functional import IGNORE
 
 
@@ -98,6 +98,7 @@ def _miou(pairs: Tensor) -> float:
     return round(float(100 * (hits[union > 0] / union[union > 0]).mean()), 2)
 
 
+@command_line
 def main() -> None:
     """Print one JSON line a size; displacements are pixels of the ground truth."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -105,10 +106,9 @@ def main() -> None:
     parser.add_argument('checkpoint', nargs='?', help='none: random weights')
     parser.add_argument('--sizes', nargs='+', required=True, help='of the input, HEIGHTxWIDTH')
     parser.add_argument('--limit', type=int, help='only the first images')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings')
+    add_config_arguments(parser)
     args = parser.parse_args()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = load_scoped_config(args)
     set_random_seed(0)
     model = init_model(cfg, args.checkpoint, device=get_device())
     data = cfg.val_dataloader.dataset

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
+from mmseg_u2pl.cli import command_line
 from mmseg_u2pl.prepare.import_splits import SCHEMES, import_splits
 
 ROOTS = {
@@ -51,16 +51,13 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@command_line
 def main() -> None:
-    """A user's mistake ends in one line and exit code 2."""
+    """Import the lists and name them."""
     args = parse_args()
     variable, folder = ROOTS[args.dataset]
     root = args.data_root or os.environ.get(variable, folder)
-    try:
-        names = import_splits(SCHEMES[args.dataset], args.folder, root, args.family, args.force)
-    except (ValueError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None
+    names = import_splits(SCHEMES[args.dataset], args.folder, root, args.family, args.force)
     print(f'{root}/splits: {", ".join(names)}')
 
 

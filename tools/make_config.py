@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mmseg_u2pl.cli import command_line
 from mmseg_u2pl.prepare.make_config.child import child_texts
 from mmseg_u2pl.prepare.make_config.choices import NETWORKS, PER_STEP, choose, choose_network
 from mmseg_u2pl.prepare.make_config.lists import draw_lists
@@ -185,16 +186,13 @@ def say_next(console: Console, configs: list[Path], changed: bool) -> None:
         console.print(line, soft_wrap=True)
 
 
+@command_line
 def main() -> None:
-    """A user's mistake ends in a message and exit code 2."""
+    """Write the config of a folder, or a child of one."""
     args = parse_args()
     warnings.filterwarnings('ignore')
     logging.getLogger('PIL').setLevel(logging.ERROR)
-    try:
-        (make_child if args.base else make_config)(args, Console(highlight=False))
-    except (ValueError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None
+    (make_child if args.base else make_config)(args, Console(highlight=False))
 
 
 if __name__ == '__main__':

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mmseg_u2pl.cli import command_line
 from mmseg_u2pl.prepare.index_masks import Masks, find_images, read_masks
 from mmseg_u2pl.prepare.split_files import (
     list_files,
@@ -177,14 +178,12 @@ def make_splits(args: argparse.Namespace, console: Console) -> None:
     console.print(f'{escape(args.out)}: {done}', highlight=False, soft_wrap=True)
 
 
+@command_line
 def main() -> None:
-    """A user's mistake ends in one line."""
+    """Write the lists."""
     args = parse_args()
     warnings.filterwarnings('ignore')
-    try:
-        make_splits(args, Console())
-    except (ValueError, OSError) as error:
-        raise SystemExit(f'error: {error}') from None
+    make_splits(args, Console())
 
 
 if __name__ == '__main__':

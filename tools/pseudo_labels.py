@@ -28,7 +28,7 @@ from mmseg_u2pl.analysis.pseudo_labels import (
     unlabeled_per_batch,
     unlabeled_with_truth,
 )
-from mmseg_u2pl.cli import add_config_arguments, load_scoped_config
+from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,14 +51,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@command_line
 def main() -> None:
-    """Measure every checkpoint; write numbers and pictures. A user's mistake ends in one line."""
+    """Measure every checkpoint; write numbers and pictures."""
     args = parse_args()
     warnings.filterwarnings('ignore')
-    try:
-        compare(args, Console(soft_wrap=True))
-    except (OSError, ValueError) as error:
-        raise SystemExit(' '.join(str(error).split())) from None
+    compare(args, Console(soft_wrap=True))
 
 
 def compare(args: argparse.Namespace, console: Console) -> None:

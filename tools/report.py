@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 
 from mmseg_u2pl.analysis.report import markdown_table
+from mmseg_u2pl.cli import command_line
 
 
+@command_line
 def main() -> None:
-    """Print the table; a user's mistake ends in one line."""
+    """Print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog='example: tools/report.py --run supervised work_dirs/sup_s0 work_dirs/sup_s1 '
@@ -45,10 +47,7 @@ def main() -> None:
         if not folders:
             parser.error(f'--run {name}: no work dir')
     runs = {name: folders for name, *folders in args.run}
-    try:
-        print(markdown_table(runs, args.predictor, args.gap))
-    except (ValueError, OSError) as error:
-        parser.exit(2, f'error: {" ".join(str(error).split())}\n')
+    print(markdown_table(runs, args.predictor, args.gap))
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ import argparse
 
 from mmengine.config import Config
 
-from mmseg_u2pl.cli import add_common_arguments, build_runner, load_config
+from mmseg_u2pl.cli import add_common_arguments, build_runner, command_line, load_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,6 +57,7 @@ def save_masks(cfg: Config, folder: str) -> None:
     metric.update(output_dir=folder, keep_results=True)
 
 
+@command_line
 def main() -> None:
     """Build the runner from the config and test."""
     args = parse_args()

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
+from mmengine.logging import print_log
 
-from mmseg_u2pl.cli import add_common_arguments, build_runner, check_split, load_config
+from mmseg_u2pl.cli import (
+    add_common_arguments,
+    build_runner,
+    check_split,
+    command_line,
+    load_config,
+)
 from mmseg_u2pl.engine.auto_scale import auto_scale, describe, launched_processes
+from mmseg_u2pl.engine.checkpoints import latest_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -16,7 +24,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a segmentor')
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        '--resume', action='store_true', help='continue from the latest checkpoint of the work dir'
+        '--resume',
+        action='store_true',
+        help='continue from the newest checkpoint of the work dir that can be read',
     )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU'
@@ -43,12 +53,23 @@ def _use_amp(optim_wrapper: ConfigDict) -> None:
         optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
+def resume(cfg: Config) -> None:
+    """Start from the newest checkpoint of the work dir, or from the beginning if there is none."""
+    latest = latest_checkpoint(cfg.work_dir)
+    if latest is None:
+        print_log(f'{cfg.work_dir} has no checkpoint: training starts at iteration 0')
+    else:
+        cfg.resume, cfg.load_from = True, str(latest)
+
+
+@command_line
 def main() -> None:
     """Build the runner from the config and train."""
     args = parse_args()
     cfg = load_config(args)
     check_split(cfg)
-    cfg.resume = args.resume
+    if args.resume:
+        resume(cfg)
     if args.amp:
         _use_amp(cfg.optim_wrapper)
     changes = auto_scale(cfg, launched_processes(args.launcher)) if args.auto_scale else None

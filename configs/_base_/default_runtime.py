@@ -13,7 +13,9 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, max_keep_ckpts=1),  # protocol: interval
+    checkpoint=dict(
+        type='SafeCheckpointHook', by_epoch=False, max_keep_ckpts=1
+    ),  # protocol: interval
     sampler_seed=dict(type='DistSamplerSeedHook'),
     semi_training=dict(type='SemiTrainingHook'),
     protocol=dict(type='ProtocolHook'),

@@ -1,5 +1,6 @@
 """Hooks, loops and optimizers; importing this registers them with mmseg."""
 
+from .checkpoints import SafeCheckpointHook
 from .class_weights import ClassWeightsHook
 from .loops import PredictorsTestLoop, PredictorsValLoop
 from .optim import BFloat16OptimWrapper, SemiOptimWrapperConstructor

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..models import SemiSegmentor
 from .checks import check_training, segmentor
+from .finite import FiniteGuard
 
 CLASS_INTERVAL = 200
 """Iterations between reports on the classes."""
@@ -37,7 +38,8 @@ class SemiTrainingHook(Hook):
 
     Every 200 iterations the visualizer gets, as ``semi/<count>/<class>``, what the contrastive loss
     has of each class a step: anchors, negatives and keys in the bank. A number that should not stay
-    0 (``zero_warnings`` of the method) is reported after 100 iterations.
+    0 (``zero_warnings`` of the method) is reported after 100 iterations. Steps whose gradient is not
+    finite are left out (:class:`FiniteGuard`).
     """
 
     priority = 'VERY_HIGH'
@@ -46,12 +48,14 @@ class SemiTrainingHook(Hook):
         self._watched: dict[str, list[Tensor]] = {}
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
+        self._guard: FiniteGuard | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Refuse, with a remedy, what cannot work; state of another run starts again."""
         check_training(runner)
         if model := _method(runner):
             model.begin_run(resumed=runner.iter > 0)
+        self._guard = FiniteGuard(runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the iteration and tell the model where training stands."""
@@ -59,11 +63,16 @@ class SemiTrainingHook(Hook):
         torch.manual_seed(((runner.seed or 0) * 2_147_483_647 + step) % 2**63)
         if model := _method(runner):
             model.before_iter(runner.iter, runner.max_iters)
+        if self._guard is not None:
+            self._guard.remember()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Let the teacher follow an optimizer step; log what the model says."""
+        if self._guard is not None and self._guard.skipped:
+            self._guard.report(runner, data_batch, outputs)
+            return
         if (model := _method(runner)) is None:
             return
         if runner.optim_wrapper.should_update():

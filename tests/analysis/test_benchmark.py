@@ -33,11 +33,12 @@ def test_step(call, config, capsys):
         (('nowhere.py',), 'nowhere.py'),
     ],
 )
-def test_a_mistake_is_one_line(call, config, words, says):
+def test_a_mistake_is_one_line(call, config, words, says, capsys):
     with pytest.raises(SystemExit) as error:
         call(*(str(word).format(config) for word in words))
-    assert says in str(error.value.code)
-    assert '\n' not in str(error.value.code)
+    assert error.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
 
 
 @pytest.mark.parametrize('words', [('x.py', '--warmup', 0), ('x.py', '--repeats', -2)])

@@ -81,7 +81,8 @@ def test_a_mistake_is_found_before_training():
 
 @pytest.mark.parametrize(('iteration', 'kept'), [(0, False), (3, True)], ids=['new', 'resumed'])
 def test_state_of_a_run_is_kept_by_a_resumed_one_alone(iteration, kept, monkeypatch):
-    monkeypatch.setattr(semi_hook, 'check_training', lambda runner: None)
+    for name in ('check_training', 'FiniteGuard'):
+        monkeypatch.setattr(semi_hook, name, lambda runner: None)
     model = tiny.u2pl()
     SemiTrainingHook().before_train(runner_of(model, iteration))
     assert model.teacher.started is kept

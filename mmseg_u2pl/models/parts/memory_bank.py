@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather, get_world_size
@@ -47,6 +49,12 @@ class MemoryBank(nn.Module):
         self.count.zero_()
         self.cursor.zero_()
 
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        """A checkpoint for prediction has no bank: this one stays as it is."""
+        if f'{prefix}features' not in state:
+            state = {prefix + name: value for name, value in self.state_dict().items()}
+        super()._load_from_state_dict(state, prefix, *arguments)
+
     @property
     def size(self) -> int:
         """Representations a class."""
@@ -59,6 +67,8 @@ class MemoryBank(nn.Module):
     @torch.no_grad()
     def push(self, keys: Tensor, count: Tensor) -> None:
         """Append the first ``count[c]`` keys of each class, overwriting the oldest.
+
+        A class with a key that is not finite gets none.
 
         Args:
             keys: (C, K, D); K times the number of processes is at most the bank's size.
@@ -75,6 +85,7 @@ class MemoryBank(nn.Module):
         keys = F.normalize(keys.float(), dim=-1).to(self.features.dtype)
         if get_world_size() > 1:
             keys, count = _gather(keys, count)
+        count = count.where(keys.isfinite().all(-1).all(-1), 0)  # NaN would stay for a whole round
         steps = torch.arange(keys.shape[1], device=keys.device)
         position = (self.cursor.unsqueeze(1) + steps) % self.size  # (C, K), distinct in a row
         kept = steps < count.unsqueeze(1)  # (C, K)

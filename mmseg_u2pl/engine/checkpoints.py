@@ -1,0 +1,253 @@
+"""Checkpoints that survive a crash: written whole or not at all, found again, loaded as data."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import HistoryBuffer, print_log
+from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner.base_loop import BaseLoop
+from mmseg.registry import HOOKS
+from torch import nn
+
+from .checks import segmentor
+
+BANK = re.compile(r'(^|\.)contrastive\.bank\.')
+"""State of a run that no prediction needs."""
+
+
+class AtomicBackend(LocalBackend):
+    """Writes a file under another name, onto the disk, and then renames it."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """As in ``LocalBackend``; an error leaves the file that was there."""
+        path = Path(filepath)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f'.{path.name}.part')
+        try:
+            with part.open('wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+        if hasattr(os, 'O_DIRECTORY'):  # the rename, too
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+register_backend('AtomicBackend', AtomicBackend, force=True)
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook``, which deletes a checkpoint after the next one is on the disk.
+
+    Where a file cannot be written, on a full disk, the previous checkpoints stay and training goes
+    on with a warning. ``best_*`` checkpoints, which are for prediction, carry no memory bank.
+
+    Args:
+        *args: As in ``CheckpointHook``.
+        **settings: As in ``CheckpointHook``.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._outdated: list[str] = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Write through :class:`AtomicBackend` unless another backend is set."""
+        if self.backend_args is None and self.file_client_args is None:
+            self.backend_args = dict(backend='AtomicBackend')
+        super().before_train(runner)
+        self._remove = self.file_backend.remove
+        self.file_backend.remove = self._outdated.append  # this instance is the hook's
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Only data goes into the file, so that it loads where no code may run; see :func:`plain`."""
+        checkpoint['message_hub'] = plain(checkpoint['message_hub'])
+        if 'optimizer' not in checkpoint:  # training does not go on from it
+            weights = checkpoint['state_dict']
+            for name in [name for name in weights if BANK.search(name)]:
+                del weights[name]
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """What :func:`plain` changed is mmengine's again; text of a config is not run as code.
+
+        Raises:
+            ValueError: As in :func:`check_fits`.
+        """
+        check_fits(segmentor(runner), checkpoint, isinstance(runner._train_loop, BaseLoop))
+        checkpoint.get('meta', {}).pop('config', None)
+        scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
+        for name, log in scalars.items():
+            if isinstance(log, dict):
+                values = (log[key].numpy() for key in ('values', 'counts'))
+                scalars[name] = HistoryBuffer(*values, max_length=log['max_length'])
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        with self._keeping_the_previous(runner):
+            super()._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        with self._keeping_the_previous(runner):
+            super()._save_best_checkpoint(runner, metrics)
+
+    @contextmanager
+    def _keeping_the_previous(self, runner: Runner) -> Iterator[None]:
+        """Remove what is outdated when the new file is there; nothing where it is not."""
+        names = ('last_ckpt', 'best_ckpt_path', 'best_ckpt_path_dict')
+        before = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        kept = list(getattr(self, 'keep_ckpt_ids', ()))
+        runtime = dict(runner.message_hub.runtime_info)
+        try:
+            yield
+        except OSError as error:
+            for name, value in before.items():
+                setattr(self, name, value)
+            if self.max_keep_ckpts > 0:
+                self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
+            runner.message_hub.runtime_info.clear()
+            runner.message_hub.runtime_info.update(runtime)
+            self._outdated.clear()
+            runner.logger.warning(
+                f'no checkpoint at iteration {runner.iter + 1}: {error}. The previous one stays '
+                'and training goes on; free space before the next one'
+            )
+        else:
+            outdated, self._outdated[:] = list(self._outdated), []
+            for path in outdated:
+                with suppress(FileNotFoundError):
+                    self._remove(path)
+
+
+def latest_checkpoint(folder: str | Path) -> Path | None:
+    """The newest ``iter_*.pth`` or ``epoch_*.pth`` of a work dir that can be read.
+
+    Newest by the number in its name, whatever ``last_checkpoint`` says: that file may be missing,
+    empty, or name a folder that has moved. Files that are skipped are named in the log.
+
+    Returns:
+        None in a folder without checkpoints.
+
+    Raises:
+        ValueError: There are checkpoints and none can be read.
+    """
+    found = {}
+    for path in Path(folder).glob('*.pth'):
+        if match := re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name):
+            found[int(match[1])] = path
+    skipped = []
+    for _, path in sorted(found.items(), reverse=True):
+        try:
+            state = torch.load(path, map_location='meta', weights_only=True, mmap=True)
+            if 'optimizer' not in state:
+                raise ValueError('it has no state of an optimizer')
+        except Exception as error:
+            reason = 'is empty' if not path.stat().st_size else f'cannot be read ({_first(error)})'
+            print_log(f'{path} {reason}: skipped', logger='current', level=logging.WARNING)
+            skipped.append(f'{path.name} {reason}')
+        else:
+            return path
+    if skipped:
+        raise ValueError(
+            f'no checkpoint of {folder} can be resumed: {"; ".join(skipped)}. Train into another '
+            '--work-dir, or without --resume'
+        )
+    return None
+
+
+def check_fits(model: nn.Module, checkpoint: dict, training: bool) -> None:
+    """Refuse a checkpoint whose weights are not those of the network.
+
+    mmengine only warns, and the network would keep its random weights.
+
+    Args:
+        model: The segmentor.
+        checkpoint: With ``state_dict``, or a state dict itself.
+        training: Weights to start from: any that fit will do. Otherwise backbone, neck and decode
+            head must be complete.
+
+    Raises:
+        ValueError: Weights are missing or have another shape.
+    """
+    state = checkpoint.get('state_dict', checkpoint)
+    state = {name.removeprefix('module.'): value for name, value in state.items()}
+    parts = ('backbone.', 'neck.', 'decode_head.')
+    needed = {name: v for name, v in model.state_dict().items() if name.startswith(parts)}
+    missing = [name for name in needed if name not in state]
+    other = [name for name in needed if name in state and state[name].shape != needed[name].shape]
+    if (not missing and not other) or (training and len(missing) + len(other) < len(needed)):
+        return
+    say = [f'{len(missing)} missing, such as {missing[0]}'] if missing else []
+    if other:
+        shapes = (tuple(weights[other[0]].shape) for weights in (state, needed))
+        say.append('{} with another shape, such as {}: {} instead of {}'.format(
+            len(other), other[0], *shapes))  # fmt: skip
+    raise ValueError(
+        f'the checkpoint does not fit the network of the config: of {len(needed)} weights '
+        f'{" and ".join(say)}. It may belong to another config, or hold a backbone alone'
+    )
+
+
+def plain(hub: dict[str, Any]) -> dict[str, Any]:
+    """The state of mmengine's ``MessageHub`` as dicts, tensors, numbers and text."""
+    scalars = {}
+    for name, buffer in hub['log_scalars'].items():
+        values, counts = (torch.as_tensor(array) for array in buffer.data)
+        scalars[name] = dict(values=values, counts=counts, max_length=buffer.max_length)
+    info = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in hub['runtime_info'].items()
+    }
+    return dict(hub, log_scalars=scalars, runtime_info=info)
+
+
+@CheckpointLoader.register_scheme(prefixes=r'.*\.safetensors$')
+def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Weights of a ``.safetensors`` file, wherever mmengine takes a checkpoint.
+
+    Raises:
+        ImportError: The package safetensors is missing.
+    """
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise ImportError(f'{filename} needs: pip install safetensors') from None
+    return dict(state_dict=load_file(filename, device=str(map_location or 'cpu')), meta={})
+
+
+def load_as_data() -> None:
+    """From now on a checkpoint is data in this process: loading one runs no code of it.
+
+    Pickle can call functions. torch refuses that with ``weights_only=True``, but mmengine falls back
+    to the unsafe way. numpy's arrays and scalars, which checkpoints of others hold, stay allowed.
+    """
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+    multiarray = (np._core if hasattr(np, '_core') else np.core).multiarray  # numpy 2 and 1
+    dtypes = {type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4', 'u4', 'u1', 'b1')}
+    torch.serialization.add_safe_globals(
+        [np.ndarray, np.dtype, multiarray._reconstruct, multiarray.scalar, *dtypes]
+    )
+
+
+def _first(error: Exception) -> str:
+    """The first line of an error."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,115 @@
+"""Steps whose gradient is not finite are left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.model import is_model_wrapper
+from mmengine.optim import AmpOptimWrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from ..models.parts.memory_bank import MemoryBank
+
+PATIENCE = 20
+"""Skipped steps in a row after which training stops."""
+
+
+class FiniteGuard:
+    """Skips an optimizer step, and what the forward pass left in buffers, if a gradient is NaN or infinite.
+
+    A NaN pixel, an overflow or a too large learning rate would otherwise make the student NaN, then
+    teacher, running statistics and class shares, and all later checkpoints. The bank refuses keys
+    that are not finite by itself. In mixed precision an infinite gradient with a finite loss is how
+    the loss scale is found, and is left to the scaler.
+
+    The norm of the gradient is read by the host once an optimizer step. Gradients are the same in
+    all processes, so all of them skip the same steps.
+
+    Args:
+        runner: Before its training; its optimizer wrapper is changed.
+
+    Raises:
+        FloatingPointError: A weight is not finite before the first step.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self.in_a_row = 0
+        self.skipped = False
+        self._wrapper = runner.optim_wrapper
+        self._step, self._backward = self._wrapper.step, self._wrapper.backward
+        self._wrapper.step, self._wrapper.backward = self.step, self.backward
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        _check_weights(model)
+        banks = [module for module in model.modules() if isinstance(module, MemoryBank)]
+        large = {id(buffer) for bank in banks for buffer in bank.buffers()}
+        self._buffers = [buffer for buffer in model.buffers() if id(buffer) not in large]
+        self._before = [torch.empty_like(buffer) for buffer in self._buffers]
+        self._loss: Tensor | None = None
+        self.remember()
+
+    def backward(self, loss: Tensor, **settings: Any) -> None:
+        """As in ``OptimWrapper``."""
+        self._loss = loss.detach()
+        self._backward(loss, **settings)
+
+    def remember(self) -> None:
+        """Before the forward pass: what it may change."""
+        if self._buffers:
+            torch._foreach_copy_(self._before, self._buffers)
+
+    def step(self, **settings: Any) -> None:
+        """As in ``OptimWrapper``, or nothing."""
+        parameters = (p for group in self._wrapper.param_groups for p in group['params'])
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        finite = torch.stack(torch._foreach_norm(gradients)).sum().isfinite() if gradients else True
+        self.skipped = False
+        if not finite:
+            of_loss = self._loss.isfinite().all().float()
+            all_reduce(of_loss, 'min')
+            scaled = isinstance(self._wrapper, AmpOptimWrapper)
+            self.skipped = not (scaled and bool(of_loss))
+        if not self.skipped or scaled:  # a scaler skips by itself, and lowers its scale
+            self._step(**settings)
+        if self.skipped:
+            torch._foreach_copy_(self._buffers, self._before)
+            self.in_a_row += 1
+        else:
+            self.in_a_row = 0
+
+    def report(self, runner: Runner, data_batch: Any, outputs: dict[str, Tensor]) -> None:
+        """Log a skipped step.
+
+        Raises:
+            FloatingPointError: ``PATIENCE`` steps in a row were skipped.
+        """
+        wrong = [name for name, value in outputs.items() if not torch.as_tensor(value).isfinite()]
+        samples = data_batch.get('data_samples', []) if isinstance(data_batch, dict) else []
+        images = [sample.img_path for sample in samples if hasattr(sample, 'img_path')]
+        what = ', '.join(wrong) or 'the gradient alone'
+        message = (
+            f'iteration {runner.iter + 1}: not finite ({what}); the step is skipped. Images: '
+            f'{", ".join(images) or "unknown"}'
+        )
+        runner.logger.warning(message)
+        if self.in_a_row < PATIENCE:
+            return
+        rates = ', '.join(f'{rate:.1e}' for rate in sorted(set(self._wrapper.get_lr()['lr'])))
+        raise FloatingPointError(
+            f'{self.in_a_row} steps in a row were not finite, the last with {what}. The weights are '
+            'still those before them, and so is the last checkpoint. If single images are named '
+            f'above, look at them; if all are, lower the learning rate (now {rates}), or clip '
+            'gradients: optim_wrapper.clip_grad=dict(max_norm=10)'
+        )
+
+
+def _check_weights(model: nn.Module) -> None:
+    """Raise FloatingPointError if a weight or buffer is not finite."""
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise FloatingPointError(
+                f'{name} is not finite before the first step: the checkpoint of load_from, or the '
+                'one that is resumed, is damaged; start from an earlier one'
+            )

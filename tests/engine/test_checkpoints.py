@@ -1,0 +1,176 @@
+"""Checkpoints survive a crash or a full disk, are found again, and load as data."""
+
+import errno
+import os
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import runs
+import tiny
+import torch
+from mmengine.logging import HistoryBuffer
+
+from mmseg_u2pl.engine import checkpoints
+from mmseg_u2pl.engine.checkpoints import AtomicBackend, check_fits, latest_checkpoint, plain
+
+
+def files(folder):
+    return sorted(path.name for path in folder.glob('*.pth'))
+
+
+def keeping(number):
+    return {'default_hooks.checkpoint.max_keep_ckpts': number}
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    backend, path = AtomicBackend(), tmp_path / 'deep/file.pth'
+    backend.put(b'old', path)
+    backend.put(b'new', path)
+    assert path.read_bytes() == b'new'
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match='No space left'):
+        backend.put(b'newer', path)
+    assert path.read_bytes() == b'new'
+    assert [each.name for each in path.parent.iterdir()] == ['file.pth']
+
+
+def test_the_previous_checkpoint_goes_last(data_root, tmp_path, monkeypatch):
+    """At every write the previous checkpoint is still there."""
+    seen = []
+    put = AtomicBackend.put
+
+    def watched(self, obj, path):
+        seen.append((Path(path).name, files(tmp_path)))
+        put(self, obj, path)
+
+    monkeypatch.setattr(AtomicBackend, 'put', watched)
+    runs.runner(data_root, tmp_path, 9, **keeping(1)).train()
+    regular = [(name, there) for name, there in seen if name.startswith('iter_')]
+    assert ('iter_6.pth', ['iter_3.pth']) in [
+        (name, [each for each in there if each.startswith('iter_')]) for name, there in regular
+    ]
+    assert [name for name in files(tmp_path) if name.startswith('iter_')] == ['iter_9.pth']
+    assert len([name for name in files(tmp_path) if name.startswith('best_')]) == 1
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_and_training_goes_on(
+    data_root, tmp_path, monkeypatch
+):
+    put = AtomicBackend.put
+
+    def full_at_six(self, obj, path):
+        if Path(path).name == 'iter_6.pth':
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        put(self, obj, path)
+
+    monkeypatch.setattr(AtomicBackend, 'put', full_at_six)
+    trained = runs.runner(data_root, tmp_path, 7, **keeping(1))
+    after_six = []
+    hook = next(hook for hook in trained.hooks if isinstance(hook, checkpoints.SafeCheckpointHook))
+    after_iter = hook.after_train_iter
+
+    def watched(runner, *args, **kwargs):
+        after_iter(runner, *args, **kwargs)
+        if runner.iter == 5:
+            after_six.extend(files(tmp_path))
+
+    hook.after_train_iter = watched
+    trained.train()
+    assert trained.iter == 7
+    assert 'iter_3.pth' in after_six
+    assert [name for name in files(tmp_path) if name.startswith('iter_')] == ['iter_7.pth']
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert 'no checkpoint at iteration 6' in log
+    assert 'No space left on device' in log
+
+
+def test_a_checkpoint_is_data(data_root, tmp_path):
+    runs.runner(data_root, tmp_path, 3).train()
+    state = torch.load(tmp_path / 'iter_3.pth', weights_only=True)
+    assert type(state['message_hub']['runtime_info']['best_score']) is float
+    best = torch.load(next(tmp_path.glob('best_*.pth')), weights_only=True)
+    assert 'optimizer' not in best
+    assert [name for name in best['state_dict'] if 'bank' in name] == []
+    assert [name for name in state['state_dict'] if 'bank' in name] != []
+    model = runs.runner(data_root, tmp_path / 'other', 3).model
+    assert model.load_state_dict(best['state_dict']).missing_keys == []
+
+
+def test_logs_come_back_as_they_were():
+    buffer = HistoryBuffer([0.1, float('nan'), 3.0], [1, 1, 2], max_length=7)
+    state = dict(log_scalars={'train/loss': buffer}, runtime_info={'iter': 3}, resumed_keys={})
+    saved = plain(state)
+    assert pickle.loads(pickle.dumps(saved)).keys() == state.keys()
+    checkpoint = dict(message_hub=saved, meta=dict(config='raise SystemExit', iter=3))
+    checkpoint['state_dict'] = {}
+    runner = SimpleNamespace(model=torch.nn.Identity(), _train_loop=None)
+    checkpoints.SafeCheckpointHook().after_load_checkpoint(runner, checkpoint)
+    loaded = checkpoint['message_hub']['log_scalars']['train/loss']
+    for mine, theirs in zip(loaded.data, buffer.data, strict=True):
+        assert mine.dtype == theirs.dtype
+        assert repr(mine.tolist()) == repr(theirs.tolist())
+    assert loaded.max_length == 7
+    assert checkpoint['meta'] == dict(iter=3)  # mmengine would run its text as Python
+
+
+def save(path, **more):
+    torch.save(dict(state_dict={}, optimizer={}, **more), path)
+    return path
+
+
+def test_the_newest_that_can_be_read(tmp_path):
+    assert latest_checkpoint(tmp_path) is None
+    (tmp_path / 'best_mIoU_iter_99.pth').touch()
+    assert latest_checkpoint(tmp_path) is None  # nothing that training goes on from
+    (tmp_path / 'last_checkpoint').write_text('/moved/away/iter_900.pth')
+    save(tmp_path / 'iter_900.pth')
+    newest = save(tmp_path / 'iter_1000.pth')  # 1000 > 900, by number
+    assert latest_checkpoint(tmp_path) == newest
+    newest.write_bytes(newest.read_bytes()[:-40])
+    assert latest_checkpoint(tmp_path).name == 'iter_900.pth'
+    newest.write_bytes(b'')
+    assert latest_checkpoint(tmp_path).name == 'iter_900.pth'
+
+
+class Touch:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, 'w')
+
+
+def test_none_that_can_be_read_is_refused_and_runs_no_code(tmp_path):
+    save(tmp_path / 'iter_3.pth', meta=Touch(tmp_path / 'owned'))
+    (tmp_path / 'iter_6.pth').touch()
+    torch.save(dict(state_dict={}), tmp_path / 'iter_9.pth')
+    with pytest.raises(ValueError, match=r'iter_9.pth .*optimizer.*; iter_6.pth is empty; iter_3'):
+        latest_checkpoint(tmp_path)
+    assert not (tmp_path / 'owned').exists()
+
+
+def test_a_checkpoint_that_fits_nothing_is_refused():
+    model = tiny.u2pl()
+    state = model.state_dict()
+    student = {name: value for name, value in state.items() if not name.startswith('teacher.')}
+    for training in (True, False):
+        check_fits(model, dict(state_dict=student), training)
+        check_fits(model, {f'module.{name}': value for name, value in student.items()}, training)
+    backbone = {name: value for name, value in student.items() if name.startswith('backbone.')}
+    check_fits(model, backbone, training=True)  # fine-tuning
+    heads = sum(name.startswith('decode_head.') for name in student)
+    with pytest.raises(ValueError, match=rf'{heads} missing, such as decode_head\.'):
+        check_fits(model, backbone, training=False)
+    with pytest.raises(ValueError, match='missing, such as backbone'):
+        check_fits(model, dict(state_dict={'network.weight': torch.zeros(1)}), training=True)
+    changed = dict(student, **{'decode_head.conv_seg.bias': torch.zeros(9)})
+    with pytest.raises(ValueError, match=r'decode_head.conv_seg.bias: \(9,\) instead of \(3,\)'):
+        check_fits(model, changed, training=False)

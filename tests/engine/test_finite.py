@@ -1,0 +1,108 @@
+"""A step that is not finite changes nothing; many in a row end the run with a reason."""
+
+import copy
+
+import pytest
+import runs
+import torch
+
+from mmseg_u2pl.engine import finite
+from mmseg_u2pl.models.parts.memory_bank import MemoryBank
+
+PLAIN = {'train_dataloader.num_workers': 0, 'val_cfg': None, 'val_dataloader': None,
+         'val_evaluator': None, 'default_hooks.checkpoint.save_best': None}  # fmt: skip
+
+
+def state(runner):
+    return copy.deepcopy(runner.model.state_dict())
+
+
+def differing(one, other):
+    return [name for name in one if not torch.equal(one[name], other[name])]
+
+
+class Spoil:
+    """Spoils an iteration, and keeps the state around it."""
+
+    def __init__(self, runner, at, how):
+        self.states, self.momentum = {}, {}
+        train_step = runner.model.train_step
+
+        def spoiled(data, optim_wrapper):
+            iteration = runner.iter
+            self.states[iteration] = state(runner)
+            slots = runner.optim_wrapper.optimizer.state.values()
+            self.momentum[iteration] = [slot['momentum_buffer'].clone() for slot in slots]
+            if iteration in at and how == 'pixel':
+                data['inputs'] = [image.float() for image in data['inputs']]
+                data['inputs'][0][:, 5, 5] = float('nan')
+            handles = []
+            if iteration in at and how == 'gradient':
+                weight = next(p for p in runner.model.decode_head.parameters() if p.requires_grad)
+                handles.append(weight.register_hook(lambda grad: grad * float('inf')))
+            try:
+                return train_step(data, optim_wrapper)
+            finally:
+                for handle in handles:
+                    handle.remove()
+
+        runner.model.train_step = spoiled
+
+
+@pytest.mark.parametrize('how', ['pixel', 'gradient'])
+def test_a_step_that_is_not_finite_changes_nothing(data_root, tmp_path, how):
+    runner = runs.runner(data_root, tmp_path, 6, **PLAIN)
+    spoiled = Spoil(runner, {3}, how)
+    runner.train()
+    before, after = spoiled.states[3], spoiled.states[4]
+    changed = differing(before, after)
+    # an infinite gradient comes after keys that are fine
+    allowed = [] if how == 'pixel' else [name for name in before if '.bank.' in name]
+    assert set(changed) <= set(allowed)
+    assert {'backbone.conv1.weight', 'teacher.updates'} <= set(differing(after, spoiled.states[5]))
+    assert all(value.isfinite().all() for value in runner.model.state_dict().values())
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert log.count('the step is skipped') == 1
+    assert 'iteration 4: not finite (' in log
+    assert '.png' in log.split('the step is skipped. Images: ')[1].splitlines()[0]
+
+
+def test_the_momentum_is_left_alone(data_root, tmp_path):
+    runner = runs.runner(data_root, tmp_path, 5, **PLAIN)
+    momentum = Spoil(runner, {2}, 'gradient').momentum
+    runner.train()
+    assert len(momentum[2]) > 5
+    assert all(map(torch.equal, momentum[2], momentum[3]))
+    assert not all(map(torch.equal, momentum[3], momentum[4]))
+
+
+def test_many_in_a_row_end_the_run_and_keep_the_checkpoint(data_root, tmp_path, monkeypatch):
+    monkeypatch.setattr(finite, 'PATIENCE', 2)
+    runner = runs.runner(data_root, tmp_path, 9, **PLAIN)
+    Spoil(runner, range(4, 9), 'pixel')
+    with pytest.raises(FloatingPointError, match=r'2 steps in a row .* lower the learning rate'):
+        runner.train()
+    assert runner.iter == 5
+    saved = torch.load(tmp_path / 'iter_3.pth', weights_only=True)['state_dict']
+    assert all(value.isfinite().all() for value in saved.values())
+
+
+def test_weights_that_are_not_finite_are_refused(data_root, tmp_path):
+    runs.runner(data_root, tmp_path, 3, **PLAIN).train()
+    path = tmp_path / 'iter_3.pth'
+    saved = torch.load(path, weights_only=True)
+    saved['state_dict']['decode_head.conv_seg.bias'][0] = float('nan')
+    torch.save(saved, path)
+    other = runs.runner(data_root, tmp_path / 'other', 3, load_from=str(path), **PLAIN)
+    with pytest.raises(FloatingPointError, match=r'decode_head.conv_seg.bias is not finite'):
+        other.train()
+
+
+def test_the_bank_takes_no_class_with_a_key_that_is_not_finite():
+    bank = MemoryBank(2, size=4, channels=3)
+    keys = torch.ones(2, 2, 3)
+    keys[1, 0, 2] = float('nan')
+    bank.push(keys, torch.tensor([2, 2]))
+    assert bank.count.tolist() == [2, 0]
+    assert bank.cursor.tolist() == [2, 0]
+    assert bank.features[1].eq(0).all()
