@@ -4,9 +4,11 @@ import json
 import os
 import time
 from multiprocessing import get_context
+from pathlib import Path
 
 import fake_tools
 import pytest
+import runs
 from rich.console import Console
 
 from mmseg_u2pl.analysis.experiment_runner import adopt, run_all
@@ -18,7 +20,7 @@ from mmseg_u2pl.analysis.experiments import (
     read_list,
     read_results,
 )
-from mmseg_u2pl.analysis.run_folder import RunFolder
+from mmseg_u2pl.analysis.run_folder import RunFolder, scores_by_predictor
 
 ONE = Experiment('a', 'config.py', '', '', 0, {}, {})
 
@@ -47,7 +49,7 @@ def listed(tmp_path, text):
 
 
 def test_a_list_has_defaults_and_goes_seed_by_seed(tmp_path):
-    runs = listed(
+    found = listed(
         tmp_path,
         """
 defaults: {config: c.py, seeds: [0, 1], options: {a: {b: 1, c: [1, [2, x]]}}, env: {ROOT: /data}}
@@ -56,16 +58,16 @@ runs:
   - {name: n, seeds: [1], config: d.py}
 """,
     )
-    assert [run.folder for run in runs] == ['m_camvid_1_16_s0', 'n_s1', 'm_camvid_1_16_s1']
-    assert runs[0].words == ['a.b=2', 'a.c=[1,[2,x]]', 'randomness.seed=0']
-    assert runs[0].environment == {'ROOT': '/data', 'DATA': 'camvid', 'SPLIT': '1_16'}
-    assert runs[1].settings == dict(
+    assert [run.folder for run in found] == ['m_camvid_1_16_s0', 'n_s1', 'm_camvid_1_16_s1']
+    assert found[0].words == ['a.b=2', 'a.c=[1,[2,x]]', 'randomness.seed=0']
+    assert found[0].environment == {'ROOT': '/data', 'DATA': 'camvid', 'SPLIT': '1_16'}
+    assert found[1].settings == dict(
         config='d.py', data='', split='', seed=1, overrides={'a.b': 1, 'a.c': [1, [2, 'x']]}
     )
 
 
 @pytest.mark.parametrize(
-    ('runs', 'says'),
+    ('entries', 'says'),
     [
         ('[{name: a, config: c, split: 1_16}]', "split=116 is no text: quote it, like '1_16'"),
         ('[{name: a, config: c, option: 1}]', 'option is unknown'),
@@ -77,9 +79,9 @@ runs:
         ('[{name: a, config: c}, {name: a, config: d}]', 'a_s0 and a_s0 have the same name'),
     ],
 )
-def test_mistakes_in_a_list(tmp_path, runs, says):
+def test_mistakes_in_a_list(tmp_path, entries, says):
     with pytest.raises(ValueError, match=says):
-        listed(tmp_path, f'runs: {runs}')
+        listed(tmp_path, f'runs: {entries}')
 
 
 def test_a_run_is_one_line(worker):
@@ -200,13 +202,15 @@ def test_a_killed_runner_leaves_no_process_and_its_run_continues(worker):
 
 def test_two_runners_share_a_list(worker, monkeypatch):
     monkeypatch.setattr('mmseg_u2pl.analysis.experiment_runner.POLL', 0.1)
-    runs = [ONE._replace(name=name, overrides={'x': name}, env={'PAUSE': '0.05'}) for name in 'abc']
-    other = get_context('fork').Process(target=run_the_list, args=(worker, *runs))
+    three = [
+        ONE._replace(name=name, overrides={'x': name}, env={'PAUSE': '0.05'}) for name in 'abc'
+    ]
+    other = get_context('fork').Process(target=run_the_list, args=(worker, *three))
     other.start()
-    run_the_list(worker, *runs)
+    run_the_list(worker, *three)
     other.join()
     assert sorted(record['name'] for record in read_results(worker.results)) == ['a', 'b', 'c']
-    for run in runs:
+    for run in three:
         assert len(starts(worker, run.folder)) == 3
 
 
@@ -228,8 +232,8 @@ def test_lines_that_were_cut_off_do_not_count(tmp_path):
 def test_runs_started_by_hand_are_recorded_if_they_are_those_of_the_list(worker, tmp_path):
     worker.run(ONE._replace(seed=1), {})
     results = tmp_path / 'adopted.jsonl'
-    runs = [ONE._replace(data='camvid', seed=seed) for seed in (0, 1, 2)]
-    told = adopt(runs, worker.work_dir, results, worker.root)
+    seeds = [ONE._replace(data='camvid', seed=seed) for seed in (0, 1, 2)]
+    told = adopt(seeds, worker.work_dir, results, worker.root)
     assert told == {'a_s1': 'added'}
     (record,) = read_results(results)
     assert record['data'] == 'camvid'
@@ -238,5 +242,48 @@ def test_runs_started_by_hand_are_recorded_if_they_are_those_of_the_list(worker,
     told = adopt([other], worker.work_dir, results, worker.root)
     assert told == {'a_s1': 'its config has another model.type'}
     (worker.work_dir / 'a_s1/iter_6.pth').unlink()
-    told = adopt(runs, worker.work_dir, results, worker.root)
+    told = adopt(seeds, worker.work_dir, results, worker.root)
     assert 'the training has not finished' in told['a_s1']
+
+
+HOOK = """
+import os
+from pathlib import Path
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+from yapf.yapflib import yapf_api
+
+yapf_api.FormatCode = lambda text, **_: (text, True)  # takes most of the time of a tiny run
+
+@HOOKS.register_module()
+class DieOnce(Hook):
+    def after_train_iter(self, runner, batch_idx, *args, **kwargs):
+        marker = Path(runner.work_dir, 'died')
+        if batch_idx == 4 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_killed_training_has_the_scores_of_an_uninterrupted_one(data_root, tmp_path):
+    """With the repository's own tools: killed in iteration 5 of 6, resumed from the third."""
+    (tmp_path / 'die_once.py').write_text(HOOK)
+    root = Path(__file__).parents[2]
+    changes = {'custom_imports.imports': ['mmseg_u2pl', 'die_once']}
+    config = runs.config(data_root, tmp_path / 'config', **changes)
+    config.custom_hooks = [dict(type='DieOnce')]
+    config.dump(tmp_path / 'tiny.py')
+    path = os.pathsep.join((str(tmp_path), str(root), os.environ.get('PYTHONPATH', '')))
+    experiment = ONE._replace(config=str(tmp_path / 'tiny.py'), env={'PYTHONPATH': path})
+    worker = Worker(root, tmp_path / 'work', tmp_path / 'runs.jsonl')
+    record = worker.run(experiment, {'OMP_NUM_THREADS': '1'})
+    assert 'error' not in record, record['error']
+    assert (worker.work_dir / 'a_s0/died').exists()
+    assert 'resumed epoch: 0, iter: 3' in (worker.work_dir / 'a_s0/log.txt').read_text()
+
+    runs.runner(data_root, tmp_path / 'whole', **{'randomness.seed': 0}).train()
+    whole = RunFolder(tmp_path / 'whole')
+    curve = [dict(iteration=n, scores=scores_by_predictor(m)) for n, m in whole.validations.items()]
+    assert record['val'] == curve
+    assert [entry['iteration'] for entry in curve] == [3, 6]
+    assert record['test'] == curve[-1]['scores']  # the same images
