@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import time
@@ -158,7 +159,7 @@ def differences(one: Config, other: Config) -> list[str]:
     def flat(value: Any, key: str) -> dict[str, str]:
         if isinstance(value, dict) and value:
             return {k: v for name in value for k, v in flat(value[name], f'{key}.{name}').items()}
-        return {key: str(value).replace('(', '[').replace(')', ']').replace(',]', ']')}
+        return {key: json.dumps(value, sort_keys=True, default=str)}  # a tuple is a list
 
     values = [
         {

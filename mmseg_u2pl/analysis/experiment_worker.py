@@ -173,7 +173,7 @@ class Worker:
             with log.open('a') as output:
                 process = subprocess.Popen(
                     [sys.executable, '-c', DIE_WITH_PARENT, *words],
-                    cwd=self.root, env={**os.environ, **slot, **experiment.environment},
+                    cwd=self.root, env={**os.environ, **slot, **experiment.env},
                     stdout=output, stderr=subprocess.STDOUT, pass_fds=(lock,),
                     start_new_session=True,  # Ctrl-C reaches the runner alone
                 )  # fmt: skip
@@ -197,8 +197,7 @@ def _train(experiment: Experiment, folder: RunFolder) -> list[str] | None:
     resume = ['--resume'] if folder.resume_point() else []
     words = ['tools/train.py', experiment.config, '--work-dir', str(folder.path), *resume]
     # two: one is whole while the other is written
-    keep = 'default_hooks.checkpoint.max_keep_ckpts=2'
-    return [*words, '--cfg-options', keep, *experiment.words]
+    return [*words, *experiment.flags, 'default_hooks.checkpoint.max_keep_ckpts=2']
 
 
 def _test(name: str, experiment: Experiment, folder: RunFolder) -> list[str] | None:
@@ -207,4 +206,4 @@ def _test(name: str, experiment: Experiment, folder: RunFolder) -> list[str] | N
     if checkpoint is None or folder.tested(name):
         return None
     words = ['tools/test.py', experiment.config, str(checkpoint)]
-    return [*words, '--work-dir', str(folder.path / name), '--cfg-options', *experiment.words]
+    return [*words, '--work-dir', str(folder.path / name), *experiment.flags]

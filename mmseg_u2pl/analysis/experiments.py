@@ -29,11 +29,11 @@ class Experiment(NamedTuple):
     Args:
         name: Of the settings in tables.
         config: Path of the config, relative to the repository.
-        data: Environment variable ``DATA`` of the config; '' leaves it out.
-        split: The same of ``SPLIT``.
+        data: ``--data`` of the tools, a small data set; '' leaves it out.
+        split: ``--split``; '' leaves it out.
         seed: ``randomness.seed``.
         overrides: ``--cfg-options`` by dotted key.
-        env: Further environment variables, such as where data lies. They do not identify the run.
+        env: Environment variables, such as where data lies. They do not identify the run.
     """
 
     name: str
@@ -57,32 +57,28 @@ class Experiment(NamedTuple):
         return {key: values[key] for key in SETTINGS}
 
     @property
-    def environment(self) -> dict[str, str]:
-        """Variables that its processes have."""
-        chosen = dict(DATA=self.data, SPLIT=self.split)
-        return {**self.env, **{key: value for key, value in chosen.items() if value}}
-
-    @property
-    def words(self) -> list[str]:
-        """Its ``--cfg-options``."""
+    def flags(self) -> list[str]:
+        """What ``tools/train.py`` and ``tools/test.py`` take beside the config."""
         values = {**self.overrides, 'randomness.seed': self.seed}
-        return [f'{key}={_text(value)}' for key, value in values.items()]
+        words = [f'{key}={_text(value)}' for key, value in values.items()]
+        data = ['--data', self.data] if self.data else []
+        split = ['--split', self.split] if self.split else []
+        return [*data, *split, '--cfg-options', *words]
 
     def load(self, root: str | Path) -> Config:
         """Its resolved config.
 
         Raises:
-            SystemExit: The config does not exist or does not take the split.
+            SystemExit: The config does not exist, or does not take the data set or split.
         """
         parser = argparse.ArgumentParser()
         parser.add_argument('config')
         add_config_arguments(parser)
-        split = ['--split', self.split] if self.split else []
-        words = [str(Path(root, self.config)), *split, '--cfg-options', *self.words]
+        args = parser.parse_args([str(Path(root, self.config)), *self.flags])
         before = dict(os.environ)
-        os.environ.update(self.environment)  # configs read it
+        os.environ.update(self.env)  # configs read it
         try:
-            return load_scoped_config(parser.parse_args(words))
+            return load_scoped_config(args)
         finally:
             os.environ.clear()
             os.environ.update(before)

@@ -7,6 +7,7 @@ kills itself, once each: ``saving 4`` (with half a checkpoint), ``saved 4``, ``v
 from pathlib import Path
 
 CONFIG = """
+data = '{{$SMALL_DATA:none}}'
 split = '{{$SPLIT:none}}'
 train_cfg = dict(max_iters=6, val_interval=2)
 val_cfg = dict(type='ValLoop')
@@ -30,8 +31,11 @@ log = work / str(now)
 (log / 'vis_data').mkdir(parents=True)
 iters = int(options.get('train_cfg.max_iters', 6))
 
+def flag(name, default):
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
 def dump(load_from):
-    text = Path(sys.argv[1]).read_text().replace('{{$SPLIT:none}}', os.environ.get('SPLIT', 'none'))
+    text = Path(sys.argv[1]).read_text().replace('{{$SPLIT:none}}', flag('--split', 'none'))
+    text = text.replace('{{$SMALL_DATA:none}}', flag('--data', 'none'))
     text = text.replace('seed=0', 'seed=' + options['randomness.seed'])
     (log / 'vis_data/config.py').write_text(text + f'load_from = {load_from!r}\\n')
 def metrics(score):
@@ -59,7 +63,7 @@ def save(name):
 start = 0
 if '--resume' in sys.argv:
     start = int(Path((work / 'last_checkpoint').read_text()).stem[5:])
-note(f'train from {start}, {os.environ.get("SPLIT")} {os.environ.get("DATA")}')
+note(f'train from {start}')
 for step in range(start + 1, iters + 1):
     time.sleep(float(os.environ.get('PAUSE', 0)))
     write({'loss': 1.0, 'time': 60.0, 'step': step})

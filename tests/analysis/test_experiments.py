@@ -30,6 +30,13 @@ def worker(tmp_path):
     return Worker(fake_tools.write(tmp_path / 'root'), tmp_path / 'work', tmp_path / 'runs.jsonl')
 
 
+def finish(worker, experiment=ONE):
+    """Run it; its record."""
+    record = worker.run(experiment, {'OMP_NUM_THREADS': '1'})
+    assert record is not None
+    return record
+
+
 def starts(worker, folder='a_s0'):
     """What was started for a run: trainings by their first iteration, tests by their checkpoint."""
     return (worker.work_dir / folder / 'starts').read_text().splitlines()
@@ -59,8 +66,12 @@ runs:
 """,
     )
     assert [run.folder for run in found] == ['m_camvid_1_16_s0', 'n_s1', 'm_camvid_1_16_s1']
-    assert found[0].words == ['a.b=2', 'a.c=[1,[2,x]]', 'randomness.seed=0']
-    assert found[0].environment == {'ROOT': '/data', 'DATA': 'camvid', 'SPLIT': '1_16'}
+    assert found[0].flags == [
+        '--data', 'camvid', '--split', '1_16',
+        '--cfg-options', 'a.b=2', 'a.c=[1,[2,x]]', 'randomness.seed=0',
+    ]  # fmt: skip
+    assert found[0].env == {'ROOT': '/data'}
+    assert found[1].flags[0] == '--cfg-options'
     assert found[1].settings == dict(
         config='d.py', data='', split='', seed=1, overrides={'a.b': 1, 'a.c': [1, [2, 'x']]}
     )
@@ -103,16 +114,18 @@ def test_a_run_is_one_line(worker):
     assert best['val']['student'] == {'mIoU': 40.0}
     assert best['test']['teacher'] == {'cat': 49.0, 'mIoU': 49.0}
     assert {'torch', 'mmcv', 'mmengine', 'mmseg', 'mmseg_u2pl', 'commit'} == set(record['versions'])
-    assert (folder / 'starts').read_text().split('\n')[0] == 'train from 0, 1_16 camvid'
+    config = RunFolder(folder).config
+    assert config is not None
+    assert (config.data, config.split) == ('camvid', '1_16')
 
 
 def test_nothing_twice(worker):
-    assert worker.run(ONE, {})['added']
-    assert not worker.run(ONE, {})['added']
-    assert not worker.run(ONE._replace(name='other'), {})['added']
-    assert starts(worker) == ['train from 0, None None', 'test 6', 'test_best 4']
+    assert finish(worker)['added']
+    assert not finish(worker)['added']
+    assert not finish(worker, ONE._replace(name='other'))['added']
+    assert starts(worker) == ['train from 0', 'test 6', 'test_best 4']
     worker.results.unlink()  # a finished folder needs no process
-    assert worker.run(ONE, {})['added']
+    assert finish(worker)['added']
     assert len(starts(worker)) == 3
 
 
@@ -123,8 +136,8 @@ def test_nothing_twice(worker):
 def test_a_killed_training_continues_with_what_is_whole(worker, moment, begins):
     """Each validation takes place, and the best checkpoint is the best."""
     die(worker, moment)
-    record = worker.run(ONE, {})
-    assert starts(worker)[:2] == [f'train from {n}, None None' for n in (0, begins)]
+    record = finish(worker)
+    assert starts(worker)[:2] == [f'train from {n}' for n in (0, begins)]
     assert starts(worker)[2:] == ['test 6', 'test_best 4']
     assert [v['iteration'] for v in record['val']] == [2, 4, 6]
     assert record['minutes'] == 6.0  # repeated iterations count once
@@ -132,12 +145,12 @@ def test_a_killed_training_continues_with_what_is_whole(worker, moment, begins):
 
 def test_a_process_that_is_always_killed_is_a_failure(worker):
     die(worker, 'saving 2', 'saved 2', 'validated 2')
-    assert 'ended with -9' in worker.run(ONE, {})['error']
+    assert 'ended with -9' in finish(worker)['error']
 
 
 def test_another_run_may_not_take_a_folder(worker):
     worker.run(ONE, {})
-    error = worker.run(ONE._replace(overrides={'x': 2}), {})['error']
+    error = finish(worker, ONE._replace(overrides={'x': 2}))['error']
     assert 'a_s0 has a run with another overrides' in error
 
 
@@ -197,7 +210,7 @@ def test_a_killed_runner_leaves_no_process_and_its_run_continues(worker):
     time.sleep(0.5)
     assert RunFolder(folder).iteration == before < 6
     worker.run(ONE, {})
-    assert starts(worker)[1:] == ['train from 2, None None', 'test 6', 'test_best 4']
+    assert starts(worker)[1:] == ['train from 2', 'test 6', 'test_best 4']
 
 
 def test_two_runners_share_a_list(worker, monkeypatch):
@@ -276,7 +289,7 @@ def test_a_killed_training_has_the_scores_of_an_uninterrupted_one(data_root, tmp
     path = os.pathsep.join((str(tmp_path), str(root), os.environ.get('PYTHONPATH', '')))
     experiment = ONE._replace(config=str(tmp_path / 'tiny.py'), env={'PYTHONPATH': path})
     worker = Worker(root, tmp_path / 'work', tmp_path / 'runs.jsonl')
-    record = worker.run(experiment, {'OMP_NUM_THREADS': '1'})
+    record = finish(worker, experiment)
     assert 'error' not in record, record['error']
     assert (worker.work_dir / 'a_s0/died').exists()
     assert 'resumed epoch: 0, iter: 3' in (worker.work_dir / 'a_s0/log.txt').read_text()
