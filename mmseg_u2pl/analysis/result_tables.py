@@ -107,7 +107,8 @@ def markdown(query: Mapping[str, Any], values: Values, columns: Sequence[str]) -
             if found:
                 text = mean_std(found)
                 if base and query.get('baseline', row) != row:
-                    text += f' ({statistics.mean(found) - statistics.mean(base):+.1f})'
+                    difference = statistics.mean(found) - statistics.mean(base)
+                    text += f' ({difference:+.1f})'.replace('-', '−')
                 if len(found) < most:
                     text += f' [{len(found)}]'
             line.append(text)
