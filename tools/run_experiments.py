@@ -58,7 +58,11 @@ def main() -> None:
         for folder, what in adopt(experiments, Path(args.adopt), results, ROOT).items():
             console.print(f'{folder}: {what}')
         return
-    records = run_all(Worker(ROOT, Path(args.work_dir), results), experiments, args.jobs, console)
+    worker = Worker(ROOT, Path(args.work_dir), results)
+    try:
+        records = run_all(worker, experiments, args.jobs, console)
+    except KeyboardInterrupt:
+        raise SystemExit('stopped; the same command continues') from None
     if any('error' in record for record in records):
         raise SystemExit(1)
 

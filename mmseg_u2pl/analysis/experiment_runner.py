@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress
 
 from .experiment_worker import Worker, hardware, versions
@@ -26,8 +27,9 @@ COMPARED = (
     'model', 'train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'custom_hooks',
     'auto_scale_lr', 'randomness', 'split',
 )  # fmt: skip
-"""What a folder started by hand must have in common with the run of the list, except for ..."""
+"""What a folder started by hand must have in common with the run of the list."""
 OF_THE_MACHINE = ('data_root', 'num_workers', 'persistent_workers')
+"""Ends of keys that may differ."""
 
 
 def slots(jobs: int | None) -> list[dict[str, str]]:
@@ -118,7 +120,7 @@ def _iterations(experiment: Experiment, root: Path) -> int:
 def _line(experiment: Experiment, record: dict[str, Any]) -> str:
     """What became of a run."""
     if 'error' in record:
-        return f'[red]{experiment.folder} failed[/]: {record["error"].splitlines()[-1]}'
+        return f'[red]{experiment.folder} failed[/]: {escape(record["error"].splitlines()[-1])}'
     if not record['added']:
         return f'{experiment.folder}: has a result'
     predictor = record['predictor']

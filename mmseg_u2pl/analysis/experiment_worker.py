@@ -120,8 +120,8 @@ class Worker:
                 for step in (_train, partial(_test, 'test'), partial(_test, 'test_best')):
                     self._finish(step, experiment, folder, slot, lock)
                 record |= RunFolder(folder).results()
-            except (RuntimeError, ValueError) as error:
-                record['error'] = str(error)
+            except Exception as error:  # whatever it is, the other runs go on
+                record['error'] = str(error) or type(error).__name__
             finally:
                 self.active.discard(experiment.folder)
             if not self.stopped:

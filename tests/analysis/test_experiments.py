@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -211,6 +212,21 @@ def test_a_killed_runner_leaves_no_process_and_its_run_continues(worker):
     assert RunFolder(folder).iteration == before < 6
     worker.run(ONE, {})
     assert starts(worker)[1:] == ['train from 2', 'test 6', 'test_best 4']
+
+
+def test_ctrl_c_stops_what_runs_and_records_nothing(worker):
+    slow = ONE._replace(env={'PAUSE': '0.3'})
+    runner = get_context('fork').Process(target=run_the_list, args=(worker, slow))
+    runner.start()
+    folder = worker.work_dir / 'a_s0'
+    wait_for(lambda: RunFolder(folder).iteration >= 1)
+    assert runner.pid is not None
+    os.kill(runner.pid, signal.SIGINT)
+    runner.join(30)
+    assert runner.exitcode
+    with locked(folder) as lock:
+        assert lock is not None
+    assert read_results(worker.results) == []
 
 
 def test_two_runners_share_a_list(worker, monkeypatch):
