@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 TORCH ?= torch==2.13.0
 
-.PHONY: setup demo test lint bench
+.PHONY: setup demo test lint bench gpu-report
 
 setup: $(READY)
 
@@ -29,3 +29,7 @@ lint: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python tools/benchmark.py --quick
+
+# Ten minutes on one GPU
+gpu-report: $(READY)
+	@$(BIN)/python tools/gpu_report.py

@@ -1,14 +1,18 @@
 """Compare methods over seeds: a Markdown table of mean ± std from the metrics of test runs.
 
 Runs of different methods share a table: each is shown by its predictor. Runs on lists of different
-families, or scored on different images, do not.
+families, or scored on different images, do not. ``--write`` makes the tables and plots of Markdown
+files anew from a results file (docs/results.md says how).
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from mmseg_u2pl.analysis.experiments import read_results
 from mmseg_u2pl.analysis.report import markdown_table
+from mmseg_u2pl.analysis.result_tables import write
 from mmseg_u2pl.cli import command_line
 
 
@@ -24,7 +28,7 @@ def main() -> None:
         '--run',
         action='append',
         nargs='+',
-        required=True,
+        default=[],
         metavar=('NAME', 'WORK_DIR'),
         help='a method and the work dirs of its test runs, one a seed; repeat it',
     )
@@ -42,12 +46,23 @@ def main() -> None:
         metavar=('FEW', 'ALL'),
         help='names of the methods on few and on all labels: adds how much of the gap is closed',
     )
+    parser.add_argument('--write', nargs='+', metavar='FILE', help='Markdown files to fill')
+    parser.add_argument(
+        '--results', default='results/runs.jsonl', help='from which --write does it'
+    )
     args = parser.parse_args()
+    if bool(args.run) == bool(args.write):
+        parser.error('either --run or --write')
+    if args.write and not Path(args.results).is_file():
+        parser.error(f'{args.results} does not exist')
     for name, *folders in args.run:
         if not folders:
             parser.error(f'--run {name}: no work dir')
     runs = {name: folders for name, *folders in args.run}
-    print(markdown_table(runs, args.predictor, args.gap))
+    for path in args.write or ():
+        write(path, read_results(args.results))
+    if not args.write:
+        print(markdown_table(runs, args.predictor, args.gap))
 
 
 if __name__ == '__main__':

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -138,7 +138,26 @@ def part_times(events: Iterable[Any], device: torch.device) -> dict[str, float]:
     return times
 
 
-def measure_step(runner: Runner, warmup: int) -> Table:
+class StepFigures(NamedTuple):
+    """What a training step takes, medians over steps; times are with the profiler."""
+
+    batch_size: int
+    parts: dict[str, float]  # milliseconds
+    held_bytes: int  # model and optimizer
+    peak_bytes: int  # those included
+
+    @property
+    def step(self) -> float:
+        """Milliseconds of a step."""
+        return sum(self.parts.values())
+
+    @property
+    def overhead(self) -> float:
+        """A step over its teacher's and student's forwards and the backward."""
+        return self.step / sum(self.parts.get(name, 0.0) for name in NETWORKS)
+
+
+def step_figures(runner: Runner, warmup: int) -> StepFigures:
     """Train ``warmup`` + repeats + 1 steps of a config that :func:`prepare` has seen."""
     model: Any = runner.model
     probe = StepProbe(warmup, next(model.parameters()).device)
@@ -146,21 +165,24 @@ def measure_step(runner: Runner, warmup: int) -> Table:
     runner.train()
     names = dict.fromkeys(name for parts in probe.parts for name in parts)
     medians = {n: statistics.median(parts.get(n, 0.0) for parts in probe.parts) for n in names}
-    step = sum(medians.values())
-    networks = sum(medians.get(name, 0.0) for name in NETWORKS)
     optimizer: Any = runner.optim_wrapper.optimizer
     held = [*model.parameters(), *model.buffers()]
     for part in getattr(optimizer, 'parts', {'all': optimizer}).values():
         held += [value for state in part.state.values() for value in state.values()]
     size = sum(value.nbytes for value in held if isinstance(value, torch.Tensor))
-
     loader: Any = runner.train_dataloader
-    title = f'{loader.batch_size} images a step, medians, with the profiler'
+    return StepFigures(loader.batch_size, medians, size, size + probe.peak_bytes)
+
+
+def measure_step(runner: Runner, warmup: int) -> Table:
+    """A table of :func:`step_figures`."""
+    figures = step_figures(runner, warmup)
+    title = f'{figures.batch_size} images a step, medians, with the profiler'
     table = new_table(title, 'a step', 'ms', 'share, %')
-    for name, spent in {**medians, 'step': step}.items():
-        table.add_row(name, f'{spent:.1f}', percent(spent / step))
+    for name, spent in {**figures.parts, 'step': figures.step}.items():
+        table.add_row(name, f'{spent:.1f}', percent(spent / figures.step))
     table.add_section()
-    table.add_row('overhead = step / networks', f'{step / networks:.2f}', style='bold')
-    table.add_row('memory of model and optimizer', f'{size / MIB:.0f} MiB')
-    table.add_row('peak memory', f'{(size + probe.peak_bytes) / MIB:.0f} MiB', style='bold')
+    table.add_row('overhead = step / networks', f'{figures.overhead:.2f}', style='bold')
+    table.add_row('memory of model and optimizer', f'{figures.held_bytes / MIB:.0f} MiB')
+    table.add_row('peak memory', f'{figures.peak_bytes / MIB:.0f} MiB', style='bold')
     return table

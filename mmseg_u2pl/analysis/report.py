@@ -44,8 +44,8 @@ def gain_table(
         A table to print with ``rich``.
     """
     table = new_table('IoU on the test images, %', 'class', *names, 'difference')
-    later = _scores(after)
-    for name, score in _scores(before).items():
+    later = scores_of(after)
+    for name, score in scores_of(before).items():
         cells = f'{score:.1f}', f'{later[name]:.1f}', f'{later[name] - score:+.1f}'
         table.add_row(name, *cells, style='bold' if name == 'mIoU' else '')
     return table
@@ -59,7 +59,7 @@ def read_test_metrics(work_dir: str | Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: No test has run there.
     """
-    return json.loads(_newest(work_dir).read_text().splitlines()[-1])
+    return json.loads(newest_metrics(work_dir).read_text().splitlines()[-1])
 
 
 def read_run(work_dir: str | Path, predictors: Sequence[str] = ()) -> Run:
@@ -76,14 +76,13 @@ def read_run(work_dir: str | Path, predictors: Sequence[str] = ()) -> Run:
         ValueError: It measured no mIoU, or none of ``predictors``.
     """
     folder, metrics = str(work_dir), read_test_metrics(work_dir)
-    keys = [key.rpartition('/') for key in metrics]
-    names = [prefix for prefix, _, measure in keys if measure == 'mIoU']  # '' of one network
+    names = predictors_of(metrics)
     if not names:
         raise ValueError(
             f'the test run below {folder!r} measured no mIoU: its config needs '
             "test_evaluator=dict(type='ClassIoUMetric')"
         )
-    config = _newest(work_dir).parent / 'vis_data/config.py'
+    config = newest_metrics(work_dir).parent / 'vis_data/config.py'
     model = Config.fromfile(config, import_custom_modules=False).model if config.is_file() else {}
     found = [name for name in predictors or [model.get('predictor', '')] if name in names]
     if predictors and not found and names != ['']:
@@ -92,11 +91,11 @@ def read_run(work_dir: str | Path, predictors: Sequence[str] = ()) -> Run:
             f'--predictor {" ".join(predictors)}'
         )
     chosen = (found or names)[0]
-    scores = _scores(metrics, f'{chosen}/' if chosen else '')
+    scores = scores_of(metrics, chosen)
     return Run(folder, metrics, chosen, scores, metrics.get('protocol', {}).get('name', UNKNOWN))
 
 
-def _newest(work_dir: str | Path) -> Path:
+def newest_metrics(work_dir: str | Path) -> Path:
     """The metrics file of the newest test run."""
     # mmengine writes <work_dir>/<time>/<time>.json; training logs have other names
     files = sorted(p for p in Path(work_dir).glob('*/*.json') if p.stem == p.parent.name)
@@ -107,8 +106,15 @@ def _newest(work_dir: str | Path) -> Path:
     return files[-1]
 
 
-def _scores(metrics: Mapping[str, Any], prefix: str = '') -> dict[str, float]:
-    """IoU by the name of the class, then ``'mIoU'``, of the metrics with a prefix."""
+def predictors_of(metrics: Mapping[str, Any]) -> list[str]:
+    """The networks that metrics are of; ``''`` for a run of one network."""
+    keys = [key.rpartition('/') for key in metrics]
+    return [prefix for prefix, _, measure in keys if measure == 'mIoU']
+
+
+def scores_of(metrics: Mapping[str, Any], predictor: str = '') -> dict[str, float]:
+    """IoU by the name of the class, then ``'mIoU'``, of one of :func:`predictors_of`."""
+    prefix = f'{predictor}/' if predictor else ''
     start = prefix + CLASS_PREFIX
     scores = {key.removeprefix(start): metrics[key] for key in metrics if key.startswith(start)}
     return {**scores, 'mIoU': metrics[f'{prefix}mIoU']}

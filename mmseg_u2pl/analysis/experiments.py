@@ -1,0 +1,171 @@
+"""A list of runs, and the file of their results.
+
+A run is identified by its config, data set, split, seed and overrides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import itertools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mmengine
+from mmengine.config import Config
+
+from ..cli import add_config_arguments, load_scoped_config
+
+KEYS = ('name', 'config', 'data', 'split', 'seeds', 'options', 'env')
+SETTINGS = ('config', 'data', 'split', 'seed', 'overrides')
+
+
+class Experiment(NamedTuple):
+    """One training and its tests.
+
+    Args:
+        name: Of the settings in tables.
+        config: Path of the config, relative to the repository.
+        data: ``--data`` of the tools, a small data set; '' leaves it out.
+        split: ``--split``; '' leaves it out.
+        seed: ``randomness.seed``.
+        overrides: ``--cfg-options`` by dotted key.
+        env: Environment variables, such as where data lies. They do not identify the run.
+    """
+
+    name: str
+    config: str
+    data: str
+    split: str
+    seed: int
+    overrides: dict[str, Any]
+    env: dict[str, str]
+
+    @property
+    def folder(self) -> str:
+        """Name of its work dir."""
+        parts = (self.name, self.data, self.split, f's{self.seed}')
+        return '_'.join(filter(None, parts)).replace('/', '-')
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What identifies it."""
+        values = self._asdict()
+        return {key: values[key] for key in SETTINGS}
+
+    @property
+    def flags(self) -> list[str]:
+        """What ``tools/train.py`` and ``tools/test.py`` take beside the config."""
+        values = {**self.overrides, 'randomness.seed': self.seed}
+        words = [f'{key}={_text(value)}' for key, value in values.items()]
+        data = ['--data', self.data] if self.data else []
+        split = ['--split', self.split] if self.split else []
+        return [*data, *split, '--cfg-options', *words]
+
+    def load(self, root: str | Path) -> Config:
+        """Its resolved config.
+
+        Raises:
+            SystemExit: The config does not exist, or does not take the data set or split.
+        """
+        parser = argparse.ArgumentParser()
+        parser.add_argument('config')
+        add_config_arguments(parser)
+        args = parser.parse_args([str(Path(root, self.config)), *self.flags])
+        before = dict(os.environ)
+        os.environ.update(self.env)  # configs read it
+        try:
+            return load_scoped_config(args)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _text(value: Any) -> str:
+    """A value as ``--cfg-options`` takes it."""
+    return f'[{",".join(map(_text, value))}]' if isinstance(value, list) else str(value)
+
+
+def _flat(options: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        flat |= _flat(value, f'{prefix}{key}.') if value and isinstance(value, dict) else {
+            prefix + key: value
+        }  # fmt: skip
+    return flat
+
+
+def read_list(path: str | Path) -> list[Experiment]:
+    """The runs of a YAML file: ``runs``, a list of mappings, and ``defaults`` for all of them.
+
+    A run has ``name``, ``config``, ``data``, ``split``, ``seeds``, ``options`` and ``env``; the last
+    two are added to those of the defaults, the others replace them. Seeds go outside: all runs with
+    their first seed, then all with their second.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A key is unknown or missing; two runs are the same or have the same name; YAML
+            took a text for a number, as it does with 1_16.
+    """
+    whole = mmengine.load(path)
+    defaults, rounds = whole.get('defaults', {}), []
+    for run in whole['runs']:
+        entry = {'data': '', 'split': '', 'seeds': [0], **defaults, **run}
+        for key in ('options', 'env'):
+            entry[key] = _flat({**_flat(defaults.get(key, {})), **_flat(run.get(key, {}))})
+        if wrong := set(KEYS) ^ set(entry):
+            raise ValueError(f'{path}: {", ".join(sorted(wrong))} is unknown or missing in {run}')
+        for key in KEYS[:4]:
+            if not isinstance(entry[key], str):
+                raise ValueError(f"{path}: {key}={entry[key]} is no text: quote it, like '1_16'")
+        env = {key: str(value) for key, value in entry['env'].items()}
+        name, config, data, split = (entry[key] for key in KEYS[:4])
+        rounds.append(
+            [
+                Experiment(name, config, data, split, seed, entry['options'], env)
+                for seed in entry['seeds']
+            ]
+        )
+    runs = [run for group in itertools.zip_longest(*rounds) for run in group if run]
+    for one, other in itertools.combinations(runs, 2):
+        if one.folder == other.folder or one.settings == other.settings:
+            raise ValueError(
+                f'{path}: the runs {one.folder} and {other.folder} have the same name, or are the same'
+            )
+    return runs
+
+
+# -------------------------------------------------------------------- the results file
+def read_results(path: str | Path) -> list[dict[str, Any]]:
+    """The lines of a results file; of one run the last line counts. Empty if there is no file."""
+    lines = Path(path).read_text().splitlines(True) if Path(path).exists() else []
+    records = [json.loads(line) for line in lines if line.endswith('\n')]  # else it was cut off
+    return list({json.dumps([r[key] for key in SETTINGS]): r for r in records}.values())
+
+
+def append_result(path: str | Path, record: Mapping[str, Any]) -> bool:
+    """Add a line, unless its run has one without ``error``; whether it was added.
+
+    Several processes may do so at once. A line that was cut off is removed.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with Path(path).open('a+b') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        file.truncate(file.read().rfind(b'\n') + 1)
+        if is_done(record, read_results(path)):
+            return False
+        file.write((json.dumps(record, ensure_ascii=False) + '\n').encode())
+        file.flush()
+        os.fsync(file.fileno())
+    return True
+
+
+def is_done(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a run of these settings has a result."""
+    same = (r for r in records if all(r[key] == settings[key] for key in SETTINGS))
+    return any('error' not in record for record in same)

@@ -1,0 +1,318 @@
+"""Lists of runs: nothing twice, resumed after kills, failures recorded."""
+
+import json
+import os
+import signal
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import fake_tools
+import pytest
+import runs
+from rich.console import Console
+
+from mmseg_u2pl.analysis.experiment_runner import adopt, run_all
+from mmseg_u2pl.analysis.experiment_worker import Worker, locked
+from mmseg_u2pl.analysis.experiments import (
+    Experiment,
+    append_result,
+    is_done,
+    read_list,
+    read_results,
+)
+from mmseg_u2pl.analysis.run_folder import RunFolder, scores_by_predictor
+
+ONE = Experiment('a', 'config.py', '', '', 0, {}, {})
+
+
+@pytest.fixture
+def worker(tmp_path):
+    return Worker(fake_tools.write(tmp_path / 'root'), tmp_path / 'work', tmp_path / 'runs.jsonl')
+
+
+def finish(worker, experiment=ONE):
+    """Run it; its record."""
+    record = worker.run(experiment, {'OMP_NUM_THREADS': '1'})
+    assert record is not None
+    return record
+
+
+def starts(worker, folder='a_s0'):
+    """What was started for a run: trainings by their first iteration, tests by their checkpoint."""
+    return (worker.work_dir / folder / 'starts').read_text().splitlines()
+
+
+def die(worker, *moments, folder='a_s0'):
+    """Let the training be killed at these moments."""
+    (worker.work_dir / folder).mkdir(parents=True)
+    for moment in moments:
+        (worker.work_dir / folder / moment).touch()
+
+
+def listed(tmp_path, text):
+    path = tmp_path / 'list.yml'
+    path.write_text(text)
+    return read_list(path)
+
+
+def test_a_list_has_defaults_and_goes_seed_by_seed(tmp_path):
+    found = listed(
+        tmp_path,
+        """
+defaults: {config: c.py, seeds: [0, 1], options: {a: {b: 1, c: [1, [2, x]]}}, env: {ROOT: /data}}
+runs:
+  - {name: m, data: camvid, split: '1_16', options: {a.b: 2}}
+  - {name: n, seeds: [1], config: d.py}
+""",
+    )
+    assert [run.folder for run in found] == ['m_camvid_1_16_s0', 'n_s1', 'm_camvid_1_16_s1']
+    assert found[0].flags == [
+        '--data', 'camvid', '--split', '1_16',
+        '--cfg-options', 'a.b=2', 'a.c=[1,[2,x]]', 'randomness.seed=0',
+    ]  # fmt: skip
+    assert found[0].env == {'ROOT': '/data'}
+    assert found[1].flags[0] == '--cfg-options'
+    assert found[1].settings == dict(
+        config='d.py', data='', split='', seed=1, overrides={'a.b': 1, 'a.c': [1, [2, 'x']]}
+    )
+
+
+@pytest.mark.parametrize(
+    ('entries', 'says'),
+    [
+        ('[{name: a, config: c, split: 1_16}]', "split=116 is no text: quote it, like '1_16'"),
+        ('[{name: a, config: c, option: 1}]', 'option is unknown'),
+        ('[{name: a}]', 'config is unknown or missing'),
+        (
+            '[{name: a, config: c}, {name: b, config: c}]',
+            'a_s0 and b_s0 have the same name, or are',
+        ),
+        ('[{name: a, config: c}, {name: a, config: d}]', 'a_s0 and a_s0 have the same name'),
+    ],
+)
+def test_mistakes_in_a_list(tmp_path, entries, says):
+    with pytest.raises(ValueError, match=says):
+        listed(tmp_path, f'runs: {entries}')
+
+
+def test_a_run_is_one_line(worker):
+    experiment = ONE._replace(data='camvid', split='1_16', overrides={'x': 1})
+    folder = worker.work_dir / 'a_camvid_1_16_s0'
+    worker.run(experiment, {})
+    (record,) = read_results(worker.results)
+    expected = dict(
+        name='a', config='config.py', data='camvid', split='1_16', seed=0, overrides={'x': 1},
+        iterations=6, minutes=6.0, predictor='teacher', protocol={'name': 'all'}, scored_on=None,
+        test={'teacher': {'cat': 39.0, 'mIoU': 39.0}, 'student': {'mIoU': 29.0}},
+    )  # fmt: skip
+    assert {key: record[key] for key in expected} == expected
+    assert [(v['iteration'], v['scores']['teacher']['mIoU']) for v in record['val']] == [
+        (2, 30.0), (4, 50.0), (6, 40.0),
+    ]  # fmt: skip
+    best = record['best']
+    assert (best['key'], best['iteration']) == ('teacher/mIoU', 4)
+    assert best['val']['student'] == {'mIoU': 40.0}
+    assert best['test']['teacher'] == {'cat': 49.0, 'mIoU': 49.0}
+    assert {'torch', 'mmcv', 'mmengine', 'mmseg', 'mmseg_u2pl', 'commit'} == set(record['versions'])
+    config = RunFolder(folder).config
+    assert config is not None
+    assert (config.data, config.split) == ('camvid', '1_16')
+
+
+def test_nothing_twice(worker):
+    assert finish(worker)['added']
+    assert not finish(worker)['added']
+    assert not finish(worker, ONE._replace(name='other'))['added']
+    assert starts(worker) == ['train from 0', 'test 6', 'test_best 4']
+    worker.results.unlink()  # a finished folder needs no process
+    assert finish(worker)['added']
+    assert len(starts(worker)) == 3
+
+
+@pytest.mark.parametrize(
+    ('moment', 'begins'),
+    [('saving 4', 2), ('saved 4', 2), ('validated 4', 2), ('saved 2', 0), ('saved 6', 4)],
+)
+def test_a_killed_training_continues_with_what_is_whole(worker, moment, begins):
+    """Each validation takes place, and the best checkpoint is the best."""
+    die(worker, moment)
+    record = finish(worker)
+    assert starts(worker)[:2] == [f'train from {n}' for n in (0, begins)]
+    assert starts(worker)[2:] == ['test 6', 'test_best 4']
+    assert [v['iteration'] for v in record['val']] == [2, 4, 6]
+    assert record['minutes'] == 6.0  # repeated iterations count once
+
+
+def test_a_process_that_is_always_killed_is_a_failure(worker):
+    die(worker, 'saving 2', 'saved 2', 'validated 2')
+    assert 'ended with -9' in finish(worker)['error']
+
+
+def test_another_run_may_not_take_a_folder(worker):
+    worker.run(ONE, {})
+    error = finish(worker, ONE._replace(overrides={'x': 2}))['error']
+    assert 'a_s0 has a run with another overrides' in error
+
+
+def run_the_list(worker, *experiments):
+    with open(os.devnull, 'w') as file:
+        return run_all(worker, experiments, 1, Console(file=file))
+
+
+def test_a_failure_does_not_stop_the_list(worker):
+    bad = ONE._replace(name='bad', overrides={'fail': 1})
+    run_the_list(worker, bad, ONE)
+    failed, done = read_results(worker.results)
+    assert failed['error'].splitlines() == [
+        'tools/train.py ended with 1', 'a line of the log', 'file.py: it fails',
+    ]  # fmt: skip
+    assert done['name'] == 'a'
+    assert [record['name'] for record in run_the_list(worker, bad, ONE)] == ['bad']  # once more
+    assert len(read_results(worker.results)) == 2
+
+
+@pytest.mark.parametrize('error', [True, False])
+def test_the_exit_code(run_tool, tmp_path, monkeypatch, error):
+    record = dict(error='x') if error else {}
+    monkeypatch.setattr('mmseg_u2pl.analysis.experiment_runner.run_all', lambda *_: [{}, record])
+    (tmp_path / 'list.yml').write_text('runs: []')
+    if error:
+        with pytest.raises(SystemExit) as stop:
+            run_tool('run_experiments.py', tmp_path / 'list.yml')
+        assert stop.value.code == 1
+    else:
+        run_tool('run_experiments.py', tmp_path / 'list.yml')
+
+
+def wait_for(condition):
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError('nothing happened')
+
+
+def test_a_killed_runner_leaves_no_process_and_its_run_continues(worker):
+    runner = get_context('fork').Process(target=worker.run, args=(ONE, {'PAUSE': '0.3'}))
+    runner.start()
+    folder = worker.work_dir / 'a_s0'
+    wait_for(lambda: RunFolder(folder).iteration >= 3)
+    assert worker.run(ONE, {}) is None  # another process has its lock
+    runner.kill()
+    runner.join()
+
+    def free():
+        with locked(folder) as lock:
+            return lock is not None
+
+    wait_for(free)
+    before = RunFolder(folder).iteration
+    time.sleep(0.5)
+    assert RunFolder(folder).iteration == before < 6
+    worker.run(ONE, {})
+    assert starts(worker)[1:] == ['train from 2', 'test 6', 'test_best 4']
+
+
+def test_ctrl_c_stops_what_runs_and_records_nothing(worker):
+    slow = ONE._replace(env={'PAUSE': '0.3'})
+    runner = get_context('fork').Process(target=run_the_list, args=(worker, slow))
+    runner.start()
+    folder = worker.work_dir / 'a_s0'
+    wait_for(lambda: RunFolder(folder).iteration >= 1)
+    assert runner.pid is not None
+    os.kill(runner.pid, signal.SIGINT)
+    runner.join(30)
+    assert runner.exitcode
+    with locked(folder) as lock:
+        assert lock is not None
+    assert read_results(worker.results) == []
+
+
+def test_two_runners_share_a_list(worker, monkeypatch):
+    monkeypatch.setattr('mmseg_u2pl.analysis.experiment_runner.POLL', 0.1)
+    three = [
+        ONE._replace(name=name, overrides={'x': name}, env={'PAUSE': '0.05'}) for name in 'abc'
+    ]
+    other = get_context('fork').Process(target=run_the_list, args=(worker, *three))
+    other.start()
+    run_the_list(worker, *three)
+    other.join()
+    assert sorted(record['name'] for record in read_results(worker.results)) == ['a', 'b', 'c']
+    for run in three:
+        assert len(starts(worker, run.folder)) == 3
+
+
+def test_lines_that_were_cut_off_do_not_count(tmp_path):
+    path = tmp_path / 'runs.jsonl'
+    record = dict(name='a', **ONE.settings)
+    assert append_result(path, record | dict(error='x'))
+    with path.open('a') as file:
+        file.write(json.dumps(record)[:-5])
+    assert not is_done(ONE.settings, read_results(path))
+    assert append_result(path, record)
+    assert not append_result(path, record)
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        record | dict(error='x'), record,
+    ]  # fmt: skip
+    assert read_results(path) == [record]
+
+
+def test_runs_started_by_hand_are_recorded_if_they_are_those_of_the_list(worker, tmp_path):
+    worker.run(ONE._replace(seed=1), {})
+    results = tmp_path / 'adopted.jsonl'
+    seeds = [ONE._replace(data='camvid', seed=seed) for seed in (0, 1, 2)]
+    told = adopt(seeds, worker.work_dir, results, worker.root)
+    assert told == {'a_s1': 'added'}
+    (record,) = read_results(results)
+    assert record['data'] == 'camvid'
+    assert record['test']['teacher']['mIoU'] == 39.0
+    other = ONE._replace(seed=1, overrides={'model.type': 'B', 'train_dataloader.num_workers': 3})
+    told = adopt([other], worker.work_dir, results, worker.root)
+    assert told == {'a_s1': 'its config has another model.type'}
+    (worker.work_dir / 'a_s1/iter_6.pth').unlink()
+    told = adopt(seeds, worker.work_dir, results, worker.root)
+    assert 'the training has not finished' in told['a_s1']
+
+
+HOOK = """
+import os
+from pathlib import Path
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+from yapf.yapflib import yapf_api
+
+yapf_api.FormatCode = lambda text, **_: (text, True)  # takes most of the time of a tiny run
+
+@HOOKS.register_module()
+class DieOnce(Hook):
+    def after_train_iter(self, runner, batch_idx, *args, **kwargs):
+        marker = Path(runner.work_dir, 'died')
+        if batch_idx == 4 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_killed_training_has_the_scores_of_an_uninterrupted_one(data_root, tmp_path):
+    """With the repository's own tools: killed in iteration 5 of 6, resumed from the third."""
+    (tmp_path / 'die_once.py').write_text(HOOK)
+    root = Path(__file__).parents[2]
+    changes = {'custom_imports.imports': ['mmseg_u2pl', 'die_once']}
+    config = runs.config(data_root, tmp_path / 'config', **changes)
+    config.custom_hooks = [dict(type='DieOnce')]
+    config.dump(tmp_path / 'tiny.py')
+    path = os.pathsep.join((str(tmp_path), str(root), os.environ.get('PYTHONPATH', '')))
+    experiment = ONE._replace(config=str(tmp_path / 'tiny.py'), env={'PYTHONPATH': path})
+    worker = Worker(root, tmp_path / 'work', tmp_path / 'runs.jsonl')
+    record = finish(worker, experiment)
+    assert 'error' not in record, record['error']
+    assert (worker.work_dir / 'a_s0/died').exists()
+    assert 'resumed epoch: 0, iter: 3' in (worker.work_dir / 'a_s0/log.txt').read_text()
+
+    runs.runner(data_root, tmp_path / 'whole', **{'randomness.seed': 0}).train()
+    whole = RunFolder(tmp_path / 'whole')
+    curve = [dict(iteration=n, scores=scores_by_predictor(m)) for n, m in whole.validations.items()]
+    assert record['val'] == curve
+    assert [entry['iteration'] for entry in curve] == [3, 6]
+    assert record['test'] == curve[-1]['scores']  # the same images

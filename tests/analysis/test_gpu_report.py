@@ -1,0 +1,136 @@
+"""The report of ``make gpu-report``, in miniature on a CPU."""
+
+import json
+import time
+from multiprocessing import Pipe
+from pathlib import Path
+
+import gpu_children
+import pytest
+import torch
+
+from mmseg_u2pl.analysis import gpu_report, gpu_tasks
+from mmseg_u2pl.analysis.gpu_report import markdown, measure, run_group
+from mmseg_u2pl.analysis.gpu_tasks import READS, WAITS, Settings, tasks, waits_of
+from mmseg_u2pl.prepare.synthetic import write_dataset
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
+
+@pytest.fixture(scope='module')
+def settings(tmp_path_factory):
+    root = tmp_path_factory.mktemp('scenes') / 'data'
+    write_dataset(root, num_labeled=8, num_unlabeled=8, num_val=1, num_test=1)
+    return Settings(CONFIGS, root, 'cpu', tiny=True)
+
+
+def test_a_step_of_each_method_is_measured(settings):
+    group = tasks('steps', settings)
+    u2pl, supervised = (group[f'{name}, channels-last']() for name in ('U2PL', 'supervised'))
+    assert u2pl['overhead'] > 1
+    assert u2pl['peak, MiB'] > supervised['peak, MiB'] > 0
+    assert u2pl['contrastive loss, ms'] > 0
+    assert 'overhead' not in supervised  # its forward is not told apart
+
+
+def test_waits_are_found_where_they_happen(settings):
+    found = tasks('waiting', settings)['supervised']()
+    (loss,) = [key for key in found if 'cross_entropy_loss.py' in key]
+    assert loss.startswith(READS[0])
+    assert found[loss] == 1  # mmseg counts labels on the host
+    assert found['waits'] == sum(n for key, n in found.items() if ' in ' in key)
+
+
+def test_waits_by_hand():
+    def event(name, ts, dur=1, tid=1, cat='cuda_runtime'):
+        return dict(name=name, ts=ts, dur=dur, tid=tid, cat=cat)
+
+    def frame(name, ts, dur, tid=1):
+        return event(name, ts, dur, tid, 'python_function')
+
+    events = [
+        event('step', 10, 80, cat='user_annotation'),
+        event('step', 10, 80, cat='gpu_user_annotation'),
+        frame('/x/mmengine/runner/loops.py(1): run', 0, 100),
+        frame('/x/mmseg_u2pl/models/a.py(2): inner', 20, 10),
+        frame('/x/other/b.py(3): c', 21, 5),
+        frame('/x/mmseg/d.py(4): another thread', 22, 3, tid=2),
+        event('cudaStreamSynchronize', 22),
+        event('cudaStreamSynchronize', 24),
+        event('cudaDeviceSynchronize', 60),
+        event('cudaDeviceSynchronize', 95),  # after the step: the clock's own
+        event('cudaLaunchKernel', 23),
+        event('cudaEventSynchronize', 50, tid=3),
+    ]
+    assert waits_of(events, WAITS) == {
+        'cudaStreamSynchronize in mmseg_u2pl/models/a.py(2): inner': 2,
+        'cudaDeviceSynchronize in mmengine/runner/loops.py(1): run': 1,
+        'cudaEventSynchronize in elsewhere': 1,
+    }
+
+
+def test_more_classes_take_more(settings):
+    few, many = (task() for task in tasks('losses', settings).values())
+    for figures in (few, many):
+        assert set(figures) == {'L_u, ms', 'L_u, MiB', 'L_c, ms', 'L_c, MiB'}
+    assert many['L_c, MiB'] > few['L_c, MiB'] > 0
+
+
+def test_settings_that_do_not_fit_lead_to_smaller_ones(settings, monkeypatch):
+    def step(settings, method, images, options):
+        if images > 2 or 'model.backbone.with_cp' not in options:
+            raise torch.cuda.OutOfMemoryError
+        return {'step, ms': 5.0}
+
+    monkeypatch.setattr(gpu_tasks, 'plain_step', step)
+    assert tasks('12 GB', settings)['U2PL']() == {
+        '4 + 4': 'does not fit: OutOfMemoryError',
+        '4 + 4, with_cp': 'does not fit: OutOfMemoryError',
+        '2 + 2': 'does not fit: OutOfMemoryError',
+        '2 + 2, with_cp': 'fits',
+        'step, ms': 5.0,
+    }
+
+
+def test_a_task_that_fails_leaves_the_others_alone(settings, monkeypatch):
+    def fails():
+        raise RuntimeError('no such thing')
+
+    monkeypatch.setattr(gpu_report, 'tasks', lambda *_: {'one': fails, 'two': lambda: {'ms': 1.0}})
+    receiver, sender = Pipe(duplex=False)
+    run_group('steps', settings, sender)
+    assert receiver.recv() == ('one', {'error': 'RuntimeError: no such thing'})
+    assert receiver.recv() == ('two', {'ms': 1.0})
+
+
+@pytest.mark.parametrize(
+    ('child', 'says'),
+    [
+        (gpu_children.sends_one_and_sleeps, 'not done in 8 s'),
+        (gpu_children.sends_one_and_dies, 'the process ended with 3'),
+    ],
+)
+def test_a_group_that_hangs_or_dies_keeps_what_it_has(child, says):
+    start = time.monotonic()
+    found = list(measure('g', None, 8, child))  # type: ignore[arg-type]
+    assert found == [('first', {'group': 'g'}), ('the rest', {'error': says})]
+    assert time.monotonic() - start < 30
+
+
+def test_markdown():
+    report: dict = {'steps': {'U2PL': {'ms': 1.234, 'waits': 3}}, 'x': {'y': {'error': 'no'}}}
+    assert markdown(report).splitlines() == [
+        '# GPU report', '', '## steps', '', '- **U2PL**: ms 1.23; waits 3',
+        '', '## x', '', '- **y**: error no',
+    ]  # fmt: skip
+
+
+def test_the_tool_writes_both_files(run_tool, tmp_path):
+    run_tool(
+        'gpu_report.py', '--device', 'cpu', '--tiny', '--only', 'losses', '--minutes', 60,
+        '--out', tmp_path, '--train', 'nowhere.py',
+    )  # fmt: skip
+    report = json.loads((tmp_path / 'report.json').read_text())
+    assert list(report['losses']) == ['21 classes', '150 classes']
+    assert 'ended with 1' in report['training']['nowhere.py']['error']
+    assert markdown(report) == (tmp_path / 'report.md').read_text()

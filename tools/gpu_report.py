@@ -1,0 +1,104 @@
+"""Measure the paper's network on one GPU in ten minutes; a JSON and a Markdown file.
+
+Steps, overhead and memory of U²PL, FixMatch and the baseline at 513², 4 + 4 images; where the host waits
+for the GPU; the losses at 21 and 150 classes; what fits 12 GB; torch.compile. With --train, what time is
+left goes into a training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from mmseg_u2pl.analysis.gpu_report import BUDGETS, markdown, measure
+from mmseg_u2pl.analysis.gpu_tasks import Settings
+from mmseg_u2pl.analysis.run_folder import RunFolder, scores_by_predictor
+from mmseg_u2pl.prepare.synthetic import write_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--minutes', type=float, default=10.0, help='for all of it')
+    parser.add_argument('--out', default='work_dirs/gpu_report', help='folder of the report')
+    parser.add_argument(
+        '--only', nargs='+', choices=list(BUDGETS), default=list(BUDGETS), help='groups to measure'
+    )
+    parser.add_argument('--device', choices=['cuda', 'cpu'], help='default: a GPU if there is one')
+    parser.add_argument('--tiny', action='store_true', help='a rehearsal with a tiny network')
+    parser.add_argument('--train', metavar='CONFIG', help='train this config in the time left')
+    parser.add_argument(
+        '--train-flags', default='', help='of tools/train.py: "--amp --cfg-options key=value"'
+    )
+    return parser.parse_args()
+
+
+def train(config: str, flags: str, out: Path, seconds: float) -> dict:
+    """Train until the time is over; the mIoU of each validation."""
+    command = [sys.executable, 'tools/train.py', config, '--work-dir', str(out), *flags.split()]
+    with (
+        (out.parent / 'train.txt').open('w') as log,
+        contextlib.suppress(subprocess.TimeoutExpired),
+    ):
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=log, stderr=log, timeout=seconds, check=False
+        )
+        if done.returncode:
+            return {'error': f'tools/train.py ended with {done.returncode}: see train.txt'}
+    run = RunFolder(out)
+    figures: dict = {'iterations': run.iteration, 'minutes': run.minutes()}
+    for iteration, metrics in run.validations.items():
+        for name, scores in scores_by_predictor(metrics).items():
+            figures[f'{name} mIoU at {iteration}'] = scores['mIoU']
+    return figures
+
+
+def main() -> None:
+    """Measure group by group; the files are complete after each."""
+    args = parse_args()
+    end = time.monotonic() + 60 * args.minutes
+    warnings.filterwarnings('ignore')
+    console, out = Console(highlight=False), Path(args.out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    report: dict[str, dict] = {}
+
+    def add(group: str, title: str, figures: dict) -> None:
+        report.setdefault(group, {})[title] = figures
+        console.print(markdown({group: {title: figures}}).strip())
+        (out / 'report.json').write_text(json.dumps(report, indent=1))
+        (out / 'report.md').write_text(markdown(report))
+
+    with tempfile.TemporaryDirectory() as folder:
+        size = (96, 128) if args.tiny else (375, 500)
+        scenes = write_dataset(
+            Path(folder, 'scenes'), num_labeled=8, num_unlabeled=16, num_val=1, num_test=1,
+            height=size[0], width=size[1],
+        )  # fmt: skip
+        settings = Settings(ROOT / 'configs', scenes, device, args.tiny)
+        for group in args.only:
+            seconds = min(BUDGETS[group] * args.minutes / 10, end - time.monotonic())
+            for title, figures in measure(group, settings, seconds):
+                add(group, title, figures)
+    if args.train:
+        left = end - time.monotonic()
+        add('training', args.train, train(args.train, args.train_flags, out / 'train', left))
+    console.print(f'{out}/report.md, {out}/report.json')
+
+
+if __name__ == '__main__':
+    main()

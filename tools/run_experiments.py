@@ -1,0 +1,71 @@
+"""Train and test every run of a list, nothing twice, and append a line a run to a results file.
+
+Interrupted, even by SIGKILL, it continues where it stopped when it is started again. Several may
+share a list and a work dir. docs/results.md says what a list looks like.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import warnings
+from pathlib import Path
+
+from rich.console import Console
+
+from mmseg_u2pl.analysis.experiment_runner import adopt, run_all
+from mmseg_u2pl.analysis.experiment_worker import Worker
+from mmseg_u2pl.analysis.experiments import read_list
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example: tools/run_experiments.py results/experiments.yml --jobs 2',
+    )
+    parser.add_argument('list', help='YAML file of the runs')
+    parser.add_argument(
+        '--results', default='results/runs.jsonl', help='a line of JSON for each run'
+    )
+    parser.add_argument(
+        '--work-dir', default='work_dirs/experiments', help='where their folders go'
+    )
+    parser.add_argument('--jobs', type=int, help='processes at once (default: one a GPU or core)')
+    parser.add_argument(
+        '--adopt',
+        metavar='DIR',
+        help='start nothing: record the runs of the list that are finished in folders NAME_sSEED of DIR',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the list; exit code 1 if a run failed."""
+    args = parse_args()
+    warnings.filterwarnings('ignore')
+    logging.disable(logging.INFO)  # mmengine says which variables a config reads
+    console = Console(highlight=False)
+    results = Path(args.results)
+    try:
+        experiments = read_list(args.list)
+    except (OSError, ValueError) as error:
+        raise SystemExit(' '.join(str(error).split())) from None
+    if args.adopt:
+        for folder, what in adopt(experiments, Path(args.adopt), results, ROOT).items():
+            console.print(f'{folder}: {what}')
+        return
+    worker = Worker(ROOT, Path(args.work_dir), results)
+    try:
+        records = run_all(worker, experiments, args.jobs, console)
+    except KeyboardInterrupt:
+        raise SystemExit('stopped; the same command continues') from None
+    if any('error' in record for record in records):
+        raise SystemExit(1)
+
+
+if __name__ == '__main__':
+    main()
