@@ -16,6 +16,7 @@ from rich.console import Console
 from mmseg_u2pl.analysis.experiment_runner import adopt, run_all
 from mmseg_u2pl.analysis.experiment_worker import Worker
 from mmseg_u2pl.analysis.experiments import read_list
+from mmseg_u2pl.cli import command_line
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,6 +44,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@command_line
 def main() -> None:
     """Run the list; exit code 1 if a run failed."""
     args = parse_args()
@@ -50,10 +52,7 @@ def main() -> None:
     logging.disable(logging.INFO)  # mmengine says which variables a config reads
     console = Console(highlight=False)
     results = Path(args.results)
-    try:
-        experiments = read_list(args.list)
-    except (OSError, ValueError) as error:
-        raise SystemExit(' '.join(str(error).split())) from None
+    experiments = read_list(args.list)
     if args.adopt:
         for folder, what in adopt(experiments, Path(args.adopt), results, ROOT).items():
             console.print(f'{folder}: {what}')
