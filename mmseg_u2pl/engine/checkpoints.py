@@ -68,6 +68,8 @@ class SafeCheckpointHook(CheckpointHook):
         **settings: As in ``CheckpointHook``.
     """
 
+    backend_args: dict | None
+
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self._outdated: list[str] = []

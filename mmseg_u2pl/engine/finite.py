@@ -47,7 +47,7 @@ class FiniteGuard:
         large = {id(buffer) for bank in banks for buffer in bank.buffers()}
         self._buffers = [buffer for buffer in model.buffers() if id(buffer) not in large]
         self._before = [torch.empty_like(buffer) for buffer in self._buffers]
-        self._loss: Tensor | None = None
+        self._loss = torch.zeros(())
         self.remember()
 
     def backward(self, loss: Tensor, **settings: Any) -> None:

@@ -133,9 +133,9 @@ def test_the_newest_that_can_be_read(tmp_path):
     newest = save(tmp_path / 'iter_1000.pth')  # 1000 > 900, by number
     assert latest_checkpoint(tmp_path) == newest
     newest.write_bytes(newest.read_bytes()[:-40])
-    assert latest_checkpoint(tmp_path).name == 'iter_900.pth'
+    assert latest_checkpoint(tmp_path) == tmp_path / 'iter_900.pth'
     newest.write_bytes(b'')
-    assert latest_checkpoint(tmp_path).name == 'iter_900.pth'
+    assert latest_checkpoint(tmp_path) == tmp_path / 'iter_900.pth'
 
 
 class Touch:

@@ -25,7 +25,8 @@ class Spoil:
     """Spoils an iteration, and keeps the state around it."""
 
     def __init__(self, runner, at, how):
-        self.states, self.momentum = {}, {}
+        self.states: dict[int, dict] = {}
+        self.momentum: dict[int, list] = {}
         train_step = runner.model.train_step
 
         def spoiled(data, optim_wrapper):
