@@ -88,6 +88,7 @@ setup(
             'pytest==9.2.0',
             'hypothesis==6.170.15',
             'pytest-timeout==2.4.0',
+            'pytest-xdist==3.8.0',
             'pre-commit',
         ],
     },

@@ -1,6 +1,8 @@
 """Fixtures: a tiny data set on disk. Tiny networks and batches are built by ``tiny.py``."""
 
+import logging
 import os
+import re
 import runpy
 import shutil
 import sys
@@ -11,6 +13,7 @@ os.environ['HF_HUB_OFFLINE'] = '1'  # no test asks the Hugging Face Hub
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -83,7 +86,10 @@ def run_tool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(sys, 'argv', [str(path), *map(str, words)])
         monkeypatch.setenv('COLUMNS', '200')
         with warnings.catch_warnings():  # tools silence some
-            runpy.run_path(str(path), run_name='__main__')
+            try:
+                runpy.run_path(str(path), run_name='__main__')
+            finally:
+                logging.disable(logging.NOTSET)  # some are quiet
 
     return run
 
@@ -119,3 +125,19 @@ def together(pool: ProcessPoolExecutor, tmp_path: Path) -> Callable[..., list]:
         return [part.result() for part in parts]
 
     return run
+
+
+@pytest.fixture
+def refuses(capsys):
+    """A context in which a tool ends with exit code 2 and one line on standard error."""
+
+    @contextmanager
+    def context(says):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            yield
+        assert stop.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert re.search(says, line), line
+
+    return context

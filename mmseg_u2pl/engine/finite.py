@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -40,7 +41,9 @@ class FiniteGuard:
         self.skipped = False
         self._wrapper = runner.optim_wrapper
         self._step, self._backward = self._wrapper.step, self._wrapper.backward
-        self._wrapper.step, self._wrapper.backward = self.step, self.backward
+        # schedulers mark the function that they count with, and miss the mark on another one
+        self._wrapper.step = functools.wraps(self._step)(lambda **settings: self.step(**settings))
+        self._wrapper.backward = self.backward
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         _check_weights(model)
         banks = [module for module in model.modules() if isinstance(module, MemoryBank)]

@@ -132,5 +132,5 @@ def test_the_tool_writes_both_files(run_tool, tmp_path):
     )  # fmt: skip
     report = json.loads((tmp_path / 'report.json').read_text())
     assert list(report['losses']) == ['21 classes', '150 classes']
-    assert 'ended with 1' in report['training']['nowhere.py']['error']
+    assert 'ended with 2' in report['training']['nowhere.py']['error']
     assert markdown(report) == (tmp_path / 'report.md').read_text()

@@ -97,7 +97,7 @@ def test_the_lists_load(root, tmp_path, call):
     assert all(Path(unlabeled.get_data_info(i)['img_path']).is_file() for i in range(19))
 
 
-def test_the_same_bytes_anywhere(root, tmp_path, call):
+def test_the_same_bytes_anywhere(root, tmp_path, call, refuses):
     flags = ('--labeled', '1/4', '--holdout', '0.1', '--method', 'stratified', '--seed', '5')
     shutil.copytree(root, tmp_path / 'elsewhere')
     call(root / 'img', '--masks', root / 'ann', *flags, '--out', tmp_path / 'one')
@@ -106,7 +106,7 @@ def test_the_same_bytes_anywhere(root, tmp_path, call):
     assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
     again = call(root / 'img', '--masks', root / 'ann', *flags, '--out', tmp_path / 'one')
     assert '3 lists unchanged' in again
-    with pytest.raises(SystemExit, match='differs: choose another --out'):
+    with refuses('differs: choose another --out'):
         call(root / 'img', '--masks', root / 'ann', *flags[:-1], '6', '--out', tmp_path / 'one')
     assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
     forced = (*flags[:-1], '6', '--force')
@@ -160,16 +160,15 @@ def test_images_alone_and_a_list_of_those_with_masks(root, tmp_path, call):
         (('--labeled', '2', '--classes', 'a', 'a'), 'error: --classes a a'),
     ],
 )
-def test_a_mistake_ends_in_one_line_and_writes_nothing(root, tmp_path, call, flags, says):
-    with pytest.raises(SystemExit, match=says) as caught:
+def test_a_mistake_ends_in_one_line_and_writes_nothing(root, tmp_path, call, refuses, flags, says):
+    with refuses(says):
         call(root / 'img', '--masks', root / 'ann', *flags, '--out', tmp_path / 'out')
-    assert '\n' not in str(caught.value)
     assert not (tmp_path / 'out').exists()
 
 
-def test_stratified_needs_masks(root, tmp_path, call):
+def test_stratified_needs_masks(root, tmp_path, call, refuses):
     flags = ('--labeled', '2', '--method', 'stratified', '--out', tmp_path)
-    with pytest.raises(SystemExit, match='stratified needs a folder of --masks'):
+    with refuses('stratified needs a folder of --masks'):
         call(root / 'img', *flags)
-    with pytest.raises(SystemExit, match='no folder'):
+    with refuses('no folder'):
         call(root / 'nowhere', *flags)

@@ -85,8 +85,10 @@ class MemoryBank(nn.Module):
         keys = F.normalize(keys.float(), dim=-1).to(self.features.dtype)
         if get_world_size() > 1:
             keys, count = _gather(keys, count)
-        count = count.where(keys.isfinite().all(-1).all(-1), 0)  # NaN would stay for a whole round
         steps = torch.arange(keys.shape[1], device=keys.device)
+        filler = steps >= count.unsqueeze(1)
+        finite = (keys.isfinite().all(-1) | filler).all(-1)
+        count = count.where(finite, 0)  # NaN would stay for a whole round of the queue
         position = (self.cursor.unsqueeze(1) + steps) % self.size  # (C, K), distinct in a row
         kept = steps < count.unsqueeze(1)  # (C, K)
         places = self._first() + position
