@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import warnings
 
@@ -74,7 +73,6 @@ def main() -> None:
     """Predict; exit code 1 if an image has no mask."""
     args = parse_args()
     warnings.filterwarnings('ignore')
-    logging.disable(logging.INFO)  # which backend loads the checkpoint
     sources = find_sources(args.images)
     model, cfg, meta = load_model(
         args.checkpoint,

@@ -16,7 +16,7 @@ from mmseg.registry import MODELS
 from ..engine.checkpoints import check_fits, load_as_data
 
 _REMEDY = 'give the config file that it was trained with: --config'
-_CALLS = {'dict': dict, 'list': list, 'tuple': tuple, 'set': set}
+_CALLS: dict[str, Any] = {'dict': dict, 'list': list, 'tuple': tuple, 'set': set}
 _NUMBERS = {'inf': math.inf, 'nan': math.nan}
 
 
@@ -52,7 +52,7 @@ def _value(node: ast.AST) -> Any:
         case ast.Call(func=ast.Name(id=name), args=args, keywords=words) if name in _CALLS and all(
             word.arg for word in words
         ):
-            found = _CALLS[name](*map(_value, args), **{w.arg: _value(w.value) for w in words})
+            found = _CALLS[name](*map(_value, args), **{str(w.arg): _value(w.value) for w in words})
         case ast.List(elts=elements):
             return [_value(element) for element in elements]
         case ast.Tuple(elts=elements):
@@ -103,12 +103,12 @@ def load_model(
         ValueError: A checkpoint without config or of another network; an unknown predictor.
         UnpicklingError: The checkpoint is damaged or holds more than data.
     """
-    for path in filter(None, (checkpoint, config)):
-        if not Path(path).is_file():
+    for path in (checkpoint, config):
+        if path is not None and not Path(path).is_file():
             raise FileNotFoundError(f'{path} does not exist (from {Path.cwd()})')
     if not trust_checkpoint:
         load_as_data()
-    content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
+    content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu', 'silent')
     meta = content.get('meta') or {}
     if config is not None:
         cfg = Config.fromfile(config)

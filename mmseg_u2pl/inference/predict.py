@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from torch import Tensor
 from ..functional import entropy_of_logits
 from .checkpoint import load_model
 from .pipeline import check_whole, prediction_pipeline
+from .rows import by_rows, without_padding
 from .sources import Item, find_sources, items
 
 _AHEAD = 4  # batches that are loaded at a time, among which those of equal size are found
@@ -178,32 +180,38 @@ class Inference:
     @torch.inference_mode()
     def _predict(self, members: list[Item], inputs: list[list[dict]]) -> list[Prediction]:
         """Predict images whose views have equal sizes; ``inputs`` are those of each image."""
-        totals: list[Any] = [0] * len(members)
+        model = self.model
+        sliding = model.test_cfg.get('mode') == 'slide'
+        network = model.slide_inference if sliding else model.whole_inference
+        found: list[list[Tensor]] = [[] for _ in members]
         try:
             for views in zip(*inputs, strict=True):
                 batch = torch.cat([view['inputs'] for view in views])
-                samples = [view['data_samples'][0] for view in views]
-                for index, sample in enumerate(self.model(batch, samples, mode='predict')):
-                    logits = sample.seg_logits.data
-                    totals[index] += logits if len(inputs[0]) == 1 else logits.softmax(0)
-            # the logarithm of probabilities are logits of them
-            return [
-                self._finish(item, total if len(inputs[0]) == 1 else total.log())
-                for item, total in zip(members, totals, strict=True)
-            ]
+                metas = [view['data_samples'][0].metainfo for view in views]
+                for index, logits in enumerate(network(batch, copy.deepcopy(metas))):
+                    found[index].append(without_padding(logits, metas[index]))
+            sizes = [views[0]['data_samples'][0].ori_shape for views in inputs]
+            return list(map(self._finish, members, found, sizes))
         except (RuntimeError, MemoryError) as error:  # too large, or too small for the network
             return [_failed(item, f'cannot be predicted: {error}') for item in members]
 
-    def _finish(self, item: Item, logits: Tensor) -> Prediction:
-        """Logits (C, H, W) → what is asked for."""
-        dtype = np.uint8 if len(logits) <= 256 else np.uint16
-        mask = logits.argmax(0).cpu().numpy().astype(dtype)
-        probabilities = entropy = None
-        if self.probabilities:
-            probabilities = logits.softmax(0).half().cpu().numpy()
-        if self.entropy:
-            share = entropy_of_logits(logits[None])[0] / np.log(len(logits))
-            entropy = (share * 255).round().clamp(0, 255).byte().cpu().numpy()
+    def _finish(self, item: Item, views: list[Tensor], size: tuple[int, int]) -> Prediction:
+        """Logits (C, h, w) of each view → what is asked for, at image size (H, W)."""
+        count = len(views[0])
+        mask = np.empty(size, np.uint8 if count <= 256 else np.uint16)
+        probabilities = np.empty((count, *size), np.float16) if self.probabilities else None
+        entropy = np.empty(size, np.uint8) if self.entropy else None
+        parts = [by_rows(logits, size, self.model.align_corners) for logits in views]
+        for same_rows in zip(*parts, strict=True):
+            rows, logits = same_rows[0]
+            if len(views) > 1:  # the logarithm of probabilities are logits of them
+                logits = sum(part.softmax(0) for _, part in same_rows).div(len(views)).log()
+            mask[rows] = logits.argmax(0).cpu().numpy()
+            if probabilities is not None:
+                probabilities[:, rows] = logits.softmax(0).half().cpu().numpy()
+            if entropy is not None:
+                share = entropy_of_logits(logits[None])[0] / np.log(count)
+                entropy[rows] = (share * 255).round().clamp(0, 255).byte().cpu().numpy()
         return Prediction(item, mask, probabilities, entropy)
 
 

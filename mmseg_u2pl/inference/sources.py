@@ -52,8 +52,8 @@ def find_sources(words: Iterable[str | Path]) -> list[Source]:
         ValueError: A folder without images, another kind of file, or two files of one name.
     """
     found: dict[str, Source] = {}
-    for word in map(os.fspath, words):
-        for source in _meant(word):
+    for word in words:
+        for source in _meant(os.fspath(word)):
             first = found.setdefault(normalize('NFC', source.name), source)
             if first is not source and os.path.realpath(first.path) != os.path.realpath(
                 source.path

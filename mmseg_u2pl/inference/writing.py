@@ -77,11 +77,11 @@ class Writer:
         for kind in self.kinds:
             path = self.path(kind, prediction.name)
             if kind == 'overlay' and prediction.item.video:
-                self._add_frame(prediction)
+                self._add_frame(prediction, prediction.item.video)
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             if kind == 'prob':
-                np.savez_compressed(path, probabilities=prediction.probabilities)
+                np.savez_compressed(path, probabilities=np.asarray(prediction.probabilities))
             else:
                 self._picture(kind, prediction).save(path)
 
@@ -89,7 +89,7 @@ class Writer:
         if kind == 'masks':
             return Image.fromarray(prediction.mask)
         if kind == 'entropy':
-            return Image.fromarray(prediction.entropy)
+            return Image.fromarray(np.asarray(prediction.entropy))
         if kind == 'overlay':
             return self._overlay(prediction, np.unique(prediction.mask))
         if prediction.mask.dtype != np.uint8:
@@ -104,10 +104,10 @@ class Writer:
         painted = overlay(image[..., ::-1], prediction.mask, self.palette)
         return with_legend(painted, [(self.classes[c], self.palette[c]) for c in shown])
 
-    def _add_frame(self, prediction: Prediction) -> None:
+    def _add_frame(self, prediction: Prediction, source: str) -> None:
         """The legend of a video has every class: its frames have one size."""
         frame = np.array(self._overlay(prediction, range(len(self.classes))))
-        source, name = prediction.item.video, prediction.name.rpartition('/')[0]
+        name = prediction.name.rpartition('/')[0]
         if source not in self._videos:
             path = self.out / 'overlay' / f'{name}.mp4'
             path.parent.mkdir(parents=True, exist_ok=True)
