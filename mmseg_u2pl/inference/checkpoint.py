@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -108,7 +110,8 @@ def load_model(
             raise FileNotFoundError(f'{path} does not exist (from {Path.cwd()})')
     if not trust_checkpoint:
         load_as_data()
-    content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu', 'silent')
+    with contextlib.redirect_stdout(io.StringIO()):  # mmengine prints what fails and is tried again
+        content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu', 'silent')
     meta = content.get('meta') or {}
     if config is not None:
         cfg = Config.fromfile(config)

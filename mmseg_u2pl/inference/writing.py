@@ -143,7 +143,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, palette: Sequence[Sequence[int]
 def with_legend(image: np.ndarray, entries: Sequence[tuple[str, Sequence[int]]]) -> Image.Image:
     """An image with names and RGB colors of classes below it, in as many lines as they need."""
     height, width = image.shape[:2]
-    size = int(np.clip(min(height, width) / 20, 11, 48))
+    size = int(np.clip(min(height, width) / 28, 11, 48))
     font, line = ImageFont.truetype(str(_FONT), size), round(1.6 * size)
     ends = [2 * size + int(font.getlength(name)) for name, _ in entries]
     full = max(width, *(size + end for end in ends))
