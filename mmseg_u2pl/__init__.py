@@ -4,7 +4,10 @@ Importing it registers everything with mmseg's registries; configs do that by
 ``custom_imports=dict(imports=['mmseg_u2pl'])``.
 """
 
+import contextlib
 import importlib.util
+import io
+import warnings
 
 from .version import __version__
 
@@ -18,6 +21,10 @@ if _missing:
         '  pip install "mmseg-u2pl[openmmlab]"   # upstream mmsegmentation 1.2.2'
     )
 
-from . import datasets, engine, evaluation, models, registry  # noqa: E402
+with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    # mmcv and mmseg name optional packages that are missing, which nothing here needs
+    warnings.filterwarnings('ignore', message='Fail to import')
+    from . import datasets, engine, evaluation, models, registry
+    from .inference.predict import predict
 
-__all__ = ['__version__']
+__all__ = ['__version__', 'predict']

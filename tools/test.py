@@ -1,10 +1,14 @@
-"""Score a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``, with the flags of mmseg's tool."""
+"""Score a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``, with the flags of mmseg's tool.
+
+``--images DIR --masks DIR`` scores any folder instead of the config's test set.
+"""
 
 from __future__ import annotations
 
 import argparse
 
 from mmengine.config import Config
+from mmseg.registry import DATASETS
 
 from mmseg_u2pl.cli import add_common_arguments, build_runner, command_line, load_config
 
@@ -14,6 +18,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Score a checkpoint on the test set')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--images', help="score this folder instead of the config's test set; needs --masks"
+    )
+    parser.add_argument(
+        '--masks', help='folder of masks with the names of the images, classes as in the config'
+    )
     parser.add_argument('--out', help='save the predicted masks, one PNG an image, in this folder')
     parser.add_argument('--show', action='store_true', help='show each prediction in a window')
     parser.add_argument('--show-dir', help='save drawings of the predictions in this folder')
@@ -40,6 +50,21 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
         cfg.visualizer.save_dir = args.show_dir
 
 
+def score_folder(cfg: Config, images: str, masks: str) -> None:
+    """Let the test set be a folder of images and one of masks, with the config's classes."""
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset or 'datasets' in dataset:  # wrappers
+        dataset = dataset.get('dataset') or dataset.datasets[0]
+    known = DATASETS.build(dict(dataset, lazy_init=True))  # reads no file
+    cfg.test_dataloader.dataset = dict(
+        type='FolderDataset',
+        metainfo={key: known.metainfo[key] for key in ('classes', 'palette')},
+        data_prefix=dict(img_path=images, seg_map_path=masks),
+        reduce_zero_label=known.reduce_zero_label,
+        pipeline=dataset.pipeline,
+    )
+
+
 def use_tta(cfg: Config) -> None:
     """Wrap the model so that it predicts from every view of ``tta_pipeline``."""
     if 'tta_pipeline' not in cfg:
@@ -63,6 +88,10 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
+    if bool(args.images) != bool(args.masks):
+        raise SystemExit('--images and --masks go together: a folder of images and one of masks')
+    if args.images:
+        score_folder(cfg, args.images, args.masks)
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     if args.tta:

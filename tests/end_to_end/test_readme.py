@@ -1,6 +1,7 @@
 """What the documents say of a user's own data, as it stands there, works on such a folder."""
 
 import glob
+import json
 import re
 import shlex
 
@@ -68,18 +69,40 @@ def test_commands_and_prediction(tmp_path, run_tool, capsys):
     (result,) = (tmp_path / 'test').glob('*/*.json')
     assert 'teacher/IoU.crack' in result.read_text()
 
-    (predict,) = re.findall(r'```python\n(from mmseg.apis.*?)```', text, re.S)
+    (predict,) = re.findall(r'```bash\npython tools/predict.py (.*?)```', text, re.S)
+    predict = predict.replace('work_dirs/', f'{tmp_path}/work_dirs/')
+    words = shlex.split(predict.replace('/data/mine', f'{tmp_path}/mine'))
+    words = [w for word in words for w in (glob.glob(word) if '*' in word else [word])]
+    words[words.index('predicted')] = str(tmp_path / 'predicted')
+    run_tool('predict.py', *words)
+    for name, shape in (('a', (90, 120)), ('X', (150, 100)), ('y z', (150, 100))):
+        path = tmp_path / f'predicted/masks/{name}.png'
+        mask = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+        assert mask.shape == shape
+        assert set(np.unique(mask)) <= {0, 1}
+        assert (tmp_path / f'predicted/overlay/{name}.png').is_file()
+
+    (predict,) = re.findall(r'```python\n(import mmseg_u2pl.*?)```', text, re.S)
     for path, real in (
-        ('crack/crack.py', tmp_path / 'crack/crack.py'),
         ('work_dirs/crack/iter_1200.pth', work_dir / 'iter_2.pth'),
-        ('/data/mine/images/x.jpg', tmp_path / 'mine/images/a.jpg'),
+        ('/data/mine/images', tmp_path / 'mine/images'),
     ):
         assert f"'{path}'" in predict
         predict = predict.replace(f"'{path}'", repr(str(real)))
-    names: dict = {}
-    exec(predict, names)
-    assert names['mask'].shape == (90, 120)
-    assert set(np.unique(names['mask'])) <= {0, 1}
+    capsys.readouterr()
+    exec(predict, {})
+    assert 'a (90, 120)\n' in capsys.readouterr().out
+
+    # what a folder's masks were predicted by agrees with them all
+    folders = ('--images', tmp_path / 'mine/images', '--masks', tmp_path / 'predicted/masks')
+    config = tmp_path / 'crack/crack.py'
+    (best,) = work_dir.glob('best_*.pth')
+    run_tool('test.py', config, best, '--work-dir', tmp_path / 'folder', *folders, *flags)
+    (result,) = (tmp_path / 'folder').glob('*/*.json')
+    assert json.loads(result.read_text())['teacher/aAcc'] == 100
+    with pytest.raises(SystemExit):
+        run_tool('test.py', config, work_dir / 'iter_2.pth', '--images', tmp_path / 'mine/images')
+    assert 'go together' in capsys.readouterr().err
 
 
 def test_by_hand(tmp_path):

@@ -1,0 +1,151 @@
+"""A model from its checkpoint alone: the config inside it is read as data, never run."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmseg.registry import MODELS
+
+from ..engine.checkpoints import check_fits, load_as_data
+
+_REMEDY = 'give the config file that it was trained with: --config'
+_CALLS: dict[str, Any] = {'dict': dict, 'list': list, 'tuple': tuple, 'set': set}
+_NUMBERS = {'inf': math.inf, 'nan': math.nan}
+
+
+def parse_config(text: str) -> dict[str, Any]:
+    """The settings of a config as mmengine writes it into checkpoints; nothing of it is executed.
+
+    Args:
+        text: Lines of ``name = value`` of literals and calls of dict, list, tuple and set.
+
+    Raises:
+        ValueError: Anything else, such as a call of another function, or a ``type`` that is an
+            import path, from which mmengine could build any object of any module.
+    """
+    try:
+        statements = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise ValueError(f"the checkpoint's config cannot be parsed ({error}): {_REMEDY}") from None
+    settings = {}
+    for statement in statements:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                settings[name] = _value(value)
+            case _:
+                raise ValueError(_refused(statement))
+    return settings
+
+
+def _value(node: ast.AST) -> Any:
+    """A node of literals as the value it means."""
+    match node:
+        case ast.Dict(keys=keys, values=values) if None not in keys:
+            found = {_value(k): _value(v) for k, v in zip(keys, values, strict=True) if k}
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=words) if name in _CALLS and all(
+            word.arg for word in words
+        ):
+            found = _CALLS[name](*map(_value, args), **{str(w.arg): _value(w.value) for w in words})
+        case ast.List(elts=elements):
+            return [_value(element) for element in elements]
+        case ast.Tuple(elts=elements):
+            return tuple(_value(element) for element in elements)
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id=name)) if name in _NUMBERS:
+            return -_NUMBERS[name]
+        case ast.Name(id=name) if name in _NUMBERS:
+            return _NUMBERS[name]
+        case _:
+            try:
+                return ast.literal_eval(node)  # type: ignore[arg-type]
+            except ValueError:
+                raise ValueError(_refused(node)) from None
+    if isinstance(found, dict) and '.' in str(found.get('type', '')):
+        raise ValueError(_refused(node))
+    return found
+
+
+def _refused(node: ast.AST) -> str:
+    text = ast.unparse(node)
+    return (
+        f"the checkpoint's config has, in line {getattr(node, 'lineno', '?')}, more than plain "
+        f'values, and is not executed ({text[:60]}): {_REMEDY}'
+    )
+
+
+def load_model(
+    checkpoint: str | Path,
+    config: str | Path | None = None,
+    *,
+    predictor: str | None = None,
+    trust_checkpoint: bool = False,
+) -> tuple[Any, Config, dict[str, Any]]:
+    """A segmentor with the weights of a checkpoint, in evaluation mode on the CPU.
+
+    Args:
+        checkpoint: A ``.pth`` file of a training or, with ``config``, any weights.
+        config: Config file; it is code and is executed. None: the one inside the checkpoint.
+        predictor: Which network predicts, one of ``model.predictors``; None: as the config says.
+        trust_checkpoint: Load a checkpoint that holds more than data: it can run any code.
+            Otherwise this process loads checkpoints as data from now on.
+
+    Returns:
+        The model, its config, and ``dict(classes=..., palette=...)``, RGB triples.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: A checkpoint without config or of another network; an unknown predictor.
+        UnpicklingError: The checkpoint is damaged or holds more than data.
+    """
+    for path in (checkpoint, config):
+        if path is not None and not Path(path).is_file():
+            raise FileNotFoundError(f'{path} does not exist (from {Path.cwd()})')
+    if not trust_checkpoint:
+        load_as_data()
+    with contextlib.redirect_stdout(io.StringIO()):  # mmengine prints what fails and is tried again
+        content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu', 'silent')
+    meta = content.get('meta') or {}
+    if config is not None:
+        cfg = Config.fromfile(config)
+    elif isinstance(text := meta.get('cfg'), str):
+        cfg = Config(parse_config(text))
+    else:
+        raise ValueError(f'{checkpoint} has no config inside: {_REMEDY}')
+    if 'model' not in cfg:
+        raise ValueError(f'the config of {checkpoint} has no model: {_REMEDY}')
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    if cfg.model.get('backbone', {}).get('pretrained') is True:
+        cfg.model.backbone.pretrained = False  # some load such weights when they are built
+    model = MODELS.build(cfg.model)
+    check_fits(model, content, training=False)
+    state = content.get('state_dict', content)
+    weights = {name.removeprefix('module.'): value for name, value in state.items()}
+    model.load_state_dict(weights, strict=False)  # it may lack banks and auxiliary heads
+    if predictor is not None:
+        names = getattr(model, 'predictors', ())
+        if predictor not in names:
+            raise ValueError(
+                f'predictor {predictor!r}: {type(model).__name__} has '
+                f'{", ".join(names) or "one network, nothing to choose"}'
+            )
+        model.predictor = predictor
+    return model.eval(), cfg, _dataset_meta(meta, model.decode_head)
+
+
+def _dataset_meta(meta: dict[str, Any], head: Any) -> dict[str, Any]:
+    """Names and colors of the classes; those that the checkpoint lacks are made up."""
+    count = (head[-1] if hasattr(head, '__getitem__') else head).num_classes
+    known = meta.get('dataset_meta') or {}
+    classes = known.get('classes') or [f'class {index}' for index in range(count)]
+    palette = known.get('palette')
+    if palette is None or len(palette) != len(classes):
+        palette = np.random.default_rng(42).integers(0, 256, (len(classes), 3))
+    return dict(classes=list(classes), palette=[[int(part) for part in c] for c in palette])

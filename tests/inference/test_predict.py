@@ -1,0 +1,194 @@
+"""Predictions of folders: equal to mmseg's, under the names and at the sizes of the images."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import runs
+import tiny
+import torch
+from mmseg.apis import inference_model, init_model
+from PIL import Image
+
+import mmseg_u2pl
+from mmseg_u2pl.functional import entropy_map
+from mmseg_u2pl.inference import rows, writing
+
+SIZES = {'a': (40, 48), 'b': (33, 51), 'sub/c': (40, 48), 'sub/d.e': (1, 1)}
+
+
+def write_images(folder):
+    """Images of odd sizes, one of them gray, one with alpha, one of 16 bits."""
+    rng = np.random.default_rng(0)
+    for index, (name, size) in enumerate(SIZES.items()):
+        channels = [(3,), (), (4,), (3,)][index]
+        kind = np.uint16 if index == 3 else np.uint8
+        image = rng.integers(0, np.iinfo(kind).max, (*size, *channels), dtype=kind)
+        path = folder / f'{name}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), image)
+    return folder
+
+
+def settings(root):
+    """A tiny config with a Resize, a grid of 4 pixels, and test-time views at two scales."""
+    cfg = runs.config(root, root / 'work')
+    resize = dict(type='Resize', scale=(80, 36), keep_ratio=True)
+    cfg.test_pipeline = [cfg.test_pipeline[0], resize, *cfg.test_pipeline[1:]]
+    resizes = [dict(resize, scale=scale) for scale in ((80, 36), (120, 50))]
+    flips = [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)]
+    views = [resizes, flips, [dict(type='LoadAnnotations')], [dict(type='PackSegInputs')]]
+    cfg.tta_pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='TestTimeAug', transforms=views),
+    ]
+    cfg.model.data_preprocessor = dict(
+        type='SemiDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True,
+        size=tiny.CROP, pad_val=0, seg_pad_val=255, grid=dict(stride=8),
+    )  # fmt: skip
+    return cfg
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    """A checkpoint, its config, and a folder of images."""
+    root = tmp_path_factory.mktemp('predict')
+    cfg = settings(root)
+    model = tiny.ready('U2PL')
+    cfg.dump(root / 'tiny.py')
+    meta = dict(cfg=cfg.pretty_text, dataset_meta=tiny.META)
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), root / 'tiny.pth')
+    return root, write_images(root / 'images')
+
+
+def test_masks_are_those_of_mmseg(made):
+    root, images = made
+    model = init_model(str(root / 'tiny.py'), str(root / 'tiny.pth'), device='cpu')
+    found = {}
+    for batch_size in (1, 3):
+        predictions = mmseg_u2pl.predict(root / 'tiny.pth', images, batch_size=batch_size)
+        found = {prediction.name: prediction for prediction in predictions}
+        assert list(found) == list(SIZES)
+        for name, size in SIZES.items():
+            expected = inference_model(model, str(images / f'{name}.png')).pred_sem_seg.data[0]
+            assert found[name].mask.shape == size
+            assert not found[name].error
+            np.testing.assert_array_equal(found[name].mask, expected)
+    assert len(np.unique(found['b'].mask)) == 3
+
+
+def test_predictor_and_python_values(made):
+    root, images = made
+    model = init_model(str(root / 'tiny.py'), str(root / 'tiny.pth'), device='cpu')
+    model.predictor = 'student'
+    (found,) = mmseg_u2pl.predict(
+        root / 'tiny.pth', images / 'b.png', predictor='student', probabilities=True, entropy=True
+    )
+    logits = inference_model(model, str(images / 'b.png')).seg_logits.data
+    prob = logits.softmax(0)
+    np.testing.assert_array_equal(found.mask, logits.argmax(0))
+    np.testing.assert_allclose(np.asarray(found.probabilities), prob, atol=1e-3)
+    entropy = 255 * entropy_map(prob, 0) / np.log(3)
+    assert np.abs(np.asarray(found.entropy) - entropy.numpy()).max() < 0.51
+    with pytest.raises(ValueError, match="'mean': U2PL has teacher, student"):
+        mmseg_u2pl.predict(root / 'tiny.pth', images, predictor='mean')
+
+
+def test_tta_averages_probabilities(made):
+    """As mmseg's SegTTAModel, over two scales and their mirror images."""
+    root, images = made
+    model = init_model(str(root / 'tiny.py'), str(root / 'tiny.pth'), device='cpu')
+    total = 0
+    for scale in ((80, 36), (120, 50)):
+        model.cfg.test_pipeline[1].scale = scale
+        for flip in (False, True):
+            image = np.asarray(cv2.imread(str(images / 'b.png')))
+            image = np.ascontiguousarray(image[:, ::-1]) if flip else image
+            model.cfg.test_pipeline[0].type = 'LoadImageFromNDArray'
+            prob = inference_model(model, image).seg_logits.data.softmax(0)
+            total = total + (prob.flip(2) if flip else prob)
+    (found,) = mmseg_u2pl.predict(root / 'tiny.pth', images / 'b.png', tta=True, probabilities=True)
+    np.testing.assert_allclose(np.asarray(found.probabilities), total / 4, atol=2e-3)
+
+
+def test_windows_and_scale(made):
+    root, images = made
+    model = init_model(str(root / 'tiny.py'), str(root / 'tiny.pth'), device='cpu')
+    model.cfg.test_pipeline[1].scale = (10**6, 45)
+    model.test_cfg.update(mode='slide', crop_size=(24, 24), stride=(16, 16))
+    expected = inference_model(model, str(images / 'b.png')).pred_sem_seg.data[0]
+    (found,) = mmseg_u2pl.predict(root / 'tiny.pth', images / 'b.png', slide=(24, 16), scale=45)
+    np.testing.assert_array_equal(found.mask, expected)
+    for slide, says in (((24, 32), 'leave gaps'), ((20, 16), 'use 16 or 24')):
+        with pytest.raises(ValueError, match=says):
+            mmseg_u2pl.predict(root / 'tiny.pth', images, slide=slide)
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize('size', [(37, 29), (5, 4)])
+def test_a_large_image_is_made_of_rows(monkeypatch, align_corners, size):
+    logits = torch.randn(3, 9, 7)
+    ((_, whole),) = rows.by_rows(logits, size, align_corners)
+    monkeypatch.setattr(rows, 'LARGEST', 3 * size[1] * 2)
+    parts = list(rows.by_rows(logits, size, align_corners))
+    assert [part.start for part, _ in parts] == list(range(0, size[0], 2))
+    torch.testing.assert_close(torch.cat([part for _, part in parts], 1), whole)
+
+
+def test_tool_writes_every_kind_and_names_damaged_images(made, tmp_path, run_tool, capsys):
+    root, images = made
+    whole = (images / 'a.png').read_bytes()
+    damaged = tmp_path / 'damaged.png'
+    damaged.write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / 'out'
+    flags = ('--color', '--overlay', '--prob', '--entropy', '--batch-size', 2)
+    with pytest.raises(SystemExit) as stop:
+        run_tool('predict.py', root / 'tiny.pth', damaged, images, '-o', out, *flags)
+    assert stop.value.code == 1
+    printed = capsys.readouterr()
+    assert '4 masks' in printed.out
+    assert '1 of 5 have no mask' in printed.err
+    assert f'{damaged} cannot be read' in printed.err
+    expected = {
+        p.name: p for p in mmseg_u2pl.predict(root / 'tiny.pth', images, probabilities=True)
+    }
+    for kind, suffix in writing.SUFFIXES.items():
+        names = {p.relative_to(out / kind).as_posix() for p in (out / kind).rglob('*.*')}
+        assert names == {f'{name}{suffix}' for name in SIZES}
+    for name, prediction in expected.items():
+        color = Image.open(out / f'color/{name}.png')
+        for picture in (Image.open(out / f'masks/{name}.png'), color):
+            np.testing.assert_array_equal(np.array(picture), prediction.mask)
+        palette = np.array(tiny.META['palette'])
+        np.testing.assert_array_equal(color.convert('RGB'), palette[prediction.mask])
+        with np.load(out / f'prob/{name}.npz') as file:
+            probabilities = np.asarray(prediction.probabilities)
+            np.testing.assert_allclose(file['probabilities'], probabilities, atol=1e-3)
+    about = json.loads((out / 'classes.json').read_text())
+    assert (about['classes'], about['predictor']) == (['red', 'green', 'blue'], 'teacher')
+    assert about['palette'] == tiny.META['palette']
+
+
+def test_overlay_is_half_color_and_leaves_black_classes_clear():
+    image = np.full((1, 2, 3), 100, np.uint8)
+    found = writing.overlay(image, np.array([[0, 1]]), [[0, 0, 0], [200, 0, 50]])
+    np.testing.assert_array_equal(found, [[[100, 100, 100], [150, 50, 75]]])
+    picture = np.array(writing.with_legend(found, [('none', (0, 0, 0)), ('red', (200, 0, 50))]))
+    np.testing.assert_array_equal(picture[:1, :2], found)
+    assert (picture == (200, 0, 50)).all(2).sum() > 50  # its square in the legend
+
+
+def test_video(made, tmp_path, run_tool):
+    root, _ = made
+    path = tmp_path / 'clip.avi'
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 10, (48, 40))
+    for value in (0, 100, 200):
+        video.write(np.full((40, 48, 3), value, np.uint8))
+    video.release()
+    run_tool('predict.py', root / 'tiny.pth', path, '-o', tmp_path / 'out', '--overlay')
+    names = sorted(p.name for p in (tmp_path / 'out/masks/clip').iterdir())
+    assert names == ['000000.png', '000001.png', '000002.png']
+    written = cv2.VideoCapture(str(tmp_path / 'out/overlay/clip.mp4'))
+    assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert written.get(cv2.CAP_PROP_FPS) == 10
