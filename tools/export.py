@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import logging
+import re
 import sys
+import warnings
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -16,6 +23,8 @@ from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.export import FORMATS, export, read_source, resized, table
 from mmseg_u2pl.inference.model_card import model_card
 
+PACKAGES = dict(safetensors=['safetensors'], onnx=['onnx', 'onnxscript', 'onnxruntime'])
+"""What formats need."""
 TOLERANCE = 1e-3
 """Of logits."""
 SIDES = (320, 226)
@@ -45,7 +54,13 @@ def parse_args() -> argparse.Namespace:
         help='load a checkpoint that holds more than data. It can run any code on this machine: only '
         'for files that you made, or whose author you trust',
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    for name in args.format:
+        if missing := [each for each in PACKAGES.get(name, ()) if not find_spec(each)]:
+            parser.error(
+                f"--format {name} needs {', '.join(missing)}: pip install 'mmseg-u2pl[export]'"
+            )
+    return args
 
 
 def read_images(folder: str | None) -> list[torch.Tensor]:
@@ -66,10 +81,21 @@ def read_images(folder: str | None) -> list[torch.Tensor]:
     return found
 
 
+def read_meta(path: str, content: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of its training; the score of one that was kept for it."""
+    meta = dict(content.get('meta') or {})
+    score = content.get('message_hub', {}).get('runtime_info', {}).get('best_score')
+    if score is not None and (name := re.match(r'best_(.+)_(iter|epoch)_\d+', Path(path).name)):
+        meta['metrics'] = f'{name[1]} {float(score):.2f} on the validation set'
+    return meta
+
+
 @command_line
 def main() -> None:
     """Load, export, compare, and write the model card."""
     args = parse_args()
+    warnings.filterwarnings('ignore')
+    logging.disable(logging.INFO)  # which backend loads the checkpoint
     images = read_images(args.images)
     model, cfg, dataset_meta = load_model(
         args.checkpoint,
@@ -77,8 +103,9 @@ def main() -> None:
         predictor=args.predictor,
         trust_checkpoint=args.trust_checkpoint,
     )
-    content = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
-    source = read_source(model, cfg, dataset_meta, content.get('meta') or {})
+    with contextlib.redirect_stdout(io.StringIO()):  # what load_model said already
+        content = CheckpointLoader.load_checkpoint(args.checkpoint, 'cpu', 'silent')
+    source = read_source(model, cfg, dataset_meta, read_meta(args.checkpoint, content))
     compared = export(source, args.out, args.format, images)
     rows = table(compared)
     fixed = {each.format: each.size for each in compared if each.fixed}

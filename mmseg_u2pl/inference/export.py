@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config, ConfigDict
-from mmseg.registry import MODELS, TRANSFORMS
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from prettytable import PrettyTable, TableStyle
 from torch import Tensor, nn
@@ -19,12 +19,10 @@ from torch import Tensor, nn
 from ..models.data_preprocessor import Grid
 from ..version import __version__
 from .graphs import WRITERS, PixelsToLogits, Run
+from .plain_config import plain_config
 
 PARTS = ('backbone', 'neck', 'decode_head')
-TRAINING = ('init_cfg', 'pretrained', 'loss_decode', 'sampler', 'with_cp')
-"""Settings of a network's parts that prediction does not use; some hold paths."""
 FORMATS = ('mmseg', 'safetensors', *WRITERS)
-NORMALIZATION = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr', 'pad_val', 'seg_pad_val')
 
 
 class Source(NamedTuple):
@@ -38,7 +36,7 @@ class Source(NamedTuple):
     network: nn.Module
     """The same weights as mmseg's ``EncoderDecoder``."""
     meta: dict[str, Any]
-    """``dataset_meta`` and, if known, ``protocol`` and ``iter`` of the checkpoint."""
+    """``dataset_meta`` and, if known, ``protocol``, ``iter`` and ``metrics``."""
     needs: list[str]
     """Modules outside of mmseg that the config imports."""
     grid: Grid
@@ -73,7 +71,7 @@ def read_source(
         package = type(part).__module__
         if not package.startswith(('mmseg.', 'mmcv.')):
             needs.add('mmseg_u2pl' if package.startswith('mmseg_u2pl.') else package)
-    config = _plain_config(cfg, parts, grid, dataset_meta, sorted(needs))
+    config = plain_config(cfg, parts, grid, dataset_meta, sorted(needs))
     network = MODELS.build(copy.deepcopy(config.model))
     network.load_state_dict(
         {
@@ -82,79 +80,9 @@ def read_source(
             for key, value in parts[name].state_dict().items()
         }
     )
-    known = {key: meta[key] for key in ('protocol', 'iter') if meta.get(key)}
+    known = {key: meta[key] for key in ('protocol', 'iter', 'metrics') if meta.get(key)}
     known['dataset_meta'] = dict(dataset_meta)
     return Source(model.eval(), predictor, config, network.eval(), known, sorted(needs), grid)
-
-
-def _plain_config(
-    cfg: Config, parts: dict[str, nn.Module], grid: Grid, metainfo: dict, needs: list[str]
-) -> Config:
-    """The config of mmseg's ``EncoderDecoder`` and ``BaseSegDataset`` for one network."""
-    model = {name: _for_prediction(cfg.model[name]) for name in parts}
-    if model['backbone']['type'] == 'HFBackbone':  # the name may be a folder of this machine
-        known = parts['backbone'].model.config.to_diff_dict()
-        model['backbone'].update(name='', pretrained=False, config=known)
-    given = cfg.model.get('data_preprocessor') or {}
-    preprocessor = {key: given[key] for key in NORMALIZATION if key in given}
-    if grid.stride > 1 and not grid.offset:
-        preprocessor['test_cfg'] = dict(size_divisor=grid.stride)
-    elif given.get('test_cfg'):
-        preprocessor['test_cfg'] = given['test_cfg']
-    dataset = cfg.get('test_dataloader', {}).get('dataset', {})
-    pipeline = [_host_transform(each) for each in dataset.get('pipeline') or cfg.test_pipeline]
-    plain = dict(
-        default_scope='mmseg',
-        model=dict(
-            type='EncoderDecoder',
-            data_preprocessor=dict(type='SegDataPreProcessor', **preprocessor),
-            **model,
-            train_cfg=None,
-            test_cfg=cfg.model.get('test_cfg') or dict(mode='whole'),
-        ),
-        test_pipeline=pipeline,
-        test_dataloader=dict(
-            batch_size=1,
-            num_workers=2,
-            sampler=dict(type='DefaultSampler', shuffle=False),
-            dataset=dict(
-                type='BaseSegDataset',
-                data_root='data',
-                data_prefix=dict(img_path='images', seg_map_path='masks'),
-                metainfo=metainfo,
-                reduce_zero_label=bool(dataset.get('reduce_zero_label', False)),
-                pipeline=pipeline,
-            ),
-        ),
-        test_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']),
-        test_cfg=dict(type='TestLoop'),
-        visualizer=dict(
-            type='SegLocalVisualizer',
-            vis_backends=[dict(type='LocalVisBackend')],
-            name='visualizer',
-        ),
-    )
-    if needs:
-        plain['custom_imports'] = dict(imports=needs, allow_failed_imports=False)
-    return Config(plain)
-
-
-def _for_prediction(value: Any) -> Any:
-    """Settings of a network without those of training; BatchNorm of one process."""
-    if isinstance(value, dict):
-        kept = {key: _for_prediction(each) for key, each in value.items() if key not in TRAINING}
-        return {**kept, 'type': 'BN'} if kept.get('type') == 'SyncBN' else kept
-    if isinstance(value, list | tuple):
-        return type(value)(_for_prediction(each) for each in value)
-    return value
-
-
-def _host_transform(settings: dict) -> dict:
-    """A transform of the test pipeline that mmseg has; masks are class numbers there."""
-    kind = TRANSFORMS.get(settings['type'])
-    if kind is not None and kind.__module__.startswith('mmseg_u2pl.'):
-        return dict(type='LoadAnnotations')
-    return dict(settings)
 
 
 class Compared(NamedTuple):
@@ -183,14 +111,15 @@ def export(
         images: RGB (3, H, W), uint8, of two sizes at least.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    on_grid = images
     if source.grid.offset:  # plain mmseg cannot pad to it
-        images = [resized(image, *map(source.grid.fit, image.shape[1:])) for image in images]
+        on_grid = [resized(image, *map(source.grid.fit, image.shape[1:])) for image in images]
     height, width = images[0].shape[1:]
     size = source.grid.fit(height), source.grid.fit(width)
     module = PixelsToLogits(source.network, source.grid).eval()
     compared = []
     for name in formats:
-        fixed, mode = None, None
+        fixed, mode, shown = None, None, on_grid
         if name == 'mmseg':
             path, run = folder / 'model.pth', _write_mmseg(source, folder)
         elif name == 'safetensors':
@@ -198,9 +127,9 @@ def export(
             run = _write_safetensors(source, path)
         else:
             file, write = WRITERS[name]
-            path, mode = folder / file, 'whole'
+            path, mode, shown = folder / file, 'whole', images
             run, fixed = write(module, size, path)
-        for image in [resized(images[0], *fixed)] if fixed else images:
+        for image in [resized(images[0], *fixed)] if fixed else shown:
             expected = predict(source.model, image, mode)
             with torch.no_grad():
                 found = run(image[None])[0]

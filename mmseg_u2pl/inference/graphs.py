@@ -64,7 +64,9 @@ class PixelsToLogits(nn.Module):
         logits = F.interpolate(
             logits, images.shape[2:], mode='bilinear', align_corners=self.decode_head.align_corners
         )
-        return logits[:, :, :height, :width]
+        # a slice would bind the graph to images that need padding
+        rows, columns = (torch.arange(side, device=logits.device) for side in (height, width))
+        return logits.index_select(2, rows).index_select(3, columns)
 
 
 def write_pt2(module: PixelsToLogits, size: tuple[int, int], path: Path) -> Written:

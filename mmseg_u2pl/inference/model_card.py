@@ -120,18 +120,15 @@ def model_card(
     for index, name in enumerate(data['classes']):
         color = data['palette'][index] if index < len(data['palette']) else '-'
         lines.append(f'| {index} | {name} | {color} |')
-    for name in FORMATS_IN_ORDER:
+    for name, loading in LOADING.items():
         if name in formats:
-            lines += ['', LOADING[name]]
+            lines += ['', loading]
             if name in fixed:
                 height, width = fixed[name]
                 lines += ['', f'This file takes one image of {height}×{width} pixels at a time.']
     if {'onnx', 'torchscript', 'pt2'} & set(formats):
         lines += ['', '## Input and output of the graphs', '', GRAPH]
     return '\n'.join([*lines, '', '## Compared with the trained network', '', table, ''])
-
-
-FORMATS_IN_ORDER = tuple(LOADING)
 
 
 def _versions() -> str:
