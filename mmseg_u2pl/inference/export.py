@@ -43,7 +43,7 @@ class Source(NamedTuple):
 
 
 def read_source(
-    model: nn.Module, cfg: Config, dataset_meta: dict[str, Any], meta: dict[str, Any]
+    model: Any, cfg: Config, dataset_meta: dict[str, Any], meta: dict[str, Any]
 ) -> Source:
     """The network that a segmentor predicts with, as mmseg's ``EncoderDecoder``.
 
@@ -137,7 +137,12 @@ def export(
             equal = (expected.argmax(0) == found.argmax(0)).double().mean().item()
             compared.append(
                 Compared(
-                    name, path.name, tuple(image.shape[1:]), difference, equal, fixed is not None
+                    name,
+                    path.name,
+                    (image.shape[1], image.shape[2]),
+                    difference,
+                    equal,
+                    fixed is not None,
                 )
             )
     return compared

@@ -6,7 +6,6 @@ from typing import Any
 
 from mmengine.config import Config
 from mmseg.registry import TRANSFORMS
-from torch import nn
 
 from ..models.data_preprocessor import Grid
 
@@ -16,7 +15,7 @@ NORMALIZATION = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr', 'pad_val', 'seg_pad_
 
 
 def plain_config(
-    cfg: Config, parts: dict[str, nn.Module], grid: Grid, metainfo: dict, needs: list[str]
+    cfg: Config, parts: dict[str, Any], grid: Grid, metainfo: dict, needs: list[str]
 ) -> Config:
     """The config of mmseg's ``EncoderDecoder`` and ``BaseSegDataset`` for one network."""
     model = {name: _for_prediction(cfg.model[name]) for name in parts}
