@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 from unittest.mock import patch
@@ -98,7 +99,7 @@ def write_onnx(module: PixelsToLogits, size: tuple[int, int], path: Path) -> Wri
 def write_torchscript(module: PixelsToLogits, size: tuple[int, int], path: Path) -> Written:
     """A trace, for ``torch.jit.load``."""
     fixed = None
-    with torch.no_grad(), _sizes_of_tensors(), _quiet():
+    with torch.no_grad(), _sizes_of_tensors(module.grid), _quiet():
         traced = torch.jit.trace(module, _noise(module.grid, 2), check_trace=False)
         other = _noise(module.grid, 1, 224)
         try:
@@ -132,7 +133,7 @@ def _program(
     """The exported program for any batch and size; where the network has no such, for one image."""
     dynamic = torch.export.Dim.DYNAMIC
     fixed = None
-    with torch.no_grad(), _sizes_of_tensors():
+    with torch.no_grad(), _sizes_of_tensors(module.grid):
         try:
             program = torch.export.export(
                 module,
@@ -157,18 +158,30 @@ def _noise_of(batch: int, size: tuple[int, int]) -> Tensor:
 
 
 @contextmanager
-def _sizes_of_tensors() -> Iterator[None]:
+def _sizes_of_tensors(grid: Grid) -> Iterator[None]:
     """``int()`` of sizes, which mmseg takes to resize, would bind a graph to them."""
 
     def upsample(self: Any, x: Tensor) -> Tensor:
         factor = None if self.size else self.scale_factor
         return F.interpolate(x, self.size, factor, self.mode, self.align_corners)
 
+    def same_padding(self: Any, x: Tensor) -> Tensor:
+        sides = zip(self.weight.shape[2:], self.stride, self.dilation, strict=True)
+        high, wide = (max(d * (kernel - 1) + 1 - stride, 0) for kernel, stride, d in sides)
+        x = F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
     without_warning = (*resize.__defaults__[:-1], False)
     with (
         patch.object(Upsample, 'forward', upsample),
         patch.object(resize, '__defaults__', without_warning),
+        ExitStack() as stack,
     ):
+        # EfficientNet's padding follows the size; on a grid, sides are multiples of the strides
+        efficientnet = sys.modules.get('efficientnet_lite_pytorch.utils')
+        if efficientnet is not None and grid.stride % 32 == 0 and not grid.offset:
+            convolution = efficientnet.Conv2dDynamicSamePadding
+            stack.enter_context(patch.object(convolution, 'forward', same_padding))
         yield
 
 
