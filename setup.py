@@ -43,6 +43,7 @@ class BuildWithMim(build_py):
 
 
 HF = ['transformers>=5.24']
+EXPORT = ['safetensors', 'onnx', 'onnxscript', 'onnxruntime']
 version = re.search(r"__version__ = '(.+)'", (ROOT / 'mmseg_u2pl/version.py').read_text())
 assert version
 
@@ -81,8 +82,10 @@ setup(
             'matplotlib',
         ],
         'hf': HF,  # HFBackbone; no torchvision
+        'export': EXPORT,  # tools/export.py: safetensors and ONNX
         'dev': [
             *HF,
+            *EXPORT,
             'ruff==0.17.6',
             'mypy==2.4.1',
             'pytest==9.2.0',
