@@ -160,6 +160,11 @@ def run_the_list(worker, *experiments):
         return run_all(worker, experiments, 1, Console(file=file))
 
 
+def run_until_ctrl_c(worker, *experiments):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
+    run_the_list(worker, *experiments)
+
+
 def test_a_failure_does_not_stop_the_list(worker):
     bad = ONE._replace(name='bad', overrides={'fail': 1})
     run_the_list(worker, bad, ONE)
@@ -216,7 +221,7 @@ def test_a_killed_runner_leaves_no_process_and_its_run_continues(worker):
 
 def test_ctrl_c_stops_what_runs_and_records_nothing(worker):
     slow = ONE._replace(env={'PAUSE': '0.3'})
-    runner = get_context('fork').Process(target=run_the_list, args=(worker, slow))
+    runner = get_context('fork').Process(target=run_until_ctrl_c, args=(worker, slow))
     runner.start()
     folder = worker.work_dir / 'a_s0'
     wait_for(lambda: RunFolder(folder).iteration >= 1)

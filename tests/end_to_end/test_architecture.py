@@ -49,6 +49,7 @@ def test_the_added_method_trains(tmp_path, monkeypatch):
     pytest.importorskip('efficientnet_lite_pytorch')
     write_scenes(tmp_path / 'scenes')
     monkeypatch.setenv('SYNTHETIC_ROOT', str(tmp_path / 'scenes'))
+    monkeypatch.setenv('SMALL_DATA', 'synthetic')
     monkeypatch.syspath_prepend(str(tmp_path))
     cfg = Config.fromfile(write_files(tmp_path))
     small = {
