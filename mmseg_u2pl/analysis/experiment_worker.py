@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from ..engine.checkpoints import AtomicBackend
 from ..version import __version__
 from .experiments import Experiment, append_result, is_done, read_results
 from .run_folder import RunFolder
@@ -155,9 +156,7 @@ class Worker:
                 facts['versions']['commit'] = ' to '.join(dict.fromkeys(commits))
             else:
                 facts = before
-        temporary = path.with_suffix('.tmp')
-        temporary.write_text(json.dumps(facts))
-        temporary.replace(path)
+        AtomicBackend().put(json.dumps(facts).encode(), path)
         return {key: facts[key] for key in ('hardware', 'versions')}
 
     def _finish(
@@ -196,7 +195,7 @@ def _train(experiment: Experiment, folder: RunFolder) -> list[str] | None:
         return None
     resume = ['--resume'] if folder.resume_point() else []
     words = ['tools/train.py', experiment.config, '--work-dir', str(folder.path), *resume]
-    # two: one is whole while the other is written
+    # two: the newest may lack its validation
     return [*words, *experiment.flags, 'default_hooks.checkpoint.max_keep_ckpts=2']
 
 

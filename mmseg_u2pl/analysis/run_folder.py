@@ -114,20 +114,14 @@ class RunFolder:
         return self.config is not None and self.is_complete(self.config.train_cfg.max_iters)
 
     def resume_point(self) -> Path | None:
-        """The checkpoint to continue from, to which ``last_checkpoint`` points afterwards.
+        """The checkpoint from which ``tools/train.py --resume`` continues, the newest.
 
-        The newest counts if it is complete, else the one before, whose validation is done.
+        One that is not complete is removed: training repeats what led to it, and its validation.
         """
         saved = sorted((int(p.stem[5:]) for p in self.path.glob('iter_*.pth')), reverse=True)
         if saved and not self.is_complete(saved[0]):
-            del saved[0]
-        found = next(filter(None, map(self.checkpoint, saved)), None)
-        pointer = self.path / 'last_checkpoint'
-        if found is None:
-            pointer.unlink(missing_ok=True)
-        else:
-            pointer.write_text(str(found))
-        return found
+            (self.path / f'iter_{saved.pop(0)}.pth').unlink()
+        return next(filter(None, map(self.checkpoint, saved)), None)
 
     # ---------------------------------------------------------------- results
     def checkpoint_of(self, test: str) -> Path | None:
