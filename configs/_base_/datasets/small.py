@@ -1,22 +1,17 @@
 # Pipelines, loaders and evaluation of a small data set in folders img_dir and ann_dir, each with train,
 # val and test. Which one: --data NAME, or SMALL_DATA=NAME for mmseg's tools.
-_base_ = './{{$SMALL_DATA:camvid}}.py'
+_base_ = ['./common.py', './{{$SMALL_DATA:camvid}}.py']
 data = '{{$SMALL_DATA:camvid}}'
 
 resize = dict(type='RandomResize', scale=_base_.scale, ratio_range=(0.75, 1.5), keep_ratio=True)
 labeled_crop = dict(type='RandomCrop', crop_size=_base_.crop_size, cat_max_ratio=0.75)
 unlabeled_crop = dict(type='RandomCrop', crop_size=_base_.crop_size)  # it has no classes to balance
-flip = dict(type='RandomFlip', prob=0.5)
-pack = dict(type='PackSegInputs')
-load_labeled = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
-load_unlabeled = [dict(type='LoadImageFromFile'), dict(type='AddValidityMap')]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=_base_.scale, keep_ratio=True),
     dict(type='LoadAnnotations'),  # after Resize: scored at the original size
-    pack,
+    _base_.pack,
 ]
-tta_model = dict(type='SegTTAModel')
 tta_pipeline = [  # tools/test.py --tta
     dict(type='LoadImageFromFile'),
     dict(
@@ -32,7 +27,7 @@ tta_pipeline = [  # tools/test.py --tta
             ],
             [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)],
             [dict(type='LoadAnnotations')],
-            [pack],
+            [_base_.pack],
         ],
     ),
 ]
@@ -41,29 +36,28 @@ labeled = dict(
     data_root=_base_.data_root,
     data_prefix=dict(img_path='img_dir/train', seg_map_path='ann_dir/train'),
     ann_file=_base_.labeled_list,
-    pipeline=[*load_labeled, resize, labeled_crop, flip, pack],
+    pipeline=[*_base_.load_labeled, resize, labeled_crop, _base_.flip, _base_.pack],
 )
 photometric = dict(  # labeled images of the balanced settings: other colors, too
-    pipeline=[*load_labeled, resize, labeled_crop, dict(type='PhotoMetricDistortion'), flip, pack]
+    pipeline=[
+        *_base_.load_labeled,
+        resize,
+        labeled_crop,
+        dict(type='PhotoMetricDistortion'),
+        _base_.flip,
+        _base_.pack,
+    ]
 )
 unlabeled = dict(
     type='UnlabeledDataset',
     data_root=_base_.data_root,
     data_prefix=dict(img_path='img_dir/train'),
     ann_file=_base_.unlabeled_list,
-    pipeline=[*load_unlabeled, resize, unlabeled_crop, flip, pack],
+    pipeline=[*_base_.load_unlabeled, resize, unlabeled_crop, _base_.flip, _base_.pack],
 )
-train_dataloader = dict(  # protocol: batch_size
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='SemiSampler', ratio=(1, 1)),
-    dataset=dict(type='SemiDataset', labeled=labeled, unlabeled=unlabeled),
-)
+train_dataloader = dict(num_workers=2, dataset=dict(labeled=labeled, unlabeled=unlabeled))
 val_dataloader = dict(
-    batch_size=1,
     num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=_base_.dataset_type,
         data_root=_base_.data_root,
@@ -78,5 +72,3 @@ test_dataloader = dict(
         data_prefix=dict(img_path='img_dir/test', seg_map_path='ann_dir/test'),
     ),
 )
-val_evaluator = dict(type='ClassIoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
