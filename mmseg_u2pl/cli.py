@@ -26,8 +26,7 @@ from .engine.checkpoints import load_as_data
 def command_line(main: Callable[[], None]) -> Callable[[], None]:
     """A tool's ``main`` in which a mistake of the user ends in one line and exit code 2.
 
-    What goes wrong in a training iteration is no
-    mistake in the command: its traceback is shown.
+    What goes wrong in a training iteration is no mistake in the command: its traceback is shown.
     """
 
     @functools.wraps(main)
@@ -80,6 +79,16 @@ class Options(DictAction):
         super().__call__(parser, namespace, values, flag)
 
 
+def add_trust_argument(parser: argparse._ActionsContainer) -> None:
+    """Add ``--trust-checkpoint``."""
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load a checkpoint that holds more than data. It can run any code on this machine: only '
+        'for files that you made, or whose author you trust',
+    )
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that change a config: ``--data``, ``--split`` and ``--cfg-options``."""
     parser.add_argument(
@@ -92,12 +101,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='NAME',
         help="lists of labeled and unlabeled images: splits/NAME_labeled.txt of the data set's root",
     )
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='load checkpoints that hold more than data. They can run any code on this machine: only '
-        'for files that you made, or whose author you trust',
-    )
+    add_trust_argument(parser)
     parser.add_argument(
         '--cfg-options',
         nargs='+',

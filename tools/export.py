@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import logging
 import re
 import sys
@@ -15,9 +13,8 @@ from typing import Any
 
 import cv2
 import torch
-from mmengine.runner import CheckpointLoader
 
-from mmseg_u2pl.cli import command_line
+from mmseg_u2pl.cli import add_trust_argument, command_line
 from mmseg_u2pl.datasets.files import images_by_stem
 from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.export import FORMATS, export, read_source, resized, table
@@ -48,12 +45,7 @@ def parse_args() -> argparse.Namespace:
         '--format', nargs='+', choices=FORMATS, default=['mmseg'], help='default: mmseg'
     )
     parser.add_argument('--images', help='folder of images to compare on; default: random pixels')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='load a checkpoint that holds more than data. It can run any code on this machine: only '
-        'for files that you made, or whose author you trust',
-    )
+    add_trust_argument(parser)
     args = parser.parse_args()
     for name in args.format:
         if missing := [each for each in PACKAGES.get(name, ()) if not find_spec(each)]:
@@ -97,14 +89,12 @@ def main() -> None:
     warnings.filterwarnings('ignore')
     logging.disable(logging.INFO)  # which backend loads the checkpoint
     images = read_images(args.images)
-    model, cfg, dataset_meta = load_model(
+    model, cfg, dataset_meta, content = load_model(
         args.checkpoint,
         args.config,
         predictor=args.predictor,
         trust_checkpoint=args.trust_checkpoint,
     )
-    with contextlib.redirect_stdout(io.StringIO()):  # what load_model said already
-        content = CheckpointLoader.load_checkpoint(args.checkpoint, 'cpu', 'silent')
     source = read_source(model, cfg, dataset_meta, read_meta(args.checkpoint, content))
     compared = export(source, args.out, args.format, images)
     rows = table(compared)

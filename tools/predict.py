@@ -9,7 +9,7 @@ import warnings
 from rich.console import Console
 from rich.progress import track
 
-from mmseg_u2pl.cli import command_line
+from mmseg_u2pl.cli import add_trust_argument, command_line
 from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.predict import Inference
 from mmseg_u2pl.inference.sources import count, find_sources, items
@@ -59,12 +59,7 @@ def parse_args() -> argparse.Namespace:
         'over the image and its mirror image',
     )
     how.add_argument('--predictor', help='teacher, student, mean, ...: which network predicts')
-    how.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='load a checkpoint that holds more than data. It can run any code on this machine: '
-        'only for files that you made, or whose author you trust',
-    )
+    add_trust_argument(how)
     return parser.parse_args()
 
 
@@ -74,7 +69,7 @@ def main() -> None:
     args = parse_args()
     warnings.filterwarnings('ignore')
     sources = find_sources(args.images)
-    model, cfg, meta = load_model(
+    model, cfg, meta, _ = load_model(
         args.checkpoint,
         args.config,
         predictor=args.predictor,

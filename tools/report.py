@@ -2,7 +2,7 @@
 
 Runs of different methods share a table: each is shown by its predictor. Runs on lists of different
 families, or scored on different images, do not. ``--write`` makes the tables and plots of Markdown
-files anew from a results file (docs/results.md says how).
+files from a results file (docs/results.md says how).
 """
 
 from __future__ import annotations

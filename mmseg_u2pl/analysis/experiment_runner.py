@@ -135,7 +135,7 @@ def adopt(
     A run's folder has the name that it would have here, or ``NAME_sSEED``. What its config says of
     model, optimizer, schedule, hooks and seed must be what the list says.
     """
-    told = {}
+    outcomes = {}
     for experiment in experiments:
         names = dict.fromkeys((experiment.folder, f'{experiment.name}_s{experiment.seed}'))
         found = [work_dir / name for name in names if (work_dir / name).is_dir()]
@@ -149,10 +149,10 @@ def adopt(
             assert folder.config is not None
             if wrong := differences(folder.config, experiment.load(root)):
                 raise ValueError(f'its config has another {", ".join(wrong)}')
-            told[found[0].name] = 'added' if append_result(results, record) else 'has a result'
+            outcomes[found[0].name] = 'added' if append_result(results, record) else 'has a result'
         except ValueError as error:
-            told[found[0].name] = str(error)
-    return told
+            outcomes[found[0].name] = str(error)
+    return outcomes
 
 
 def differences(one: Config, other: Config) -> list[str]:

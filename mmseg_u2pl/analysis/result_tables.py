@@ -129,13 +129,13 @@ def blocks(text: str, records: Sequence[Record]) -> list[tuple[dict, Values, lis
 
 
 def fill(text: str, records: Sequence[Record]) -> str:
-    """A Markdown text with its tables made anew."""
+    """A Markdown text with the tables of these results."""
     tables = iter([markdown(*block) for block in blocks(text, records)])
     return BLOCK.sub(lambda match: f'{match[1]}\n{next(tables)}\n\n{match[3]}', text)
 
 
 def write(path: str | Path, records: Sequence[Record]) -> None:
-    """Make the tables and plots of a Markdown file anew."""
+    """Make the tables and plots of a Markdown file."""
     path = Path(path)
     text = path.read_text(encoding='utf-8')
     for query, values, columns in blocks(text, records):

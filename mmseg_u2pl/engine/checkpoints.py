@@ -21,10 +21,8 @@ from mmengine.runner.base_loop import BaseLoop
 from mmseg.registry import HOOKS
 from torch import nn
 
+from ..models.parts.memory_bank import bank_buffers
 from .checks import segmentor
-
-BANK = re.compile(r'(^|\.)contrastive\.bank\.')
-"""State of a run that no prediction needs."""
 
 
 class AtomicBackend(LocalBackend):
@@ -60,8 +58,8 @@ register_backend('AtomicBackend', AtomicBackend, force=True)
 class SafeCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook``, which deletes a checkpoint after the next one is on the disk.
 
-    Where a file cannot be written, on a full disk, the previous checkpoints stay and training goes
-    on with a warning. ``best_*`` checkpoints, which are for prediction, carry no memory bank.
+    Where a file cannot be written, on a full disk, the previous checkpoints stay and training continues
+    with a warning. ``best_*`` checkpoints, which are for prediction, carry no memory bank.
 
     Args:
         *args: As in ``CheckpointHook``.
@@ -86,9 +84,8 @@ class SafeCheckpointHook(CheckpointHook):
         """Only data goes into the file, so that it loads where no code may run; see :func:`plain`."""
         checkpoint['message_hub'] = plain(checkpoint['message_hub'])
         if 'optimizer' not in checkpoint:  # training does not go on from it
-            weights = checkpoint['state_dict']
-            for name in [name for name in weights if BANK.search(name)]:
-                del weights[name]
+            for name in bank_buffers(segmentor(runner)):
+                checkpoint['state_dict'].pop(name, None)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """What :func:`plain` changed is mmengine's again; text of a config is not run as code.
@@ -131,7 +128,7 @@ class SafeCheckpointHook(CheckpointHook):
             self._outdated.clear()
             runner.logger.warning(
                 f'no checkpoint at iteration {runner.iter + 1}: {error}. The previous one stays '
-                'and training goes on; free space before the next one'
+                'and training continues; free space before the next one'
             )
         else:
             outdated, self._outdated[:] = list(self._outdated), []
@@ -176,6 +173,12 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
     return None
 
 
+def weights_of(checkpoint: dict) -> dict[str, Any]:
+    """The state dict of a checkpoint, or itself, without the prefix of a distributed wrapper."""
+    state = checkpoint.get('state_dict', checkpoint)
+    return {name.removeprefix('module.'): value for name, value in state.items()}
+
+
 def check_fits(model: nn.Module, checkpoint: dict, training: bool) -> None:
     """Refuse a checkpoint whose weights are not those of the network.
 
@@ -190,8 +193,7 @@ def check_fits(model: nn.Module, checkpoint: dict, training: bool) -> None:
     Raises:
         ValueError: Weights are missing or have another shape.
     """
-    state = checkpoint.get('state_dict', checkpoint)
-    state = {name.removeprefix('module.'): value for name, value in state.items()}
+    state = weights_of(checkpoint)
     parts = ('backbone.', 'neck.', 'decode_head.')
     needed = {name: v for name, v in model.state_dict().items() if name.startswith(parts)}
     missing = [name for name in needed if name not in state]

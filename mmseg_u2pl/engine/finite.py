@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
-from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ..models.parts.memory_bank import MemoryBank
+from ..models.parts.memory_bank import bank_buffers
+from .checks import segmentor
 
 PATIENCE = 20
 """Skipped steps in a row after which training stops."""
@@ -44,11 +44,10 @@ class FiniteGuard:
         # schedulers mark the function that they count with, and miss the mark on another one
         self._wrapper.step = functools.wraps(self._step)(lambda **settings: self.step(**settings))
         self._wrapper.backward = self.backward
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = segmentor(runner)
         _check_weights(model)
-        banks = [module for module in model.modules() if isinstance(module, MemoryBank)]
-        large = {id(buffer) for bank in banks for buffer in bank.buffers()}
-        self._buffers = [buffer for buffer in model.buffers() if id(buffer) not in large]
+        large = bank_buffers(model)
+        self._buffers = [buffer for name, buffer in model.named_buffers() if name not in large]
         self._before = [torch.empty_like(buffer) for buffer in self._buffers]
         self._loss = torch.zeros(())
         self.remember()
@@ -68,12 +67,8 @@ class FiniteGuard:
         parameters = (p for group in self._wrapper.param_groups for p in group['params'])
         gradients = [p.grad for p in parameters if p.grad is not None]
         finite = torch.stack(torch._foreach_norm(gradients)).sum().isfinite() if gradients else True
-        self.skipped = False
-        if not finite:
-            of_loss = self._loss.isfinite().all().float()
-            all_reduce(of_loss, 'min')
-            scaled = isinstance(self._wrapper, AmpOptimWrapper)
-            self.skipped = not (scaled and bool(of_loss))
+        scaled = isinstance(self._wrapper, AmpOptimWrapper)
+        self.skipped = not finite and not (scaled and self._loss_is_finite())
         if not self.skipped or scaled:  # a scaler skips by itself, and lowers its scale
             self._step(**settings)
         if self.skipped:
@@ -81,6 +76,12 @@ class FiniteGuard:
             self.in_a_row += 1
         else:
             self.in_a_row = 0
+
+    def _loss_is_finite(self) -> bool:
+        """Of all processes."""
+        finite = self._loss.isfinite().all().float()
+        all_reduce(finite, 'min')
+        return bool(finite)
 
     def report(self, runner: Runner, data_batch: Any, outputs: dict[str, Tensor]) -> None:
         """Log a skipped step.

@@ -7,7 +7,7 @@ import contextlib
 import io
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.config import Config
@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.registry import MODELS
 
-from ..engine.checkpoints import check_fits, load_as_data
+from ..engine.checkpoints import check_fits, load_as_data, weights_of
 
 _REMEDY = 'give the config file that it was trained with: --config'
 _CALLS: dict[str, Any] = {'dict': dict, 'list': list, 'tuple': tuple, 'set': set}
@@ -81,14 +81,26 @@ def _refused(node: ast.AST) -> str:
     )
 
 
+class Loaded(NamedTuple):
+    """A segmentor, and what came with it."""
+
+    model: Any
+    """With the weights, in evaluation mode on the CPU."""
+    config: Config
+    dataset_meta: dict[str, Any]
+    """``classes`` and ``palette``, RGB triples."""
+    checkpoint: dict[str, Any]
+    """All that the file holds."""
+
+
 def load_model(
     checkpoint: str | Path,
     config: str | Path | None = None,
     *,
     predictor: str | None = None,
     trust_checkpoint: bool = False,
-) -> tuple[Any, Config, dict[str, Any]]:
-    """A segmentor with the weights of a checkpoint, in evaluation mode on the CPU.
+) -> Loaded:
+    """A segmentor with the weights of a checkpoint.
 
     Args:
         checkpoint: A ``.pth`` file of a training or, with ``config``, any weights.
@@ -96,9 +108,6 @@ def load_model(
         predictor: Which network predicts, one of ``model.predictors``; None: as the config says.
         trust_checkpoint: Load a checkpoint that holds more than data: it can run any code.
             Otherwise this process loads checkpoints as data from now on.
-
-    Returns:
-        The model, its config, and ``dict(classes=..., palette=...)``, RGB triples.
 
     Raises:
         FileNotFoundError: No such file.
@@ -126,9 +135,9 @@ def load_model(
         cfg.model.backbone.pretrained = False  # some load such weights when they are built
     model = MODELS.build(cfg.model)
     check_fits(model, content, training=False)
-    state = content.get('state_dict', content)
-    weights = {name.removeprefix('module.'): value for name, value in state.items()}
-    model.load_state_dict(weights, strict=False)  # it may lack banks and auxiliary heads
+    model.load_state_dict(
+        weights_of(content), strict=False
+    )  # it may lack banks and auxiliary heads
     if predictor is not None:
         names = getattr(model, 'predictors', ())
         if predictor not in names:
@@ -137,7 +146,7 @@ def load_model(
                 f'{", ".join(names) or "one network, nothing to choose"}'
             )
         model.predictor = predictor
-    return model.eval(), cfg, _dataset_meta(meta, model.decode_head)
+    return Loaded(model.eval(), cfg, _dataset_meta(meta, model.decode_head), content)
 
 
 def _dataset_meta(meta: dict[str, Any], head: Any) -> dict[str, Any]:

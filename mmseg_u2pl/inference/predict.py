@@ -72,10 +72,8 @@ def predict(
         ValueError: As in ``load_model``, ``find_sources`` and :class:`Inference`.
     """
     sources = find_sources([images] if isinstance(images, (str, Path)) else images)
-    model, cfg, _ = load_model(
-        checkpoint, config, predictor=predictor, trust_checkpoint=trust_checkpoint
-    )
-    return Inference(model, cfg, **settings)(items(sources))
+    loaded = load_model(checkpoint, config, predictor=predictor, trust_checkpoint=trust_checkpoint)
+    return Inference(loaded.model, loaded.config, **settings)(items(sources))
 
 
 class Inference:

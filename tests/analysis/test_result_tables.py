@@ -135,5 +135,5 @@ columns: {100: {split: '1_8'}, 200: {split: '1_4'}, 400: {split: '1_2'}}"""
 
 @pytest.mark.parametrize('name', ['README.md', 'docs/results.md'])
 def test_the_documents_show_the_committed_results(name):
-    """``tools/report.py --write README.md docs/results.md`` makes them anew."""
+    """``tools/report.py --write README.md docs/results.md`` makes them again."""
     assert stale(ROOT / name, read_results(ROOT / 'results/runs.jsonl')) == []

@@ -116,6 +116,16 @@ class MemoryBank(nn.Module):
         return rows.unflatten(0, places.shape)
 
 
+def bank_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """What the banks of a model hold, by the name in its ``state_dict``."""
+    return {
+        f'{prefix}.{name}': buffer
+        for prefix, module in model.named_modules()
+        if isinstance(module, MemoryBank)
+        for name, buffer in module.named_buffers()
+    }
+
+
 def _gather(keys: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """The keys of all processes, valid ones first, in one collective: (C, W·K, D) and (C,)."""
     valid = torch.arange(keys.shape[1], device=keys.device) < count.unsqueeze(1)

@@ -119,7 +119,7 @@ class PseudoLabelSegmentor(SemiSegmentor):
         return Taught(batch.images_u, label, measure, logits, rep)
 
     def strong_view(self, weak: Taught) -> Taught:
-        """A strong view of mixed images, drawn anew at each call; what is known is mixed alike."""
+        """A strong view of mixed images, drawn at each call; what is known is mixed alike."""
         masks, logits, rep = self.mix_masks(weak.label), weak.logits, weak.rep
         images, label, measure = mixed(masks, weak.images, weak.label, weak.measure)
         if rep is not None:

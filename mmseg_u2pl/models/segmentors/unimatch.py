@@ -56,7 +56,8 @@ class UniMatch(PseudoLabelSegmentor):
 
         # One pass of the network that labels; two strong views with boxes and colors of their own.
         weak = self.weak_view(batch)
-        first, second = self.strong_view(weak), self.strong_view(weak)
+        first = self.strong_view(weak)
+        second = self.strong_view(weak._replace(rep=None))  # L_c looks at s1 alone
 
         # Two forwards of the student: labeled images and w, which loses channels; s1 and s2.
         with record_function('semi/student'):

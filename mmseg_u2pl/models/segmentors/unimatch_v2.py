@@ -50,7 +50,8 @@ class UniMatchV2(PseudoLabelSegmentor):
 
         # One pass of the network that labels; two strong views with boxes and colors of their own.
         weak = self.weak_view(batch)
-        first, second = self.strong_view(weak), self.strong_view(weak)
+        first = self.strong_view(weak)
+        second = self.strong_view(weak._replace(rep=None))  # L_c looks at s1 alone
 
         # Two forwards of the student: labeled images; s1 and s2, which share the channels.
         with record_function('semi/student'):
