@@ -3,5 +3,4 @@ model = dict(_base_.cps)
 batch_size = 3 * _base_.labeled_per_gpu  # labeled images and as many pairs
 train_dataloader = dict(_base_.pairs, batch_size=batch_size)
 auto_scale_lr = dict(base_batch_size=_base_.num_gpus * batch_size)
-optim_wrapper = dict(_base_.cps_optimizer)
 default_hooks = dict(checkpoint=dict(save_best='mean/mIoU'))

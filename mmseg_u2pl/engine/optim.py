@@ -110,11 +110,31 @@ WRAPPERS = {
 """Wrappers of several optimizers by the name of the wrapper of one."""
 
 
+def merged_groups(groups: list[dict]) -> list[dict]:
+    """Parameter groups with the same settings as one: an optimizer steps a group at once.
+
+    mmengine's rules make a group of each parameter, which a GPU waits for one after the other.
+
+    Args:
+        groups: ``params`` and settings of each.
+    """
+    merged: list[dict] = []
+    for group in groups:
+        settings = {key: value for key, value in group.items() if key != 'params'}
+        for other in merged:
+            if {key: value for key, value in other.items() if key != 'params'} == settings:
+                other['params'] += group['params']
+                break
+        else:
+            merged.append({**settings, 'params': list(group['params'])})
+    return merged
+
+
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class SemiOptimWrapperConstructor:
     """Apply the rules of an optimizer config to each network of a method.
 
-    Rules see each network under the names of a plain segmentor, such as ``backbone.``, not
+    Parameters with the same settings share a group. Rules see each network under the names of a plain segmentor, such as ``backbone.``, not
     ``network2.backbone.``. Discriminators get a separate optimizer, with a constant rate::
 
         optim_wrapper = dict(
@@ -163,6 +183,8 @@ class SemiOptimWrapperConstructor:
                 self.rules.add_params(params, view)
             else:
                 params += view.parameters()
+        if self.paramwise_cfg:
+            params = merged_groups(params)
         optimizer = OPTIMIZERS.build(dict(self.optimizer, params=params))
         discriminators = getattr(segmentor, 'discriminators', None)
         if discriminators is None:

@@ -22,7 +22,7 @@ METHOD_KEYS = {
     'batch_size',  # a variable, not a setting
     *('supervised', 'u2pl', 'fixmatch', 'fixmatch_balanced', 'mean_teacher', 'cps', 'rrn'),
     *('unimatch', 'unimatch_v2'),
-    *('pairs', 'cps_optimizer', 'rrn_optimizers'),
+    *('pairs', 'rrn_optimizers'),
 }
 PARTS = ('labeled', 'unlabeled')
 FOLDERS = {

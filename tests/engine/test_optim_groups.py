@@ -113,18 +113,23 @@ def test_rules_by_the_beginning_of_a_name_reach_every_network(kind):
 
 
 @pytest.mark.parametrize('paramwise', [None, dict(norm_decay_mult=0.0)])
-def test_one_network_has_the_groups_that_mmengine_gives_it(paramwise):
+def test_a_parameter_has_the_settings_that_mmengine_gives_it(paramwise):
     model = MODELS.build(dict(type='EncoderDecoder', **tiny.networks()))
     sgd = dict(SGD, weight_decay=1e-4)
     config = dict(type='OptimWrapper', optimizer=sgd, paramwise_cfg=paramwise)
     ours = build_optim_wrapper(model, dict(config, constructor=CONSTRUCTOR))
     theirs = build_optim_wrapper(model, config)
     assert type(ours) is type(theirs)
-    for one, other in zip(ours.param_groups, theirs.param_groups, strict=True):
-        assert {k: v for k, v in one.items() if k != 'params'} == {
-            k: v for k, v in other.items() if k != 'params'
+    assert len(ours.optimizer.param_groups) == (2 if paramwise else 1)  # with decay, and without
+
+    def settings(wrapper):
+        return {
+            id(parameter): {k: v for k, v in group.items() if k != 'params'}
+            for group in wrapper.optimizer.param_groups
+            for parameter in group['params']
         }
-        assert [id(p) for p in one['params']] == [id(p) for p in other['params']]
+
+    assert settings(ours) == settings(theirs)
 
 
 def test_one_backward_steps_both_by_hand():

@@ -3,6 +3,7 @@
 # rate does not jump where the warm-up ends.
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='SemiOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.0025, momentum=0.9, weight_decay=1e-4),
 )
 lr_warmup = dict(type='LinearLR', start_factor=1e-3, by_epoch=False)
