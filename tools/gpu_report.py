@@ -90,10 +90,9 @@ def main() -> None:
             height=size[0], width=size[1],
         )  # fmt: skip
         settings = Settings(ROOT / 'configs', scenes, device, args.tiny)
-        for group in args.only:
-            seconds = min(BUDGETS[group] * args.minutes / 10, end - time.monotonic())
-            for title, figures in measure(group, settings, seconds):
-                add(group, title, figures)
+        seconds = {group: BUDGETS[group] * args.minutes / 10 for group in args.only}
+        for entry in measure(seconds, settings):
+            add(*entry)
     if args.train:
         left = end - time.monotonic()
         add('training', args.train, train(args.train, args.train_flags, out / 'train', left))

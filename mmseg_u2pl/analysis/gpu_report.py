@@ -1,7 +1,7 @@
 """Measure on a GPU within a time, group by group.
 
-Each group of tasks runs in a process of its own. A task that fails, or a group that runs out of time,
-leaves the others alone.
+One process does all groups, since a start takes long. A task that fails leaves the others alone; a group
+that runs out of time ends the process, and another one goes on with the next group.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 
 import torch
@@ -20,39 +20,56 @@ BUDGETS = {'steps': 170, 'waiting': 60, 'losses': 30, '12 GB': 80, 'compile': 15
 """Seconds of each group out of ten minutes; what is left is for training."""
 
 
-def run_group(group: str, settings: Settings, connection: Connection) -> None:
-    """Send title and figures of each task of a group; of one that fails, ``error``."""
-    for title, task in tasks(group, settings).items():
-        try:
-            figures = task()
-        except Exception as error:
-            figures = {'error': f'{type(error).__name__}: {str(error)[:500]}'}
-        connection.send((title, figures))
-        gc.collect()
-        if settings.device == 'cuda':
-            torch.cuda.empty_cache()
+def run_groups(groups: Sequence[str], settings: Settings, connection: Connection) -> None:
+    """Send group, title and figures of each task; of one that fails, ``error``; '' ends a group."""
+    for group in groups:
+        for title, task in tasks(group, settings).items():
+            try:
+                figures = task()
+            except Exception as error:
+                figures = {'error': f'{type(error).__name__}: {str(error)[:500]}'}
+            connection.send((group, title, figures))
+            gc.collect()
+            if settings.device == 'cuda':
+                torch.cuda.empty_cache()
+        connection.send((group, '', {}))
 
 
 def measure(
-    group: str, settings: Settings, seconds: float, run: Callable = run_group
-) -> Iterator[tuple[str, Figures]]:
-    """Title and figures of a group's tasks, as long as the time lasts."""
-    end = time.monotonic() + seconds
+    seconds: Mapping[str, float], settings: Settings, run: Callable = run_groups
+) -> Iterator[tuple[str, str, Figures]]:
+    """Group, title and figures of each task, as long as the time lasts.
+
+    Args:
+        seconds: Of each group; what one leaves is for the next.
+        settings: Of the tasks.
+        run: What the process does.
+    """
+    left, end = list(seconds), time.monotonic() + seconds[next(iter(seconds))]
     context = multiprocessing.get_context('spawn')
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=run, args=(group, settings, sender))
-    process.start()
-    sender.close()
-    try:
-        while receiver.poll(max(0.0, end - time.monotonic())):
-            yield receiver.recv()
-        yield 'the rest', {'error': f'not done in {seconds:.0f} s'}
-    except EOFError:
-        process.join()
-        if process.exitcode:
-            yield 'the rest', {'error': f'the process ended with {process.exitcode}'}
-    finally:
-        process.kill()
+    while left:
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=run, args=(left, settings, sender))
+        process.start()
+        sender.close()
+        why = ''
+        try:
+            while left and not why:
+                if not receiver.poll(max(0.0, end - time.monotonic())):
+                    why = f'not done in its {seconds[left[0]]:.0f} s'
+                elif (message := receiver.recv())[1]:
+                    yield message
+                else:
+                    left.pop(0)
+                    end += seconds[left[0]] if left else 0
+        except EOFError:
+            process.join()
+            why = f'the process ended with {process.exitcode}'
+        finally:
+            process.kill()
+        if why:
+            yield left.pop(0), 'the rest', {'error': why}
+            end = max(end, time.monotonic()) + (seconds[left[0]] if left else 0)
 
 
 def markdown(report: dict[str, dict[str, Figures]]) -> str:

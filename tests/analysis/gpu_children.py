@@ -1,14 +1,20 @@
-"""What stands for a group of tasks in another process; light, so that it starts quickly."""
+"""What stands for the tasks in another process; light, so that it starts quickly."""
 
 import os
 import time
 
 
-def sends_one_and_sleeps(group, settings, connection):
-    connection.send(('first', {'group': group}))
-    time.sleep(60)
+def sleeps(groups, settings, connection):
+    for group in groups:
+        connection.send((group, 'first', {'groups': groups}))
+        if group == 'a':
+            time.sleep(60)
+        connection.send((group, '', {}))
 
 
-def sends_one_and_dies(group, settings, connection):
-    connection.send(('first', {'group': group}))
-    os._exit(3)
+def dies(groups, settings, connection):
+    for group in groups:
+        connection.send((group, 'first', {'groups': groups}))
+        if group == 'a':
+            os._exit(3)
+        connection.send((group, '', {}))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmseg_u2pl.analysis import gpu_report, gpu_tasks
-from mmseg_u2pl.analysis.gpu_report import markdown, measure, run_group
+from mmseg_u2pl.analysis.gpu_report import markdown, measure, run_groups
 from mmseg_u2pl.analysis.gpu_tasks import READS, WAITS, Settings, tasks, waits_of
 from mmseg_u2pl.prepare.synthetic import write_dataset
 
@@ -98,23 +98,29 @@ def test_a_task_that_fails_leaves_the_others_alone(settings, monkeypatch):
 
     monkeypatch.setattr(gpu_report, 'tasks', lambda *_: {'one': fails, 'two': lambda: {'ms': 1.0}})
     receiver, sender = Pipe(duplex=False)
-    run_group('steps', settings, sender)
-    assert receiver.recv() == ('one', {'error': 'RuntimeError: no such thing'})
-    assert receiver.recv() == ('two', {'ms': 1.0})
+    run_groups(['steps'], settings, sender)
+    assert receiver.recv() == ('steps', 'one', {'error': 'RuntimeError: no such thing'})
+    assert receiver.recv() == ('steps', 'two', {'ms': 1.0})
+    assert receiver.recv() == ('steps', '', {})
 
 
 @pytest.mark.parametrize(
     ('child', 'says'),
     [
-        (gpu_children.sends_one_and_sleeps, 'not done in 8 s'),
-        (gpu_children.sends_one_and_dies, 'the process ended with 3'),
+        (gpu_children.sleeps, 'not done in its 8 s'),
+        (gpu_children.dies, 'the process ended with 3'),
     ],
 )
-def test_a_group_that_hangs_or_dies_keeps_what_it_has(child, says):
+def test_a_group_that_hangs_or_dies_keeps_what_it_has_and_the_next_follows(child, says):
     start = time.monotonic()
-    found = list(measure('g', None, 8, child))  # type: ignore[arg-type]
-    assert found == [('first', {'group': 'g'}), ('the rest', {'error': says})]
-    assert time.monotonic() - start < 30
+    found = list(measure({'a': 8.0, 'b': 60.0, 'c': 0.0}, None, child))  # type: ignore[arg-type]
+    assert found == [
+        ('a', 'first', {'groups': ['a', 'b', 'c']}),
+        ('a', 'the rest', {'error': says}),
+        ('b', 'first', {'groups': ['b', 'c']}),
+        ('c', 'first', {'groups': ['b', 'c']}),  # within what b has left
+    ]
+    assert time.monotonic() - start < 40
 
 
 def test_markdown():
