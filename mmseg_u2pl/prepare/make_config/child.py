@@ -36,7 +36,7 @@ def child_texts(
         ValueError: Names what of the base the method cannot use, and the remedy.
     """
     images = find_images(unlabeled)
-    cfg = _load(base, method)
+    cfg = _load(base)
     pipeline = _pipeline(cfg.train_dataloader.dataset)
     sizes = [transform['crop_size'] for transform in pipeline if 'crop_size' in transform]
     size = sizes[0] if sizes else cfg.model.get('data_preprocessor', {}).get('size')
@@ -73,7 +73,7 @@ def child_texts(
     return {**texts, path: list_text(others).decode()}
 
 
-def _load(base: Path, method: Method) -> Config:
+def _load(base: Path) -> Config:
     """The config. Raises ValueError for what the method cannot work with."""
     try:
         cfg = Config.fromfile(base)
@@ -90,12 +90,6 @@ def _load(base: Path, method: Method) -> Config:
             f'{str(base)!r}: train_cfg counts epochs, which labeled and unlabeled images do not '
             'share: set an IterBasedTrainLoop with max_iters and val_interval'
         )
-    constructor = cfg.get('optim_wrapper', {}).get('constructor')
-    if method.optimizer and constructor:
-        raise ValueError(
-            f'{str(base)!r}: {method.name} needs its optimizer constructor: remove '
-            f'{constructor!r}, or give a method with one network'
-        )
     return cfg
 
 
@@ -109,6 +103,9 @@ def _pipeline(dataset: Mapping[str, Any]) -> list[dict]:
 def _measured_stride(cfg: Config, model: Mapping[str, Any], where: str) -> int:
     """The largest stride of the backbone's maps (B, C, h, w), in a dry run of the method's model."""
     init_default_scope(cfg.get('default_scope') or 'mmseg')
+    optimizers = dict(constructor='SemiOptimWrapperConstructor')
+    if rules := cfg.get('optim_wrapper', {}).get('constructor'):
+        optimizers['rules'] = rules  # those of the config, for each network
     preprocessor = dict(type='SemiDataPreprocessor', grid=dict(stride=1))
     parts = merged(merged(cfg.model, model), dict(data_preprocessor=preprocessor))
     channels = len(parts['data_preprocessor'].get('mean') or (0, 0, 0))
@@ -134,11 +131,15 @@ def _shared(cfg: Config, method: Method, grid: Grid, crop: tuple[int, int]) -> d
     """Settings of the method's config and of the baseline's."""
     imports = cfg.get('custom_imports', {}).get('imports', [])
     imports = [imports] if isinstance(imports, str) else imports
+    optimizers = dict(constructor='SemiOptimWrapperConstructor')
+    if rules := cfg.get('optim_wrapper', {}).get('constructor'):
+        optimizers['rules'] = rules  # those of the config, for each network
     preprocessor = dict(type='SemiDataPreprocessor', grid=grid._asdict(), size=crop)
     shared: dict[str, Any] = dict(
         custom_imports=dict(imports=[*imports, 'mmseg_u2pl'], allow_failed_imports=False),
         val_cfg=dict(_delete_=True, type='PredictorsValLoop'),
         test_cfg=dict(_delete_=True, type='PredictorsTestLoop'),
+        optim_wrapper=optimizers,
         model=dict(data_preprocessor=dict(preprocessor, seg_pad_val=255, test_cfg=None)),
         default_hooks=dict(
             semi_training=dict(type='SemiTrainingHook'),

@@ -52,7 +52,7 @@ def read_method(name: str, small: bool = False) -> Method:
     path = variant if small and variant.is_file() else BASES / f'methods/{name}.py'
     parts = [part for part in Config.fromfile(path).to_dict().values() if isinstance(part, dict)]
     model = next((part for part in parts if 'type' in part), {})
-    optimizer = next((part for part in parts if 'constructor' in part), {})
+    optimizer = next((part for part in parts if 'discriminator_optimizer' in part), {})
     if not model:
         return Method(name, {}, {}, 0, '', 'mIoU')
     kind = MODELS.get(model['type'])
