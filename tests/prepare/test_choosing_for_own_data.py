@@ -130,6 +130,7 @@ def chosen(sizes=((480, 360),), labeled=10, unlabeled=48, pace=FAST, images=None
 @pytest.fixture
 def gpu(monkeypatch):
     monkeypatch.setattr(choosing.torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(choosing.torch.cuda, 'device_count', lambda: 1)  # the logger asks
 
 
 def values(choices, *names):
