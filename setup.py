@@ -57,6 +57,7 @@ setup(
     keywords='semantic segmentation, semi-supervised learning, mmsegmentation',
     packages=find_packages(include=['mmseg_u2pl', 'mmseg_u2pl.*']),
     package_data={'mmseg_u2pl.prepare.make_config': ['base.template']},
+    entry_points={'console_scripts': ['mmseg-u2pl = mmseg_u2pl.__main__:main']},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.1',

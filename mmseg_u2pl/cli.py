@@ -9,6 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NoReturn
@@ -125,11 +126,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_scoped_config(args: argparse.Namespace) -> Config:
-    """The config of a command line, with its registry scope as the default.
+    """The config of a command line, a path or ``PACKAGE::PATH``, with its registry scope as the default.
 
     Raises:
         SystemExit: The file does not exist, or ``--data`` or ``--split`` does not reach the config.
     """
+    package, _, name = args.config.rpartition('::')
+    if package:  # as mim and _base_ name configs of packages
+        args.config = str(Path(import_module(package).__path__[0], '.mim/configs', name))
     if not Path(args.config).is_file():
         what = 'is a folder' if Path(args.config).is_dir() else 'does not exist'
         raise SystemExit(f'{args.config} {what}: expected a config file')

@@ -1,4 +1,4 @@
-"""Score a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``, with the flags of mmseg's tool.
+"""Score a checkpoint, with the flags of mmseg's tool and --split.
 
 ``--images DIR --masks DIR`` scores any folder instead of the config's test set.
 """

@@ -1,4 +1,4 @@
-"""Train a segmentor: ``python tools/train.py CONFIG --split NAME``, with the flags of mmseg's tool."""
+"""Train a segmentor, with the flags of mmseg's tool and --split."""
 
 from __future__ import annotations
 
