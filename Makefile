@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 TORCH ?= torch==2.13.0
 
-.PHONY: setup demo test lint bench gpu-report
+.PHONY: setup demo test lint docs bench gpu-report
 
 setup: $(READY)
 
@@ -26,6 +26,10 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy mmseg_u2pl tools tests
+
+# A site in work_dirs/site
+docs: $(READY)
+	@$(BIN)/mkdocs build --quiet
 
 bench: $(READY)
 	@$(BIN)/python tools/benchmark.py --quick

@@ -94,6 +94,8 @@ setup(
             'pytest-timeout==2.4.0',
             'pytest-xdist==3.8.0',
             'pre-commit',
+            'mkdocs-material==9.8.2',
+            'mkdocstrings[python]==1.0.8',
         ],
     },
     cmdclass={'build_py': BuildWithMim},
