@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmseg_u2pl.analysis.experiment_runner import adopt, run_all
+from mmseg_u2pl.analysis.experiment_runner import run_all
 from mmseg_u2pl.analysis.experiment_worker import Worker
 from mmseg_u2pl.analysis.experiments import read_list
 from mmseg_u2pl.cli import command_line
@@ -36,11 +36,6 @@ def parse_args() -> argparse.Namespace:
         '--work-dir', default='work_dirs/experiments', help='where their folders go'
     )
     parser.add_argument('--jobs', type=int, help='processes at once (default: one a GPU or core)')
-    parser.add_argument(
-        '--adopt',
-        metavar='DIR',
-        help='start nothing: record the runs of the list that are finished in folders NAME_sSEED of DIR',
-    )
     return parser.parse_args()
 
 
@@ -53,10 +48,6 @@ def main() -> None:
     console = Console(highlight=False)
     results = Path(args.results)
     experiments = read_list(args.list)
-    if args.adopt:
-        for folder, what in adopt(experiments, Path(args.adopt), results, ROOT).items():
-            console.print(f'{folder}: {what}')
-        return
     worker = Worker(ROOT, Path(args.work_dir), results)
     try:
         records = run_all(worker, experiments, args.jobs, console)

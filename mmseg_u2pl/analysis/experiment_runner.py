@@ -1,8 +1,7 @@
-"""Run a list of experiments, one process a core or GPU, or record runs that were started by hand."""
+"""Run a list of experiments, one process a core or GPU."""
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import time
@@ -12,24 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress
 
-from .experiment_worker import Worker, hardware, versions
-from .experiments import Experiment, append_result, is_done, read_results
+from .experiment_worker import Worker
+from .experiments import Experiment, is_done, read_results
 from .run_folder import RunFolder
 
 POLL = 5.0
 """Seconds between looks at what runs."""
-COMPARED = (
-    'model', 'train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'custom_hooks',
-    'auto_scale_lr', 'randomness', 'split',
-)  # fmt: skip
-"""What a folder started by hand must have in common with the run of the list."""
-OF_THE_MACHINE = ('data_root', 'num_workers', 'persistent_workers')
-"""Ends of keys that may differ."""
 
 
 def slots(jobs: int | None) -> list[dict[str, str]]:
@@ -125,51 +116,3 @@ def _line(experiment: Experiment, record: dict[str, Any]) -> str:
         return f'{experiment.folder}: has a result'
     predictor = record['predictor']
     return f'{experiment.folder}: {predictor} {record["test"][predictor]["mIoU"]:.1f} mIoU on test'
-
-
-def adopt(
-    experiments: Sequence[Experiment], work_dir: Path, results: Path, root: Path
-) -> dict[str, str]:
-    """Record finished runs that were started by hand; what became of each, by folder.
-
-    A run's folder has the name that it would have here, or ``NAME_sSEED``. What its config says of
-    model, optimizer, schedule, hooks and seed must be what the list says.
-    """
-    outcomes = {}
-    for experiment in experiments:
-        names = dict.fromkeys((experiment.folder, f'{experiment.name}_s{experiment.seed}'))
-        found = [work_dir / name for name in names if (work_dir / name).is_dir()]
-        if not found:
-            continue
-        folder = RunFolder(found[0])
-        record = dict(name=experiment.name, **experiment.settings, hardware=hardware())
-        record['versions'] = {**versions(root), 'commit': 'unknown'}
-        try:
-            record |= folder.results()
-            assert folder.config is not None
-            if wrong := differences(folder.config, experiment.load(root)):
-                raise ValueError(f'its config has another {", ".join(wrong)}')
-            outcomes[found[0].name] = 'added' if append_result(results, record) else 'has a result'
-        except ValueError as error:
-            outcomes[found[0].name] = str(error)
-    return outcomes
-
-
-def differences(one: Config, other: Config) -> list[str]:
-    """Dotted keys, of the settings that decide a result, with other values."""
-
-    def flat(value: Any, key: str) -> dict[str, str]:
-        if isinstance(value, dict) and value:
-            return {k: v for name in value for k, v in flat(value[name], f'{key}.{name}').items()}
-        return {key: json.dumps(value, sort_keys=True, default=str)}  # a tuple is a list
-
-    values = [
-        {
-            k: v
-            for part in COMPARED
-            for k, v in flat(cfg.get(part), part).items()
-            if not k.endswith(OF_THE_MACHINE)
-        }
-        for cfg in (one, other)
-    ]
-    return sorted({k for k, _ in values[0].items() ^ values[1].items()})

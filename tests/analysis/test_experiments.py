@@ -12,7 +12,7 @@ import pytest
 import runs
 from rich.console import Console
 
-from mmseg_u2pl.analysis.experiment_runner import adopt, run_all
+from mmseg_u2pl.analysis.experiment_runner import run_all
 from mmseg_u2pl.analysis.experiment_worker import Worker, locked
 from mmseg_u2pl.analysis.experiments import (
     Experiment,
@@ -261,23 +261,6 @@ def test_lines_that_were_cut_off_do_not_count(tmp_path):
         record | dict(error='x'), record,
     ]  # fmt: skip
     assert read_results(path) == [record]
-
-
-def test_runs_started_by_hand_are_recorded_if_they_are_those_of_the_list(worker, tmp_path):
-    worker.run(ONE._replace(seed=1), {})
-    results = tmp_path / 'adopted.jsonl'
-    seeds = [ONE._replace(data='camvid', seed=seed) for seed in (0, 1, 2)]
-    told = adopt(seeds, worker.work_dir, results, worker.root)
-    assert told == {'a_s1': 'added'}
-    (record,) = read_results(results)
-    assert record['data'] == 'camvid'
-    assert record['test']['teacher']['mIoU'] == 39.0
-    other = ONE._replace(seed=1, overrides={'model.type': 'B', 'train_dataloader.num_workers': 3})
-    told = adopt([other], worker.work_dir, results, worker.root)
-    assert told == {'a_s1': 'its config has another model.type'}
-    (worker.work_dir / 'a_s1/iter_6.pth').unlink()
-    told = adopt(seeds, worker.work_dir, results, worker.root)
-    assert 'the training has not finished' in told['a_s1']
 
 
 HOOK = """
