@@ -3,17 +3,20 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 TORCH ?= torch==2.13.0
+# versions of everything else; another Python than 3.11 may need CONSTRAINTS=/dev/null
+CONSTRAINTS ?= constraints.txt
 
 .PHONY: setup demo test lint docs bench gpu-report
 
 setup: $(READY)
 
 # torch goes first and pinned: a range would let pip swap it for another build
-$(READY): setup.py Makefile
+$(READY): setup.py Makefile constraints.txt
 	@echo "Setting up .venv (about two minutes) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[onedl,demo,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) \
+		--editable '.[onedl,demo,dev]'
 	@touch $@
 
 demo: $(READY)
