@@ -78,7 +78,7 @@ def folder_texts(
         per_step=PER_STEP,
         mean_std=mean_std,
         num_classes=len(classes),
-        interval=max(1, total // 2),
+        interval=max(1, total // 10),  # curves have ten points
         find_unused='u2plhead' in network,  # the representation branch of the head
     )
     texts = method_and_baseline(
