@@ -26,7 +26,10 @@ from mmseg_u2pl.datasets.checks import check_dataset_config, check_files
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: tools/browse_dataset.py configs/u2pl/u2pl_effnet-lite0_small.py --data camvid',
+    )
     parser.add_argument('config', help='training config file')
     parser.add_argument('--out', help='folder of the PNGs (default: work_dirs/CONFIG/browse)')
     parser.add_argument('--batches', type=int, default=2, help='how many, from the first on')

@@ -20,7 +20,9 @@ from mmseg_u2pl.prepare.data_check import DataSetReport, check_data
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example: tools/check_data.py configs/u2pl/u2pl_effnet-lite0_small.py --data camvid',
     )
     parser.add_argument('config', help='config file')
     add_config_arguments(parser)

@@ -101,7 +101,10 @@ def _miou(pairs: Tensor) -> float:
 @command_line
 def main() -> None:
     """Print one JSON line a size; displacements are pixels of the ground truth."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: tools/displacement.py CONFIG work_dirs/RUN/iter_1200.pth --sizes 192x256 180x240',
+    )
     parser.add_argument('config', help='config file; its validation images are predicted')
     parser.add_argument('checkpoint', nargs='?', help='none: random weights')
     parser.add_argument('--sizes', nargs='+', required=True, help='of the input, HEIGHTxWIDTH')

@@ -23,6 +23,7 @@ from rich.console import Console
 from mmseg_u2pl.analysis.gpu_report import BUDGETS, markdown, measure
 from mmseg_u2pl.analysis.gpu_tasks import Settings
 from mmseg_u2pl.analysis.run_folder import RunFolder, scores_by_predictor
+from mmseg_u2pl.cli import command_line
 from mmseg_u2pl.prepare.synthetic import write_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +32,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example: tools/gpu_report.py --minutes 10 --train CONFIG --train-flags="--amp"',
     )
     parser.add_argument('--minutes', type=float, default=10.0, help='for all of it')
     parser.add_argument('--out', default='work_dirs/gpu_report', help='folder of the report')
@@ -67,6 +70,7 @@ def train(config: str, flags: str, out: Path, seconds: float) -> dict:
     return figures
 
 
+@command_line
 def main() -> None:
     """Measure group by group; the files are complete after each."""
     args = parse_args()

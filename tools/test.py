@@ -15,7 +15,10 @@ from mmseg_u2pl.cli import add_common_arguments, build_runner, command_line, loa
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description='Score a checkpoint on the test set')
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: tools/test.py street/street.py work_dirs/street/iter_1200.pth',
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(

@@ -21,7 +21,10 @@ from mmseg_u2pl.engine.checkpoints import latest_checkpoint
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description='Train a segmentor')
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: tools/train.py configs/u2pl/u2pl_effnet-lite0_small.py --data camvid --split 1_8',
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--resume',
