@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, TestLoop, ValLoop
@@ -91,9 +93,25 @@ class PredictorsValLoop(_PredictorsLoop, ValLoop):
 
 @LOOPS.register_module()
 class PredictorsTestLoop(_PredictorsLoop, TestLoop):
-    """Test all of a method's predictors in one pass."""
+    """Test all of a method's predictors in one pass.
+
+    ``ClassIoUMetric``'s counts of each image go into ``per_image.npz`` beside the metrics, named
+    ``<predictor>/intersect`` and so on.
+    """
 
     phase = 'test'
+
+    def run(self) -> dict:
+        """One pass; returns the merged metrics."""
+        metrics = super().run()
+        counts = {}
+        for name, evaluator in (self.evaluators or {'': self.evaluator}).items():
+            for metric in evaluator.metrics:
+                for key, value in (getattr(metric, 'per_image', None) or {}).items():
+                    counts[f'{name}/{key}' if name else key] = value
+        if counts:  # on the first rank
+            np.savez_compressed(Path(self.runner.log_dir) / 'per_image.npz', **counts)
+        return metrics
 
 
 def _without_files(evaluator: Any) -> list[dict] | None:

@@ -84,6 +84,12 @@ def test_testing_does_the_same_with_the_test_data(runner):
     metrics = runner.test()  # here the validation images
     assert isinstance(runner.test_loop, PredictorsTestLoop)
     assert metrics == runner.val()
+    with np.load(Path(runner.log_dir) / 'per_image.npz') as counts:
+        assert [Path(path).stem for path in counts['teacher/paths']] == ['v0', 'v1', 'v2']
+        for name in ('teacher', 'student'):
+            areas = (counts[f'{name}/{key}'].sum(0) for key in ('intersect', 'union'))
+            iou = np.divide(*areas).mean() * 100
+            assert iou == pytest.approx(metrics[f'{name}/mIoU'], abs=0.006)  # that is rounded
 
 
 @pytest.mark.parametrize('name', ['teacher', 'student'])

@@ -1,4 +1,4 @@
-"""mmseg's metric, with the value of each class."""
+"""mmseg's metric, with the value of each class and the counts of each image."""
 
 import math
 
@@ -32,3 +32,19 @@ def test_a_class_that_is_only_predicted_or_only_true_scores_zero():
     assert metrics['IoU.red'] == 33.33
     assert metrics['IoU.green'] == metrics['IoU.blue'] == 0
     assert round(float(metrics['mIoU']), 2) == 11.11
+
+
+def test_counts_of_each_image():
+    metric = METRICS.build(dict(type='ClassIoUMetric', iou_metrics=['mIoU']))
+    metric.dataset_meta = dict(classes=('red', 'green'))
+    for path, prediction, truth in (('a', [0, 0, 1], [0, 1, 1]), ('b', [1, 1, 1], [0, 255, 1])):
+        sample = dict(
+            img_path=path,
+            pred_sem_seg=dict(data=torch.tensor([[prediction]])),
+            gt_sem_seg=dict(data=torch.tensor([[truth]])),
+        )
+        metric.process({}, [sample])
+    metrics = metric.evaluate(2)
+    found = {key: value.tolist() for key, value in metric.per_image.items()}
+    assert found == dict(paths=['a', 'b'], intersect=[[1, 1], [0, 1]], union=[[2, 2], [1, 2]])
+    assert metrics['IoU.red'] == 33.33  # 1 of 3
