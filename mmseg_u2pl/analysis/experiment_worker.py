@@ -89,10 +89,14 @@ class Worker:
         root: Of the repository.
         work_dir: Where the folders of the runs are.
         results: The results file.
+        data_dir: Where relative data roots of the configs start; default: ``root``.
     """
 
-    def __init__(self, root: Path, work_dir: Path, results: Path) -> None:
+    def __init__(
+        self, root: Path, work_dir: Path, results: Path, data_dir: Path | None = None
+    ) -> None:
         self.root, self.work_dir, self.results = root, work_dir.resolve(), results
+        self.data_dir = data_dir or root
         self.stopped = False
         self.processes: set[subprocess.Popen] = set()
         self.active: set[str] = set()  # folders of runs
@@ -169,10 +173,11 @@ class Worker:
             if words is None:
                 return
             tool = words[0]
+            words[:2] = [str(self.root.resolve() / word) for word in words[:2]]  # tool and config
             with log.open('a') as output:
                 process = subprocess.Popen(
                     [sys.executable, '-c', DIE_WITH_PARENT, *words],
-                    cwd=self.root, env={**os.environ, **slot, **experiment.env},
+                    cwd=self.data_dir, env={**os.environ, **slot, **experiment.env},
                     stdout=output, stderr=subprocess.STDOUT, pass_fds=(lock,),
                     start_new_session=True,  # Ctrl-C reaches the runner alone
                 )  # fmt: skip

@@ -139,6 +139,63 @@ def read_list(path: str | Path) -> list[Experiment]:
     return runs
 
 
+def supervised_baseline(config: str | Path) -> Path:
+    """The config of a method's supervised baseline, found by its name.
+
+    ``street.py`` has ``street_supervised.py`` beside it, ``u2pl/u2pl_NETWORK.py`` has
+    ``supervised/supervised_NETWORK.py``, ``*-balanced_NETWORK.py`` its ``supervised-balanced_*``.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    path = Path(config).resolve()
+    method, _, network = path.stem.partition('_')
+    kind = 'supervised-balanced' if method.endswith('-balanced') else 'supervised'
+    beside = path.with_name(f'{path.stem}_supervised.py')
+    shipped = path.parents[1] / 'supervised' / f'{kind}_{network}.py'
+    for found in (beside, shipped):
+        if found.is_file():
+            return found
+    raise FileNotFoundError(
+        f'{config}: its supervised baseline is neither {beside} nor {shipped}: give it by --baseline'
+    )
+
+
+def pair(method: Experiment, baseline: str | Path, seeds: int, root: Path) -> list[Experiment]:
+    """Runs of a method and, before each, of its supervised baseline with equal iterations.
+
+    Args:
+        method: Its ``seed`` does not count. Overrides of ``model.X`` are the method's alone if the
+            baseline's model has no ``X``.
+        baseline: Its config.
+        seeds: Number of runs of each.
+        root: Of the repository.
+
+    Raises:
+        ValueError: The two train for different numbers of iterations.
+        SystemExit: As :meth:`Experiment.load`.
+    """
+    name, config = Path(baseline).stem, os.path.relpath(baseline, root)
+    model = method._replace(config=config, overrides={}).load(root).model
+    shared = {
+        key: value
+        for key, value in method.overrides.items()
+        if not key.startswith('model.') or key.split('.')[1] in model
+    }
+    network = method.name.partition('_')[2]
+    if network and name.endswith(f'_{network}'):
+        name, short = (each.removesuffix(f'_{network}') for each in (name, method.name))
+        method = method._replace(name=short)
+    both = method._replace(name=name, config=config, overrides=shared), method
+    lengths = [each.load(root).train_cfg.max_iters for each in both]
+    if lengths[0] != lengths[1]:
+        raise ValueError(
+            f'{baseline} trains for {lengths[0]} iterations, {method.config} for {lengths[1]}: set '
+            '--cfg-options train_cfg.max_iters=N, for both'
+        )
+    return [each._replace(seed=seed) for seed in range(seeds) for each in both]
+
+
 # -------------------------------------------------------------------- the results file
 def read_results(path: str | Path) -> list[dict[str, Any]]:
     """The lines of a results file; of one run the last line counts. Empty if there is no file."""

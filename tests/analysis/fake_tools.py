@@ -88,7 +88,8 @@ TEST = (
 dump(sys.argv[2])
 step = int(Path(sys.argv[2]).stem.split('_')[-1])
 note(f'{work.name} {step}')
-text = json.dumps({**metrics({4: 49.0, 6: 39.0}[step]), 'protocol': {'name': 'all'}})
+lists = dict(name='all', family='', list_name='all', digest='1')
+text = json.dumps({**metrics({4: 49.0, 6: 39.0}[step]), 'protocol': lists})
 (log / f'{now}.json').write_text(text)
 """
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from multiprocessing import get_context
@@ -18,8 +19,10 @@ from mmseg_u2pl.analysis.experiments import (
     Experiment,
     append_result,
     is_done,
+    pair,
     read_list,
     read_results,
+    supervised_baseline,
 )
 from mmseg_u2pl.analysis.run_folder import RunFolder, scores_by_predictor
 
@@ -103,7 +106,7 @@ def test_a_run_is_one_line(worker):
     (record,) = read_results(worker.results)
     expected = dict(
         name='a', config='config.py', data='camvid', split='1_16', seed=0, overrides={'x': 1},
-        iterations=6, minutes=6.0, predictor='teacher', protocol={'name': 'all'}, scored_on=None,
+        iterations=6, minutes=6.0, predictor='teacher', scored_on=None,
         test={'teacher': {'cat': 39.0, 'mIoU': 39.0}, 'student': {'mIoU': 29.0}},
     )  # fmt: skip
     assert {key: record[key] for key in expected} == expected
@@ -304,3 +307,63 @@ def test_a_killed_training_has_the_scores_of_an_uninterrupted_one(data_root, tmp
     assert record['val'] == curve
     assert [entry['iteration'] for entry in curve] == [3, 6]
     assert record['test'] == curve[-1]['scores']  # the same images
+
+
+# ---------------------------------------------------------------- pairs
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
+
+@pytest.mark.parametrize(
+    ('config', 'baseline'),
+    [
+        ('u2pl/u2pl_effnet-lite0_small', 'supervised_effnet-lite0_small'),
+        ('unimatch_v2/unimatch-v2_effnet-lite0_small', 'supervised_effnet-lite0_small'),
+        (
+            'fixmatch/fixmatch-balanced_effnet-lite0_small',
+            'supervised-balanced_effnet-lite0_small',
+        ),
+        ('u2pl/u2pl_r101-d8_voc12-513x513', 'supervised_r101-d8_voc12-513x513'),
+    ],
+)
+def test_the_baseline_of_a_shipped_config(config, baseline):
+    found = supervised_baseline(CONFIGS / f'{config}.py')
+    assert found == CONFIGS / f'supervised/{baseline}.py'
+
+
+def test_the_baseline_of_a_config_of_yours(tmp_path):
+    for name in ('street.py', 'street_supervised.py'):
+        (tmp_path / name).touch()
+    assert supervised_baseline(tmp_path / 'street.py') == tmp_path / 'street_supervised.py'
+    with pytest.raises(FileNotFoundError, match=r'other.py: its supervised .* --baseline'):
+        supervised_baseline(tmp_path / 'other.py')
+
+
+def test_a_pair_has_equal_budget(tmp_path):
+    options = {'train_cfg.max_iters': 8, 'model.warmup_iters': 2, 'model.decode_head.dropout': 0}
+    config = CONFIGS / 'u2pl/u2pl_effnet-lite0_small.py'
+    method = Experiment(config.stem, str(config), 'synthetic', '', 0, options, {})
+    found = pair(method, supervised_baseline(config), 2, CONFIGS.parent)
+    names = ['supervised_synthetic_s0', 'u2pl_synthetic_s0']
+    assert [run.folder for run in found] == names + [f'{name[:-1]}1' for name in names]
+    assert found[1].overrides == options
+    assert found[0].overrides.keys() == options.keys() - {'model.warmup_iters'}
+    assert found[0].config == 'configs/supervised/supervised_effnet-lite0_small.py'
+    other = tmp_path / 'longer.py'
+    other.write_text(
+        f'_base_ = {str(supervised_baseline(config))!r}\ntrain_cfg = dict(max_iters=9)\n'
+    )
+    with pytest.raises(ValueError, match=r'longer.py trains for 9 iterations, .* for 1000'):
+        pair(method._replace(overrides={}), other, 1, CONFIGS.parent)
+
+
+def test_the_command_trains_a_pair_and_ends_with_a_page(worker, tmp_path, run_tool, monkeypatch):
+    tool = shutil.copy(CONFIGS.parent / 'tools/run_pair.py', worker.root / 'tools')
+    config = worker.root / 'config.py'
+    config.with_stem('config_supervised').write_text(config.read_text())
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second time nothing is left to do
+        run_tool(tool, config, '--seeds', 2, '--jobs', 2, '--work-dir', 'work')
+        assert starts(worker, 'config_s1') == ['train from 0', 'test 6', 'test_best 4']
+    page = (tmp_path / 'work/report.html').read_text()
+    assert 'config − config_supervised, last checkpoint' in page
+    assert 'By seed: +0.0 (0), +0.0 (1)' in page

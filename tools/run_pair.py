@@ -1,0 +1,65 @@
+"""Train a config and its supervised baseline with equal budget, test both, and compare them.
+
+Nothing is run twice: stopped at any moment, the same command continues. It ends with report.html in
+the work dir, the page of tools/report.py, and the Markdown table beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import warnings
+from pathlib import Path
+
+from rich.console import Console
+
+from mmseg_u2pl.analysis.experiment_runner import run_all
+from mmseg_u2pl.analysis.experiment_worker import Worker
+from mmseg_u2pl.analysis.experiments import Experiment, pair, supervised_baseline
+from mmseg_u2pl.analysis.page import write_page
+from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@command_line
+def main() -> None:
+    """Run the pair and write the page; exit code 1 if a run failed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: tools/run_pair.py configs/u2pl/u2pl_effnet-lite0_small.py --data camvid',
+    )
+    parser.add_argument('config', help='of a semi-supervised method')
+    parser.add_argument('--baseline', metavar='CONFIG', help='default: found by its name')
+    parser.add_argument('--seeds', type=int, default=3, metavar='N', help='0 to N-1; default: 3')
+    parser.add_argument('--work-dir', help='default: work_dirs/pair_CONFIG_DATA_SPLIT')
+    parser.add_argument('--jobs', type=int, help='processes at once (default: one a GPU or core)')
+    add_config_arguments(parser)
+    args = parser.parse_args()
+    warnings.filterwarnings('ignore')
+    logging.disable(logging.INFO)  # mmengine says which variables a config reads
+    load_scoped_config(args)  # mistakes first
+    name, options = Path(args.config).stem, args.cfg_options or {}
+    config = os.path.relpath(args.config, ROOT)
+    method = Experiment(name, config, args.data or '', args.split or '', 0, options, {})
+    baseline = args.baseline or supervised_baseline(args.config)
+    experiments = pair(method, baseline, args.seeds, ROOT)
+    folder = method.folder.removesuffix('_s0')
+    work_dir = Path(args.work_dir or f'work_dirs/pair_{folder}')
+    worker = Worker(ROOT, work_dir, work_dir / 'runs.jsonl', data_dir=Path.cwd())
+    console = Console(highlight=False)
+    try:
+        records = run_all(worker, experiments, args.jobs, console)
+    except KeyboardInterrupt:
+        raise SystemExit('stopped; the same command continues') from None
+    if any('error' in record for record in records):
+        raise SystemExit(1)
+    runs: dict[str, list[Path]] = {}
+    for experiment in experiments:
+        runs.setdefault(experiment.name, []).append(work_dir / experiment.folder)
+    console.print(f'The comparison: {write_page(runs, work_dir / "report.html")}', soft_wrap=True)
+
+
+if __name__ == '__main__':
+    main()
