@@ -1,0 +1,47 @@
+"""The commands of docs/tutorial.md, one after the other, with two iterations for its 300."""
+
+import glob
+import re
+import shlex
+
+import pytest
+from test_command_lines import ROOT
+
+pytest.importorskip('efficientnet_lite_pytorch')
+pytest.importorskip('onnxruntime')
+
+
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    """Commands run in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    return tmp_path
+
+
+def test_every_command_works_and_leaves_what_the_page_says(there, run_tool, capsys):
+    text = (ROOT / 'docs/tutorial.md').read_text(encoding='utf-8')
+    commands = [
+        shlex.split(line)
+        for block in re.findall(r'```bash\n(.*?)```', text, re.S)
+        for line in re.split(r'\n(?=python )', block.strip())
+    ]
+    assert [words[1].removeprefix('tools/') for words in commands] == [
+        '-c', 'make_config.py', 'browse_dataset.py', 'run_pair.py', 'predict.py', 'export.py',
+    ]  # fmt: skip
+    for python, tool, *words in commands:
+        assert python == 'python'
+        if tool == '-c':
+            exec(words[0].replace('num_unlabeled=48', 'num_unlabeled=6'), {})
+            continue
+        words = ['2' if word == '300' else word for word in words]
+        words = [w for word in words for w in (glob.glob(word) if '*' in word else [word])]
+        run_tool(tool.removeprefix('tools/'), *words)
+    assert list((there / 'browse').glob('*.png'))
+    page = (there / 'pair/report.html').read_text(encoding='utf-8')
+    assert 'pavement' in page
+    images = {path.stem for path in (there / 'scenes/img_dir/test').iterdir()}
+    assert {path.stem for path in (there / 'predicted/masks').iterdir()} == images
+    assert {path.stem for path in (there / 'predicted/overlay').iterdir()} == images
+    assert (there / 'exported/model.onnx').is_file()
+    assert 'largest difference' in capsys.readouterr().out
