@@ -18,9 +18,9 @@ from mmseg.registry import MODELS
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from mmseg_u2pl.analysis.contact_sheet import describe, draw_contact_sheet, training_rows
 from mmseg_u2pl.analysis.pseudo_labels import load_method
 from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
+from mmseg_u2pl.contact_sheet import describe, draw_contact_sheet, training_rows
 from mmseg_u2pl.datasets.checks import check_dataset_config, check_files
 
 

@@ -17,9 +17,9 @@ from mmengine.dataset import Compose
 from mmengine.device import get_device
 from torch import Tensor
 
+from ..datasets.prediction import check_whole, prediction_pipeline
 from ..functional import entropy_of_logits
 from .checkpoint import load_model
-from .pipeline import check_whole, prediction_pipeline
 from .rows import by_rows, without_padding
 from .sources import Item, find_sources, items
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from ..functional import IGNORE
-from ..models import SemiSegmentor
+from .functional import IGNORE
+from .models import SemiSegmentor
 
 UNPAINTED = 254  # label of pixels that show the image
 STRENGTH = 0.6  # how much of a class's color covers the image
