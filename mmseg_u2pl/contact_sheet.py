@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from .functional import IGNORE
+from .functional import IGNORE, entropy_map
 from .models import SemiSegmentor
+from .models.segmentors.batch import PseudoLabels
 
 UNPAINTED = 254  # label of pixels that show the image
 STRENGTH = 0.6  # how much of a class's color covers the image
 STRIPES = (70, 185)  # grays of pixels that count nowhere; stripes look like no class
 OUTLINE = '#ff2fd6'
+WRONG = {'wrong and reliable': (230, 0, 0), 'wrong, unreliable': (255, 170, 0)}
+
+
+Pictures: TypeAlias = Sequence[np.ndarray] | np.ndarray
 
 
 class SheetRow(NamedTuple):
     """The images of one row, and what is drawn over them."""
 
     title: str
-    images: np.ndarray  # uint8 (B, H, W, 3), RGB
+    images: Pictures  # B times uint8 (H, W, 3), RGB
     names: Sequence[str]  # B titles of images
-    labels: np.ndarray | None = None  # integer (B, H, W), 255 = ignored or padding, or UNPAINTED
-    outlines: np.ndarray | None = None  # boolean (B, H, W), their edges are drawn
+    labels: Pictures | None = None  # B times integer (H, W); 255 = ignored, or UNPAINTED
+    outlines: Pictures | None = None  # B times boolean (H, W), their edges are drawn
 
 
 def display_images(images: Tensor, preprocessor: Any) -> np.ndarray:
@@ -93,10 +100,76 @@ def training_rows(model: Any, batch: dict[str, Any], labels: bool = False) -> li
     return rows
 
 
+def pseudo_label_columns(
+    images: np.ndarray,
+    names: Sequence[str],
+    found: Mapping[str, PseudoLabels],
+    truth: Tensor | None = None,
+) -> list[list[SheetRow]]:
+    """What networks label images, one column an image.
+
+    Args:
+        images: RGB uint8 (B, H', W', 3), at the right and the bottom padded.
+        names: B titles.
+        found: Labels (B, H, W) by the name of the network that labels.
+        truth: Ground truth (B, H, W), for the errors.
+
+    Returns:
+        B columns of rows of one image.
+    """
+    columns = []
+    for index, name in enumerate(names):
+        shown = images[index, : (size := next(iter(found.values())).label.shape[1:])[0], : size[1]]
+        column: list[tuple[str, np.ndarray, Tensor | None]] = [('image', shown, None)]
+        for network, labels in found.items():
+            label, keep, prob = (maps[index].cpu() for maps in labels)
+            entropy = entropy_map(prob, 0) / np.log(len(prob))
+            heat = (255 * colormaps['magma'](entropy.numpy())[..., :3]).astype(np.uint8)
+            column += [
+                (f'{network}:\npseudo-label', shown, label),
+                ('entropy\nblack 0, white ln C', heat, None),
+                ('reliable\nstripes: not', shown, label.where(keep, IGNORE)),
+            ]
+            if truth is not None:
+                true, clear = truth[index].cpu(), torch.full_like(label, UNPAINTED)
+                wrong = (true != label) & (true != IGNORE)
+                errors = torch.where(wrong, len(prob) + (~keep).long(), clear)
+                column.append(('errors', shown, errors))
+        if truth is not None:
+            column.append(('ground truth', shown, truth[index].cpu()))
+        columns.append(
+            [
+                SheetRow(title, [picture], [name], None if painted is None else [painted.numpy()])
+                for title, picture, painted in column
+            ]
+        )
+    return columns
+
+
+def draw_columns(
+    columns: Sequence[Sequence[SheetRow]],
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+) -> np.ndarray:
+    """A :func:`contact_sheet` of columns of :func:`pseudo_label_columns`, RGB uint8 (H, W, 3)."""
+    rows = [
+        SheetRow(
+            cells[0].title,
+            [cell.images[0] for cell in cells],
+            [cell.names[0] for cell in cells],
+            None if cells[0].labels is None else [cell.labels[0] for cell in cells],
+        )
+        for cells in zip(*columns, strict=True)
+    ]
+    canvas = FigureCanvasAgg(contact_sheet(rows, [*classes, *WRONG], [*palette, *WRONG.values()]))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
 def describe(row: SheetRow) -> str:
     """Size of a row's images and the share of their pixels that count nowhere, as text."""
-    count, height, width = row.images.shape[:3]
-    share = 0 if row.labels is None else (row.labels == IGNORE).mean()
+    count, (height, width) = len(row.images), row.images[0].shape[:2]
+    share = 0 if row.labels is None else np.mean([(part == IGNORE).mean() for part in row.labels])
     title = ', '.join(row.title.splitlines())
     return f'{title}: {count} images of {height}×{width} px, {share:.1%} padding or ignored'
 
@@ -129,25 +202,37 @@ def draw_contact_sheet(
     path: str | Path,
     title: str = '',
 ) -> Path:
+    """Write a :func:`contact_sheet` as a PNG; missing folders are made.
+
+    Returns:
+        ``path``.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(rows, classes, palette, title).savefig(path)
+    return Path(path)
+
+
+def contact_sheet(
+    rows: Sequence[SheetRow],
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+    title: str = '',
+) -> Figure:
     """Draw every row's images beside each other, with a legend of the classes below.
 
     Args:
         rows: At least one, see :class:`SheetRow`; they may differ in B and in image size.
         classes: C names; the legend has those that occur.
         palette: C RGB triples.
-        path: The PNG to write; missing folders are made.
         title: Of the whole picture.
-
-    Returns:
-        ``path``.
     """
     columns = max(len(row.images) for row in rows)
-    ratio = max(row.images.shape[1] / row.images.shape[2] for row in rows)
+    ratio = max(image.shape[0] / image.shape[1] for row in rows for image in row.images)
     size = (3 * columns + 0.5, (3 * ratio + 0.4) * len(rows) + 1.2)  # inches
-    figure = Figure(figsize=size, layout='constrained')
+    figure = Figure(figsize=size, dpi=150, layout='constrained')
     figure.suptitle(title)
     axes = figure.subplots(len(rows), columns, squeeze=False)
-    for line, row in zip(axes, rows, strict=True):
+    for line, row, above in zip(axes, rows, [None, *rows], strict=False):
         line[0].set_ylabel(row.title)
         for axis in line[len(row.images) :]:
             axis.set_axis_off()
@@ -156,17 +241,17 @@ def draw_contact_sheet(
             axis.imshow(shown, interpolation='nearest')
             if row.outlines is not None:
                 axis.contour(row.outlines[index].astype(float), [0.5], colors=OUTLINE)
-            axis.set_title(row.names[index], fontsize=8)
+            if above is None or [*row.names] != [*above.names]:
+                axis.set_title(row.names[index], fontsize=8)
             axis.set(xticks=[], yticks=[])
-    present = {label for row in rows if row.labels is not None for label in np.unique(row.labels)}
+    painted = [row.labels for row in rows if row.labels is not None]
+    present = {label for labels in painted for part in labels for label in np.unique(part)}
     handles = [
         Patch(color='#' + bytes(color).hex(), label=name)
         for index, (name, color) in enumerate(zip(classes, palette, strict=True))
         if index in present
     ]
     if IGNORE in present:
-        handles.append(Patch(facecolor='w', hatch='////', label='padding or ignored'))
+        handles.append(Patch(facecolor='w', hatch='////', label='padding, ignored or unreliable'))
     figure.legend(handles=handles, loc='outside lower center', ncols=2 * columns)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    return Path(path)
+    return figure

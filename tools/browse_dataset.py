@@ -99,7 +99,7 @@ def browse(args: argparse.Namespace, console: Console) -> None:
     for number, batch in enumerate(islice(loader, args.batches), 1):
         torch.manual_seed(seed + number)  # of the mix; building the network drew numbers as well
         rows = training_rows(model, batch, labels=bool(args.checkpoint))
-        size = '×'.join(map(str, rows[0].images.shape[1:3]))
+        size = '×'.join(map(str, rows[0].images[0].shape[:2]))
         title = f'{stem}\nbatch {number} · crop {size} px · seed {seed}'
         path = draw_contact_sheet(rows, classes, palette, out / f'batch_{number}.png', title)
         console.print(f'[bold]Batch {number}[/]  {path}')

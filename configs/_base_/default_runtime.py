@@ -20,6 +20,9 @@ default_hooks = dict(
     semi_training=dict(type='SemiTrainingHook'),
     protocol=dict(type='ProtocolHook'),
     resume_batch=dict(type='ResumeBatchHook'),
+    watch=dict(
+        type='WatchHook'
+    ),  # draw=4: pictures of pseudo-labels; masks='ann_dir/train': errors
     visualization=dict(type='SegVisualizationHook'),
 )
 train_cfg = dict(type='IterBasedTrainLoop')  # protocol: max_iters, val_interval

@@ -12,7 +12,7 @@ from mmengine.dataset import Compose
 from mmseg.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
 
-from .checks import check_files, infos
+from .checks import check_files, infos, leaves
 
 _LABELS = ('LoadAnnotations', 'LoadMask', 'AddValidityMap')
 _RESIZES = ('Resize', 'ResizeShortestEdge')
@@ -80,6 +80,14 @@ class WithoutMasks:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.pipeline(dict(img_path=self.dataset.get_data_info(index)['img_path']))
+
+    def name(self, path: str) -> str:
+        """An image's path below its folder, with ``/``, as lists name it."""
+        for _, leaf in leaves(self.dataset):
+            name = os.path.relpath(path, leaf.data_prefix['img_path'])
+            if not name.startswith('..'):
+                return name.replace(os.sep, '/')
+        return os.path.basename(path)
 
 
 def unlabeled_images(cfg: Any, masks: str | None = None) -> Any:
