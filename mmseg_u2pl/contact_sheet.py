@@ -26,6 +26,8 @@ WRONG = {'wrong and reliable': (230, 0, 0), 'wrong, unreliable': (255, 170, 0)}
 
 
 Pictures: TypeAlias = Sequence[np.ndarray] | np.ndarray
+Column: TypeAlias = tuple[str, Sequence[tuple[str, np.ndarray, Tensor | None]]]
+"""A title, and cells: what they show, RGB uint8 (H, W, 3), and labels over it."""
 
 
 class SheetRow(NamedTuple):
@@ -100,68 +102,53 @@ def training_rows(model: Any, batch: dict[str, Any], labels: bool = False) -> li
     return rows
 
 
-def pseudo_label_columns(
-    images: np.ndarray,
-    names: Sequence[str],
+def pseudo_label_column(
+    name: str,
+    shown: np.ndarray,
     found: Mapping[str, PseudoLabels],
-    truth: Tensor | None = None,
-) -> list[list[SheetRow]]:
-    """What networks label images, one column an image.
+    truth: Tensor | None,
+    index: int,
+) -> Column:
+    """What networks label an image, for :func:`draw_pseudo_labels`.
 
     Args:
-        images: RGB uint8 (B, H', W', 3), at the right and the bottom padded.
-        names: B titles.
+        name: Its title.
+        shown: RGB uint8 (H, W, 3).
         found: Labels (B, H, W) by the name of the network that labels.
         truth: Ground truth (B, H, W), for the errors.
-
-    Returns:
-        B columns of rows of one image.
+        index: Of the image among the B.
     """
-    columns = []
-    for index, name in enumerate(names):
-        shown = images[index, : (size := next(iter(found.values())).label.shape[1:])[0], : size[1]]
-        column: list[tuple[str, np.ndarray, Tensor | None]] = [('image', shown, None)]
-        for network, labels in found.items():
-            label, keep, prob = (maps[index].cpu() for maps in labels)
-            entropy = entropy_map(prob, 0) / np.log(len(prob))
-            heat = (255 * colormaps['magma'](entropy.numpy())[..., :3]).astype(np.uint8)
-            column += [
-                (f'{network}:\npseudo-label', shown, label),
-                ('entropy\nblack 0, white ln C', heat, None),
-                ('reliable\nstripes: not', shown, label.where(keep, IGNORE)),
-            ]
-            if truth is not None:
-                true, clear = truth[index].cpu(), torch.full_like(label, UNPAINTED)
-                wrong = (true != label) & (true != IGNORE)
-                errors = torch.where(wrong, len(prob) + (~keep).long(), clear)
-                column.append(('errors', shown, errors))
+    cells: list[tuple[str, np.ndarray, Tensor | None]] = [('image', shown, None)]
+    for network, labels in found.items():
+        label, keep, prob = (maps[index].cpu() for maps in labels)
+        entropy = (entropy_map(prob, 0) / np.log(len(prob))).numpy()
+        heat = (255 * colormaps['magma'](entropy)[..., :3]).astype(np.uint8)
+        cells += [
+            (f'{network}:\npseudo-label', shown, label),
+            ('entropy\nblack 0, white ln C', heat, None),
+            ('reliable\nstripes: not', shown, label.where(keep, IGNORE)),
+        ]
         if truth is not None:
-            column.append(('ground truth', shown, truth[index].cpu()))
-        columns.append(
-            [
-                SheetRow(title, [picture], [name], None if painted is None else [painted.numpy()])
-                for title, picture, painted in column
-            ]
-        )
-    return columns
+            true = truth[index].cpu()
+            wrong = (true != label) & (true != IGNORE)
+            errors = torch.where(wrong, len(prob) + (~keep).long(), UNPAINTED)
+            cells.append(('errors', shown, errors))
+    if truth is not None:
+        cells.append(('ground truth', shown, truth[index].cpu()))
+    return name, cells
 
 
-def draw_columns(
-    columns: Sequence[Sequence[SheetRow]],
-    classes: Sequence[str],
-    palette: Sequence[Sequence[int]],
-) -> np.ndarray:
-    """A :func:`contact_sheet` of columns of :func:`pseudo_label_columns`, RGB uint8 (H, W, 3)."""
-    rows = [
-        SheetRow(
-            cells[0].title,
-            [cell.images[0] for cell in cells],
-            [cell.names[0] for cell in cells],
-            None if cells[0].labels is None else [cell.labels[0] for cell in cells],
+def draw_pseudo_labels(columns: Sequence[Column], meta: Mapping[str, Any]) -> np.ndarray:
+    """A :func:`contact_sheet`, RGB uint8 (H, W, 3), with ``classes`` and ``palette`` of ``meta``."""
+    names = [name for name, _ in columns]
+    rows = []
+    for line in zip(*(cells for _, cells in columns), strict=True):
+        labels = [painted.numpy() for *_, painted in line if painted is not None]
+        rows.append(
+            SheetRow(line[0][0], [picture for _, picture, _ in line], names, labels or None)
         )
-        for cells in zip(*columns, strict=True)
-    ]
-    canvas = FigureCanvasAgg(contact_sheet(rows, [*classes, *WRONG], [*palette, *WRONG.values()]))
+    classes, palette = [*meta['classes'], *WRONG], [*meta['palette'], *WRONG.values()]
+    canvas = FigureCanvasAgg(contact_sheet(rows, classes, palette))
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

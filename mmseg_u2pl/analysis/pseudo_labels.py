@@ -136,14 +136,17 @@ def load_method(model: Any, path: str | Path, max_iters: int) -> int:
         ValueError: The model makes no pseudo-labels, not yet at this checkpoint, or the checkpoint
             does not say at which iteration it was saved.
     """
-    _check_method(model)
     checkpoint = load_checkpoint(model, str(path), map_location='cpu', strict=True)
     return place_in_training(model, checkpoint, path, max_iters)
 
 
 def place_in_training(model: Any, checkpoint: dict, path: str | Path, max_iters: int) -> int:
     """The part of :func:`load_method` after the weights are loaded."""
-    _check_method(model)
+    if not isinstance(model, SemiSegmentor):
+        raise ValueError(
+            f'{type(model).__name__} makes no pseudo-labels: give the config of a '
+            'semi-supervised method'
+        )
     iteration = checkpoint.get('meta', {}).get('iter')
     if iteration is None:
         raise ValueError(f'{path} does not say at which iteration it was saved (meta.iter)')
@@ -155,14 +158,6 @@ def place_in_training(model: Any, checkpoint: dict, path: str | Path, max_iters:
         )
     model.eval()
     return iteration
-
-
-def _check_method(model: Any) -> None:
-    if not isinstance(model, SemiSegmentor):
-        raise ValueError(
-            f'{type(model).__name__} makes no pseudo-labels: give the config of a '
-            'semi-supervised method'
-        )
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from mmengine.visualization.vis_backend import BaseVisBackend
 from mmseg.registry import VISBACKENDS
 
 from mmseg_u2pl.engine import collapse
-from mmseg_u2pl.engine.watch import calibration_error, calibration_sums
+from mmseg_u2pl.engine.watch import calibration
 from mmseg_u2pl.functional import entropy_map
 from mmseg_u2pl.models import SemiSegmentor
 
@@ -121,12 +121,12 @@ def test_numbers_are_those_of_the_pseudo_labels(masked_root, tmp_path):
 
 
 def test_calibration_by_hand():
-    """Bins of 1/15: 0.9 and 0.9 share one, 0.6 has another; 255 does not count."""
+    """Bins of 1/15: 0.9 is in that from 13/15, 0.6 in that from 9/15; 255 does not count."""
     prob = torch.tensor([[0.9, 0.9, 0.6, 0.99], [0.1, 0.1, 0.4, 0.01]], dtype=torch.float64)
-    sums = calibration_sums(prob.log().view(2, 1, 4), torch.tensor([[0, 1, 1, 255]]))
-    # |0.9 - 1 + 0.9 - 0| + |0.6 - 0| = 1.4, of 3 pixels
-    assert calibration_error(sums) == pytest.approx(1.4 / 3)
-    assert calibration_error(torch.zeros(2, 15)) == 0
+    sums = calibration(prob.log().view(2, 1, 4), torch.tensor([[0, 1, 1, 255]]))
+    assert sums[1].tolist() == [0.0] * 9 + [1.0] + [0.0] * 3 + [2.0, 0.0]
+    assert sums[0, 9] == pytest.approx(0.6)
+    assert sums[0, 13] == pytest.approx(0.9 - 1 + 0.9)
 
 
 @VISBACKENDS.register_module()
