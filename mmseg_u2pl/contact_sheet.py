@@ -214,12 +214,16 @@ def contact_sheet(
         title: Of the whole picture.
     """
     columns = max(len(row.images) for row in rows)
-    ratio = max(image.shape[0] / image.shape[1] for row in rows for image in row.images)
-    size = (3 * columns + 0.5, (3 * ratio + 0.4) * len(rows) + 1.2)  # inches
+    titled = [i == 0 or [*row.names] != [*rows[i - 1].names] for i, row in enumerate(rows)]
+    heights = [
+        3 * max(image.shape[0] / image.shape[1] for image in row.images) + (0.4 if names else 0.15)
+        for row, names in zip(rows, titled, strict=True)
+    ]
+    size = (3 * columns + 0.5, sum(heights) + 1.2)  # inches
     figure = Figure(figsize=size, dpi=150, layout='constrained')
     figure.suptitle(title)
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    for line, row, above in zip(axes, rows, [None, *rows], strict=False):
+    axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
+    for line, row, has_title in zip(axes, rows, titled, strict=True):
         line[0].set_ylabel(row.title)
         for axis in line[len(row.images) :]:
             axis.set_axis_off()
@@ -228,7 +232,7 @@ def contact_sheet(
             axis.imshow(shown, interpolation='nearest')
             if row.outlines is not None:
                 axis.contour(row.outlines[index].astype(float), [0.5], colors=OUTLINE)
-            if above is None or [*row.names] != [*above.names]:
+            if has_title:
                 axis.set_title(row.names[index], fontsize=8)
             axis.set(xticks=[], yticks=[])
     painted = [row.labels for row in rows if row.labels is not None]

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-PATIENCE, TEACHER_PATIENCE = 2, 3
-"""Validations in a row that show a sign before it is reported."""
+PATIENCE, LONG = 2, 3
+"""Validations in a row that show a sign before it is reported; LONG where runs often recover."""
 RARE = 1e-3
 """A class with a smaller share of the pixels may come and go."""
 VANISHED = 0.02
@@ -58,16 +58,16 @@ class CollapseAlarm:
         Args:
             iteration: Iterations done.
             labeled: By the name of the network that labels.
-            metrics: Of the validation; ``teacher/mIoU`` and ``student/mIoU`` in percent.
+            metrics: Of the validation, such as ``teacher/mIoU`` and ``teacher/IoU.cat``, percent.
             bank: Keys of each class (C,) in the memory bank, if there is one.
 
         Returns:
             Texts that say what, since when and what to try; each sign once.
         """
         signs = {
-            sign: (f'{name}: {text}', PATIENCE)
+            sign: (f'{name}: {text}', patience)
             for name, one in labeled.items()
-            for sign, text in self._of_labels(name, one)
+            for sign, text, patience in self._of_labels(name, one, metrics)
         }
         behind = metrics.get('student/mIoU', 0) - metrics.get('teacher/mIoU', np.inf)
         if behind > BEHIND:
@@ -75,7 +75,7 @@ class CollapseAlarm:
                 f'the teacher is {behind:.1f} points of mIoU behind the student. Try a smaller '
                 'model.teacher.momentum (0.99 → 0.95): it averages over too many steps'
             )
-            signs['behind'] = text, TEACHER_PATIENCE
+            signs['behind'] = text, LONG
         if bank is not None and (missing := (bank == 0) & (self.share > RARE)).any():
             what = 'the memory bank is empty' if not bank.any() else 'the memory bank has no keys'
             text = (
@@ -90,10 +90,21 @@ class CollapseAlarm:
             if len(seen) == patience
         ]
 
-    def _of_labels(self, name: str, one: Labeled) -> Iterable[tuple[str, str]]:
-        """Each sign of a network's labels, and a text."""
+    def _of_labels(
+        self, name: str, one: Labeled, metrics: Mapping[str, float]
+    ) -> Iterable[tuple[str, str, int]]:
+        """Each sign of a network's labels, a text, and for how long it may last."""
         most = self._most[name] = np.maximum(self._most.get(name, 0), one.kept)
         usual = np.minimum(most, self.share)
+        unknown = np.array([metrics.get(f'{name}/IoU.{title}') == 0 for title in self.classes])
+        unknown &= (self.share > RARE) & (one.kept < VANISHED * self.share) & (usual <= RARE)
+        if unknown.any():
+            yield (
+                f'{name} unknown',
+                f'no pseudo-labels of {self._names(unknown)}, whose IoU on the validation images is 0. '
+                'Try a longer warm-up (model.warmup_iters), ClassWeightsHook, or more labels of them',
+                LONG,
+            )
         for index in map(int, np.flatnonzero((usual > RARE) & (one.kept < VANISHED * usual))):
             yield (
                 f'{name} {index} vanished',
@@ -101,6 +112,7 @@ class CollapseAlarm:
                 f'the pixels, once on {most[index]:.1%}. Try '
                 "model.alignment=dict(type='ClassAlignment'), a selection per class, "
                 'ClassWeightsHook, or more labels of it',
+                PATIENCE,
             )
         first = int(one.share.argmax())
         if 1 - one.share[first] < OTHERS * (1 - self.share[first]):
@@ -109,18 +121,21 @@ class CollapseAlarm:
                 f'{one.share[first]:.1%} of the pseudo-labels are {self.classes[first]}, of the '
                 f'labels {self.share[first]:.1%}. Try a longer warm-up (model.warmup_iters), '
                 "model.alignment=dict(type='ClassAlignment') or ClassWeightsHook",
+                PATIENCE,
             )
         if one.entropy < SURE:
             yield (
                 f'{name} sure',
                 f'the mean entropy fell to {one.entropy:.1e} of ln C: it is sure of its mistakes, '
                 'too. Try a lower learning rate or model.unsup_weight, or a stronger model.view',
+                PATIENCE,
             )
         if one.entropy > UNSURE:
             yield (
                 f'{name} unsure',
                 f'the mean entropy is {one.entropy:.2f} of ln C: it takes all classes for alike. '
                 'Try a longer warm-up (model.warmup_iters) or another learning rate',
+                PATIENCE,
             )
 
     def _names(self, chosen: np.ndarray) -> str:

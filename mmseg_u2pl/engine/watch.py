@@ -62,7 +62,7 @@ class WatchHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Find the images."""
-        if not isinstance(segmentor(runner), SemiSegmentor):
+        if not isinstance(segmentor(runner), SemiSegmentor) or 'train_dataloader' not in runner.cfg:
             return
         dataset = runner.train_dataloader.dataset
         if self.masks:

@@ -74,6 +74,18 @@ def test_few_pixels_are_no_vanished_class(sequence):
     assert not any(warned(sequence))
 
 
+def test_a_class_that_is_never_labeled_nor_predicted_right():
+    """Three validations in a row; without a pseudo-label it may still be learned."""
+    without = seen(kept=(0.6, 0.12, 0.0))
+    zero, learned, elsewhere = ({'teacher/IoU.dog': value} for value in (0.0, 0.1, float('nan')))
+    found = warned([without] * 4, [zero])
+    assert [len(texts) for texts in found] == [0, 0, 1, 0]
+    assert found[2][0].startswith('teacher: no pseudo-labels of dog, whose IoU on the validation')
+    assert not any(warned([without] * 4, [learned]))
+    assert not any(warned([without] * 4, [elsewhere]))
+    assert not any(warned([seen()] * 4, [zero]))
+
+
 def test_a_class_without_labels_may_vanish():
     alarm = CollapseAlarm(CLASSES, np.array([800, 200, 0]))
     for iteration in range(4):
