@@ -10,25 +10,19 @@ import numpy as np
 class Seen(NamedTuple):
     """What a network says of N images."""
 
-    entropy: np.ndarray
-    """Mean of each image (N,), as a share of ln C."""
-    share: np.ndarray
-    """Of each class among the pixels (N, C)."""
-    features: np.ndarray
-    """Representations (N, D)."""
+    entropy: np.ndarray  # (N,), mean over the pixels, as a share of ln C
+    share: np.ndarray  # (N, C), of each class among the pixels
+    features: np.ndarray  # (N, D), representations
 
 
 class Ranked(NamedTuple):
     """An image in the order in which to label."""
 
-    position: int
-    """Of the image among the N."""
-    score: float
-    """In [0, 1]: mean of the image's places by entropy and by rarity among all images."""
+    position: int  # among the N
+    score: float  # in (0, 1]: mean of its places by entropy and by rarity among the N
     entropy: float
     rarity: float
-    distance: float
-    """To the nearest image that is labeled or ranked before, in [0, 1]; 1 where there is none."""
+    distance: float  # in [0, 1], to the nearest labeled or earlier one; 1 where there is none
 
 
 def rank(seen: Seen, labeled: np.ndarray, num: int) -> list[Ranked]:

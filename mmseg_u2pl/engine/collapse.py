@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-PATIENCE, LONG = 2, 3
-"""Validations in a row that show a sign before it is reported; LONG where runs often recover."""
+PATIENCE = 2
+"""Validations in a row that show a sign before it is reported."""
+LONG, RECOVER = 3, ('unknown', 'behind')
+"""Of signs from which runs often recover."""
 RARE = 1e-3
 """A class with a smaller share of the pixels may come and go."""
 VANISHED = 0.02
@@ -65,77 +67,70 @@ class CollapseAlarm:
             Texts that say what, since when and what to try; each sign once.
         """
         signs = {
-            sign: (f'{name}: {text}', patience)
+            f'{name} {sign}': f'{name}: {text}'
             for name, one in labeled.items()
-            for sign, text, patience in self._of_labels(name, one, metrics)
+            for sign, text in self._of_labels(name, one, metrics)
         }
         behind = metrics.get('student/mIoU', 0) - metrics.get('teacher/mIoU', np.inf)
         if behind > BEHIND:
-            text = (
+            signs['behind'] = (
                 f'the teacher is {behind:.1f} points of mIoU behind the student. Try a smaller '
                 'model.teacher.momentum (0.99 → 0.95): it averages over too many steps'
             )
-            signs['behind'] = text, LONG
         if bank is not None and (missing := (bank == 0) & (self.share > RARE)).any():
-            what = 'the memory bank is empty' if not bank.any() else 'the memory bank has no keys'
-            text = (
-                f'{what} of {self._names(missing)}: the contrastive loss skips them. Try a longer '
+            what = f'has no keys of {self._names(missing)}' if bank.any() else 'is empty'
+            signs['bank'] = (
+                f'the memory bank {what}: the contrastive loss skips these classes. Try a longer '
                 'warm-up (model.warmup_iters) or a smaller model.contrastive.low_rank'
             )
-            signs['bank'] = text, PATIENCE
         self._seen = {sign: [*self._seen.get(sign, []), iteration] for sign in signs}
         return [
-            f'{text} (since iteration {seen[0]})'
-            for (text, patience), seen in zip(signs.values(), self._seen.values(), strict=True)
-            if len(seen) == patience
+            f'{text} (since iteration {self._seen[sign][0]})'
+            for sign, text in signs.items()
+            if len(self._seen[sign]) == (LONG if sign.endswith(RECOVER) else PATIENCE)
         ]
 
     def _of_labels(
         self, name: str, one: Labeled, metrics: Mapping[str, float]
-    ) -> Iterable[tuple[str, str, int]]:
-        """Each sign of a network's labels, a text, and for how long it may last."""
+    ) -> Iterable[tuple[str, str]]:
+        """Each sign of a network's labels, and a text."""
         most = self._most[name] = np.maximum(self._most.get(name, 0), one.kept)
         usual = np.minimum(most, self.share)
         unknown = np.array([metrics.get(f'{name}/IoU.{title}') == 0 for title in self.classes])
         unknown &= (self.share > RARE) & (one.kept < VANISHED * self.share) & (usual <= RARE)
         if unknown.any():
             yield (
-                f'{name} unknown',
+                'unknown',
                 f'no pseudo-labels of {self._names(unknown)}, whose IoU on the validation images is 0. '
                 'Try a longer warm-up (model.warmup_iters), ClassWeightsHook, or more labels of them',
-                LONG,
             )
         for index in map(int, np.flatnonzero((usual > RARE) & (one.kept < VANISHED * usual))):
             yield (
-                f'{name} {index} vanished',
+                f'{index} vanished',
                 f'pseudo-labels of {self.classes[index]} vanish: kept on {one.kept[index]:.2%} of '
                 f'the pixels, once on {most[index]:.1%}. Try '
                 "model.alignment=dict(type='ClassAlignment'), a selection per class, "
                 'ClassWeightsHook, or more labels of it',
-                PATIENCE,
             )
         first = int(one.share.argmax())
         if 1 - one.share[first] < OTHERS * (1 - self.share[first]):
             yield (
-                f'{name} {first} everywhere',
+                f'{first} everywhere',
                 f'{one.share[first]:.1%} of the pseudo-labels are {self.classes[first]}, of the '
                 f'labels {self.share[first]:.1%}. Try a longer warm-up (model.warmup_iters), '
                 "model.alignment=dict(type='ClassAlignment') or ClassWeightsHook",
-                PATIENCE,
             )
         if one.entropy < SURE:
             yield (
-                f'{name} sure',
+                'sure',
                 f'the mean entropy fell to {one.entropy:.1e} of ln C: it is sure of its mistakes, '
                 'too. Try a lower learning rate or model.unsup_weight, or a stronger model.view',
-                PATIENCE,
             )
         if one.entropy > UNSURE:
             yield (
-                f'{name} unsure',
+                'unsure',
                 f'the mean entropy is {one.entropy:.2f} of ln C: it takes all classes for alike. '
                 'Try a longer warm-up (model.warmup_iters) or another learning rate',
-                PATIENCE,
             )
 
     def _names(self, chosen: np.ndarray) -> str:

@@ -126,7 +126,7 @@ def test_a_teacher_that_stays_behind_needs_three_validations():
 
 def test_an_empty_bank_and_one_without_a_class():
     (text,) = warned([seen()] * 2, banks=[np.zeros(3)])[1]
-    assert text.startswith('the memory bank is empty of background, cat, dog')
+    assert text.startswith('the memory bank is empty: the contrastive loss skips')
     (text,) = warned([seen()] * 2, banks=[np.array([4, 0, 2])])[1]
     assert text.startswith('the memory bank has no keys of cat: ')
     assert not any(warned([seen()] * 3, banks=[np.array([4, 1, 2])]))
