@@ -58,6 +58,7 @@ class WatchHook(Hook):
     def __init__(self, draw: int = 0, masks: str | None = None) -> None:
         self.draw, self.masks = draw, masks
         self._images: Any = None
+        self._failed = False
         self._calibration = torch.zeros((2, BINS), dtype=torch.float64)
 
     def before_train(self, runner: Runner) -> None:
@@ -89,13 +90,13 @@ class WatchHook(Hook):
         error, pixels = self._calibration.abs().sum(1).tolist()
         runner.message_hub.update_scalar('val/watch/ECE', error / max(1, pixels))
         self._calibration.zero_()
-        if is_main_process():
+        if is_main_process() and not self._failed:
             try:
                 with seeded(0), torch.no_grad():
                     self._watch(runner, metrics or {})
             except (NotImplementedError, torch.cuda.OutOfMemoryError) as failure:
                 runner.logger.warning(f'pseudo-labels are not watched: {failure!r}')
-                self._images = None
+                self._failed = True
 
     def _watch(self, runner: Runner, metrics: dict[str, float]) -> None:
         model, images = segmentor(runner), self._images
