@@ -95,7 +95,7 @@ class WatchHook(Hook):
                 with seeded(0), torch.no_grad():
                     self._watch(runner, metrics or {})
             except (NotImplementedError, torch.cuda.OutOfMemoryError) as failure:
-                runner.logger.warning(f'pseudo-labels are not watched: {failure!r}')
+                runner.logger.warning(f'pseudo-labels are not watched: {failure}')
                 self._failed = True
 
     def _watch(self, runner: Runner, metrics: dict[str, float]) -> None:

@@ -176,7 +176,7 @@ class SemiSegmentor(SemiNetworks):
 
     def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
         """What a method returns as :meth:`pseudo_labels`."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} does not say what it teaches')
 
     def training_views(self, batch: SemiBatch) -> list[View]:
         """The views of the unlabeled images that a step shows the student, for drawing."""
