@@ -18,9 +18,9 @@ from mmseg.registry import MODELS
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from mmseg_u2pl.analysis.contact_sheet import describe, draw_contact_sheet, training_rows
 from mmseg_u2pl.analysis.pseudo_labels import load_method
 from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
+from mmseg_u2pl.contact_sheet import describe, draw_contact_sheet, training_rows
 from mmseg_u2pl.datasets.checks import check_dataset_config, check_files
 
 
@@ -99,7 +99,7 @@ def browse(args: argparse.Namespace, console: Console) -> None:
     for number, batch in enumerate(islice(loader, args.batches), 1):
         torch.manual_seed(seed + number)  # of the mix; building the network drew numbers as well
         rows = training_rows(model, batch, labels=bool(args.checkpoint))
-        size = '×'.join(map(str, rows[0].images.shape[1:3]))
+        size = '×'.join(map(str, rows[0].images[0].shape[:2]))
         title = f'{stem}\nbatch {number} · crop {size} px · seed {seed}'
         path = draw_contact_sheet(rows, classes, palette, out / f'batch_{number}.png', title)
         console.print(f'[bold]Batch {number}[/]  {path}')

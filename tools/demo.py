@@ -130,7 +130,7 @@ def draw(models: dict, runner: Runner, path: Path) -> Path:
     import numpy as np
     import torch
 
-    from mmseg_u2pl.analysis.contact_sheet import SheetRow, draw_contact_sheet
+    from mmseg_u2pl.contact_sheet import SheetRow, draw_contact_sheet
     from mmseg_u2pl.functional import IGNORE, entropy_map
 
     dataset = runner.test_dataloader.dataset

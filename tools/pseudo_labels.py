@@ -20,15 +20,9 @@ from mmseg_u2pl.analysis.pseudo_label_figure import (
     class_table,
     draw_pseudo_labels,
 )
-from mmseg_u2pl.analysis.pseudo_labels import (
-    Measurement,
-    batches,
-    load_method,
-    measure,
-    unlabeled_per_batch,
-    unlabeled_with_truth,
-)
+from mmseg_u2pl.analysis.pseudo_labels import Measurement, load_method, measure
 from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
+from mmseg_u2pl.datasets.prediction import batches, spread, unlabeled_images, unlabeled_per_batch
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,9 +56,8 @@ def main() -> None:
 def compare(args: argparse.Namespace, console: Console) -> None:
     """Measure, print and draw."""
     cfg = load_scoped_config(args)
-    dataset = unlabeled_with_truth(cfg, args.masks)
-    num = args.num if 0 < args.num < len(dataset) else len(dataset)
-    indices = [index * len(dataset) // num for index in range(num)]  # spread over the list
+    dataset = unlabeled_images(cfg, args.masks)
+    indices = spread(args.num, len(dataset))
     model = MODELS.build(cfg.model).to(get_device())
     measurements = []
     for path in map(Path, args.checkpoints):

@@ -20,6 +20,7 @@ default_hooks = dict(
     semi_training=dict(type='SemiTrainingHook'),
     protocol=dict(type='ProtocolHook'),
     resume_batch=dict(type='ResumeBatchHook'),
+    watch=dict(type='WatchHook'),  # also: draw=4 for pictures; masks='ann_dir/train' for errors
     visualization=dict(type='SegVisualizationHook'),
 )
 train_cfg = dict(type='IterBasedTrainLoop')  # protocol: max_iters, val_interval

@@ -6,18 +6,14 @@ A diagnosis: nothing in training reads these masks.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.config import Config
 from mmengine.runner import load_checkpoint
-from mmseg.registry import DATASETS
 from torch import Tensor
 
-from ..datasets.checks import check_files, infos
 from ..functional import IGNORE, nearest
 from ..models import SemiSegmentor
 
@@ -125,60 +121,6 @@ class Measurement(NamedTuple):
     quality: PseudoLabelQuality
 
 
-def unlabeled_with_truth(cfg: Config, masks: str) -> Any:
-    """The unlabeled images with their ground truth, through the test pipeline.
-
-    Args:
-        cfg: A training config of a semi-supervised method.
-        masks: Folder of the masks, below the unlabeled data set's ``data_root``.
-
-    Returns:
-        A data set of the labeled part's class.
-
-    Raises:
-        FileNotFoundError: An image has no mask in the folder.
-        ValueError: The config has no unlabeled images.
-    """
-    parts = cfg.train_dataloader.dataset
-    unlabeled = parts.get('unlabeled')
-    if unlabeled is None:
-        raise ValueError(
-            'train_dataloader.dataset has no unlabeled images: give the config of a '
-            'semi-supervised method'
-        )
-    root = unlabeled.get('data_root') or ''
-    dataset = DATASETS.build(
-        {
-            **parts.labeled,
-            'data_root': root,
-            'data_prefix': dict(img_path=unlabeled.data_prefix['img_path'], seg_map_path=masks),
-            'ann_file': unlabeled.get('ann_file') or '',
-            'pipeline': cfg.test_dataloader.dataset.pipeline,
-        }
-    )
-    check_files(dataset, f'--masks {masks}')
-    if unlabeled.get('without'):  # no list names the unlabeled images
-        unlabeled_images = {info['img_path'] for info in infos(DATASETS.build(unlabeled))}
-        paths = [info['img_path'] for info in infos(dataset)]
-        dataset.get_subset_([i for i, path in enumerate(paths) if path in unlabeled_images])
-    return dataset
-
-
-def unlabeled_per_batch(cfg: Config) -> int:
-    """Unlabeled images in a batch of one process: those that a step selects among."""
-    loader = cfg.train_dataloader
-    labeled, unlabeled = loader.get('sampler', {}).get('ratio', (1, 1))
-    return max(1, loader.batch_size // (labeled + unlabeled) * unlabeled)
-
-
-def batches(dataset: Any, indices: Iterable[int], size: int) -> Iterator[list[dict]]:
-    """Samples in groups of at most ``size``; an image of another size starts a new group."""
-    samples = (dataset[index] for index in indices)
-    for _, alike in groupby(samples, lambda sample: sample['data_samples'].ori_shape):
-        while group := list(islice(alike, size)):
-            yield group
-
-
 def load_method(model: Any, path: str | Path, max_iters: int) -> int:
     """Load a checkpoint and put the method where training stood when it was saved.
 
@@ -194,12 +136,17 @@ def load_method(model: Any, path: str | Path, max_iters: int) -> int:
         ValueError: The model makes no pseudo-labels, not yet at this checkpoint, or the checkpoint
             does not say at which iteration it was saved.
     """
+    checkpoint = load_checkpoint(model, str(path), map_location='cpu', strict=True)
+    return place_in_training(model, checkpoint, path, max_iters)
+
+
+def place_in_training(model: Any, checkpoint: dict, path: str | Path, max_iters: int) -> int:
+    """The part of :func:`load_method` after the weights are loaded."""
     if not isinstance(model, SemiSegmentor):
         raise ValueError(
             f'{type(model).__name__} makes no pseudo-labels: give the config of a '
             'semi-supervised method'
         )
-    checkpoint = load_checkpoint(model, str(path), map_location='cpu', strict=True)
     iteration = checkpoint.get('meta', {}).get('iter')
     if iteration is None:
         raise ValueError(f'{path} does not say at which iteration it was saved (meta.iter)')
@@ -229,15 +176,9 @@ def measure(model: SemiSegmentor, groups: Iterable[list[dict]]) -> dict[str, Pse
     """
     found: dict[str, PseudoLabelQuality] = {}
     for group in groups:
-        data = {key: [sample[key] for sample in group] for key in ('inputs', 'data_samples')}
-        height, width = data['inputs'][0].shape[1:]
-        data = model.data_preprocessor(data, False)
-        images = data['inputs']
-        truth = torch.cat([sample.gt_sem_seg.data for sample in data['data_samples']])
-        valid = torch.zeros_like(images[:, 0], dtype=torch.bool)
-        valid[:, :height, :width] = True  # the preprocessor pads at the right and the bottom
-        for name, (*maps, _) in model.pseudo_labels(images, valid).items():
+        truth = torch.cat([sample['data_samples'].gt_sem_seg.data for sample in group])
+        for name, (*maps, _) in model.label_samples(group)[1].items():
             quality = found.setdefault(name, PseudoLabelQuality(model.num_classes))
-            label, keep = (nearest(m[:, :height, :width], truth.shape[1:]) for m in maps)
+            label, keep = (nearest(m, truth.shape[1:]).cpu() for m in maps)
             quality.update(label, keep, truth)
     return found

@@ -7,3 +7,4 @@ from .optim import BFloat16OptimWrapper, SemiOptimWrapperConstructor
 from .protocol import ProtocolHook
 from .resume_batch import ResumeBatchHook
 from .semi_hook import SemiTrainingHook
+from .watch import WatchHook

@@ -17,9 +17,9 @@ from mmengine.dataset import Compose
 from mmengine.device import get_device
 from torch import Tensor
 
+from ..datasets.prediction import check_whole, prediction_pipeline
 from ..functional import entropy_of_logits
 from .checkpoint import load_model
-from .pipeline import check_whole, prediction_pipeline
 from .rows import by_rows, without_padding
 from .sources import Item, find_sources, items
 
@@ -36,6 +36,8 @@ class Prediction(NamedTuple):
     """Float16 (C, H, W), if asked for."""
     entropy: np.ndarray | None = None
     """Uint8 (H, W), if asked for: 0 is sure, 255 is ln C nats, all classes alike."""
+    feature: np.ndarray | None = None
+    """The backbone's last map, averaged over the pixels, (D,), if asked for."""
     error: str = ''
     """Why there is no prediction; the mask is empty then."""
 
@@ -89,6 +91,7 @@ class Inference:
             image if there is none, or with ``scale``.
         probabilities: Return them, too.
         entropy: Return it, too.
+        features: Return a representation of the image, too.
         device: Default: an accelerator if there is one.
 
     Raises:
@@ -106,6 +109,7 @@ class Inference:
         tta: bool = False,
         probabilities: bool = False,
         entropy: bool = False,
+        features: bool = False,
         device: str | None = None,
     ) -> None:
         if min(batch_size, scale or 1) < 1:
@@ -114,11 +118,19 @@ class Inference:
             raise ValueError('a head with one output channel is not supported')
         self.model = model.to(device or get_device()).eval()
         self.batch_size, self.probabilities, self.entropy = batch_size, probabilities, entropy
+        self._maps: list[Tensor] = []  # of each pass, (B, D)
+        if features:
+            networks = model.predicting() if hasattr(model, 'predicting') else (model,)
+            for part in networks:
+                part.backbone.register_forward_hook(self._remember)
         if slide is not None:
             self._slide(*slide)
         pipeline = prediction_pipeline(cfg, scale, tta)
         from_array = [dict(pipeline[0], type='LoadImageFromNDArray'), *pipeline[1:]]
         self.of_file, self.of_array = Compose(pipeline), Compose(from_array)
+
+    def _remember(self, module: Any, inputs: Any, maps: Sequence[Tensor]) -> None:
+        self._maps.append(maps[-1].mean((2, 3)))
 
     def _slide(self, crop: int, stride: int) -> None:
         if not 1 <= stride <= crop:
@@ -189,9 +201,15 @@ class Inference:
                 for index, logits in enumerate(network(batch, copy.deepcopy(metas))):
                     found[index].append(without_padding(logits, metas[index]))
             sizes = [views[0]['data_samples'][0].ori_shape for views in inputs]
-            return list(map(self._finish, members, found, sizes))
+            results = list(map(self._finish, members, found, sizes))
+            if self._maps:
+                pooled = torch.stack(self._maps).mean(0).float().cpu().numpy()
+                results = [r._replace(feature=f) for r, f in zip(results, pooled, strict=True)]
+            return results
         except (RuntimeError, MemoryError) as error:  # too large, or too small for the network
             return [_failed(item, f'cannot be predicted: {error}') for item in members]
+        finally:
+            self._maps.clear()
 
     def _finish(self, item: Item, views: list[Tensor], size: tuple[int, int]) -> Prediction:
         """Logits (C, h, w) of each view → what is asked for, at image size (H, W)."""

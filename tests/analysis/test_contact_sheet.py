@@ -9,7 +9,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import MODELS
 
-from mmseg_u2pl.analysis.contact_sheet import (
+from mmseg_u2pl.contact_sheet import (
     STRIPES,
     UNPAINTED,
     SheetRow,

@@ -14,13 +14,8 @@ from conftest import NAMES, scene
 from mmengine.runner import save_checkpoint
 from mmseg.registry import MODELS
 
-from mmseg_u2pl.analysis.pseudo_labels import (
-    batches,
-    load_method,
-    measure,
-    unlabeled_per_batch,
-    unlabeled_with_truth,
-)
+from mmseg_u2pl.analysis.pseudo_labels import load_method, measure
+from mmseg_u2pl.datasets.prediction import batches, unlabeled_images, unlabeled_per_batch
 
 
 # -------------------------------------------------------------------- tiny models and data
@@ -59,7 +54,7 @@ def save(model, path, iteration):
 
 
 def test_the_data_set_holds_the_unlabeled_images_and_their_masks(cfg):
-    dataset = unlabeled_with_truth(cfg, 'truth')
+    dataset = unlabeled_images(cfg, 'truth')
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     assert [info['img_path'].rsplit('/', 1)[1] for info in infos] == [
         f'{name}.png' for name in NAMES['unlabeled']
@@ -70,12 +65,12 @@ def test_the_data_set_holds_the_unlabeled_images_and_their_masks(cfg):
 
 def test_missing_masks_are_named(cfg):
     tiny.assert_raises(
-        FileNotFoundError, lambda: unlabeled_with_truth(cfg, 'nowhere'), '--masks nowhere', 'data'
+        FileNotFoundError, lambda: unlabeled_images(cfg, 'nowhere'), 'masks nowhere', 'data'
     )
     tiny.assert_raises(
         FileNotFoundError,
-        lambda: unlabeled_with_truth(cfg, 'masks/train'),
-        '--masks',
+        lambda: unlabeled_images(cfg, 'masks/train'),
+        'masks masks/train',
         '6 files are missing',
     )
 
@@ -83,7 +78,7 @@ def test_missing_masks_are_named(cfg):
 def test_a_supervised_config_has_no_unlabeled_images(cfg):
     cfg.train_dataloader.dataset.unlabeled = None
     with pytest.raises(ValueError, match='no unlabeled images'):
-        unlabeled_with_truth(cfg, 'truth')
+        unlabeled_images(cfg, 'truth')
 
 
 def test_groups_hold_equal_sizes(cfg, masked_root):
@@ -91,7 +86,7 @@ def test_groups_hold_equal_sizes(cfg, masked_root):
         path = str(masked_root / folder / 'u3.png')
         image = np.array(cv2.imread(path, cv2.IMREAD_UNCHANGED))
         cv2.imwrite(path, image[:32])
-    dataset = unlabeled_with_truth(cfg, 'truth')
+    dataset = unlabeled_images(cfg, 'truth')
     groups = list(batches(dataset, range(6), 2))
     assert [len(group) for group in groups] == [2, 1, 1, 2]
 
@@ -119,7 +114,7 @@ def test_every_method_is_measured_by_its_pseudo_labels(cfg, kind, networks):
     model = method(cfg, kind)
     if kind == 'RRN':
         model.accepted_share = 0.5
-    dataset = unlabeled_with_truth(cfg, 'truth')
+    dataset = unlabeled_images(cfg, 'truth')
     samples = [dataset[index] for index in range(6)]
     found = measure(model, batches(dataset, range(6), 6))
     assert list(found) == networks
@@ -147,7 +142,7 @@ def test_padding_and_the_size_of_the_masks_change_no_pixel_count(cfg):
         dict(type='Resize', scale=(36, 30), keep_ratio=True),
         *runs.TEST_PIPELINE[1:],
     ]
-    found = measure(model, batches(unlabeled_with_truth(cfg, 'truth'), range(6), 4))
+    found = measure(model, batches(unlabeled_images(cfg, 'truth'), range(6), 4))
     assert found['teacher'].confusion.sum() == 6 * 37 * 48  # three of 40 rows are void
 
 
@@ -172,9 +167,8 @@ def test_a_checkpoint_of_the_warm_up_has_no_pseudo_labels(cfg, tmp_path):
 
 def test_a_supervised_model_has_no_pseudo_labels(tmp_path):
     model = MODELS.build(dict(type='EncoderDecoder', **tiny.networks()))
-    tiny.assert_raises(
-        ValueError, lambda: load_method(model, tmp_path, 6), 'EncoderDecoder makes no'
-    )
+    path = save(model, tmp_path / 'iter_4.pth', 4)
+    tiny.assert_raises(ValueError, lambda: load_method(model, path, 6), 'EncoderDecoder makes no')
 
 
 @pytest.mark.parametrize('kind', ['U2PL', 'RRN'])
@@ -209,4 +203,4 @@ def test_a_mistake_is_one_line(cfg, tmp_path, run_tool, capsys):
         run_tool('pseudo_labels.py', config, 'a.pth', '--masks', 'nowhere')
     assert error.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert '--masks nowhere' in line
+    assert 'masks nowhere' in line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -156,9 +156,27 @@ class SemiSegmentor(SemiNetworks):
             valid = images.new_ones(images[:, 0].shape, dtype=torch.bool)
         return self._teaching(images, valid)
 
+    def label_samples(self, samples: Sequence[dict]) -> tuple[Tensor, dict[str, PseudoLabels]]:
+        """:meth:`pseudo_labels` of samples of equal size (H, W) from a test pipeline.
+
+        Returns:
+            The network's input (B, 3, H', W'), padded at the right and the bottom; labels without
+            padding.
+        """
+        data = {key: [sample[key] for sample in samples] for key in ('inputs', 'data_samples')}
+        height, width = data['inputs'][0].shape[1:]
+        images = self.data_preprocessor(data, False)['inputs']
+        valid = torch.zeros_like(images[:, 0], dtype=torch.bool)
+        valid[:, :height, :width] = True
+        found = self.pseudo_labels(images, valid)
+        return images, {
+            name: PseudoLabels(*(maps[..., :height, :width] for maps in labels))
+            for name, labels in found.items()
+        }
+
     def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
         """What a method returns as :meth:`pseudo_labels`."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} does not say what it teaches')
 
     def training_views(self, batch: SemiBatch) -> list[View]:
         """The views of the unlabeled images that a step shows the student, for drawing."""

@@ -145,6 +145,7 @@ def _shared(cfg: Config, method: Method, grid: Grid, crop: tuple[int, int]) -> d
             semi_training=dict(type='SemiTrainingHook'),
             protocol=dict(type='ProtocolHook'),
             resume_batch=dict(type='ResumeBatchHook'),
+            watch=dict(type='WatchHook'),
         ),
     )
     if method.balanced:

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from ..functional import IGNORE
-from ..models import SemiSegmentor
+from .functional import IGNORE, entropy_map
+from .models import SemiSegmentor
+from .models.segmentors.batch import PseudoLabels
 
 UNPAINTED = 254  # label of pixels that show the image
 STRENGTH = 0.6  # how much of a class's color covers the image
 STRIPES = (70, 185)  # grays of pixels that count nowhere; stripes look like no class
 OUTLINE = '#ff2fd6'
+WRONG = {'wrong and reliable': (230, 0, 0), 'wrong, unreliable': (255, 170, 0)}
+
+
+Pictures: TypeAlias = Sequence[np.ndarray] | np.ndarray
+Column: TypeAlias = tuple[str, Sequence[tuple[str, np.ndarray, Tensor | None]]]
+"""A title, and cells: what they show, RGB uint8 (H, W, 3), and labels over it."""
 
 
 class SheetRow(NamedTuple):
     """The images of one row, and what is drawn over them."""
 
     title: str
-    images: np.ndarray  # uint8 (B, H, W, 3), RGB
+    images: Pictures  # B times uint8 (H, W, 3), RGB
     names: Sequence[str]  # B titles of images
-    labels: np.ndarray | None = None  # integer (B, H, W), 255 = ignored or padding, or UNPAINTED
-    outlines: np.ndarray | None = None  # boolean (B, H, W), their edges are drawn
+    labels: Pictures | None = None  # B times integer (H, W); 255 = ignored, or UNPAINTED
+    outlines: Pictures | None = None  # B times boolean (H, W), their edges are drawn
 
 
 def display_images(images: Tensor, preprocessor: Any) -> np.ndarray:
@@ -93,10 +102,61 @@ def training_rows(model: Any, batch: dict[str, Any], labels: bool = False) -> li
     return rows
 
 
+def pseudo_label_column(
+    name: str,
+    shown: np.ndarray,
+    found: Mapping[str, PseudoLabels],
+    truth: Tensor | None,
+    index: int,
+) -> Column:
+    """What networks label an image, for :func:`draw_pseudo_labels`.
+
+    Args:
+        name: Its title.
+        shown: RGB uint8 (H, W, 3).
+        found: Labels (B, H, W) by the name of the network that labels.
+        truth: Ground truth (B, H, W), for the errors.
+        index: Of the image among the B.
+    """
+    cells: list[tuple[str, np.ndarray, Tensor | None]] = [('image', shown, None)]
+    for network, labels in found.items():
+        label, keep, prob = (maps[index].cpu() for maps in labels)
+        entropy = (entropy_map(prob, 0) / np.log(len(prob))).numpy()
+        heat = (255 * colormaps['magma'](entropy)[..., :3]).astype(np.uint8)
+        cells += [
+            (f'{network}:\npseudo-label', shown, label),
+            ('entropy\nblack 0, white ln C', heat, None),
+            ('reliable\nstripes: not', shown, label.where(keep, IGNORE)),
+        ]
+        if truth is not None:
+            true = truth[index].cpu()
+            wrong = (true != label) & (true != IGNORE)
+            errors = torch.where(wrong, len(prob) + (~keep).long(), UNPAINTED)
+            cells.append(('errors', shown, errors))
+    if truth is not None:
+        cells.append(('ground truth', shown, truth[index].cpu()))
+    return name, cells
+
+
+def draw_pseudo_labels(columns: Sequence[Column], meta: Mapping[str, Any]) -> np.ndarray:
+    """A :func:`contact_sheet`, RGB uint8 (H, W, 3), with ``classes`` and ``palette`` of ``meta``."""
+    names = [name for name, _ in columns]
+    rows = []
+    for line in zip(*(cells for _, cells in columns), strict=True):
+        labels = [painted.numpy() for *_, painted in line if painted is not None]
+        rows.append(
+            SheetRow(line[0][0], [picture for _, picture, _ in line], names, labels or None)
+        )
+    classes, palette = [*meta['classes'], *WRONG], [*meta['palette'], *WRONG.values()]
+    canvas = FigureCanvasAgg(contact_sheet(rows, classes, palette))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
 def describe(row: SheetRow) -> str:
     """Size of a row's images and the share of their pixels that count nowhere, as text."""
-    count, height, width = row.images.shape[:3]
-    share = 0 if row.labels is None else (row.labels == IGNORE).mean()
+    count, (height, width) = len(row.images), row.images[0].shape[:2]
+    share = 0 if row.labels is None else np.mean([(part == IGNORE).mean() for part in row.labels])
     title = ', '.join(row.title.splitlines())
     return f'{title}: {count} images of {height}×{width} px, {share:.1%} padding or ignored'
 
@@ -129,25 +189,41 @@ def draw_contact_sheet(
     path: str | Path,
     title: str = '',
 ) -> Path:
+    """Write a :func:`contact_sheet` as a PNG; missing folders are made.
+
+    Returns:
+        ``path``.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(rows, classes, palette, title).savefig(path)
+    return Path(path)
+
+
+def contact_sheet(
+    rows: Sequence[SheetRow],
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+    title: str = '',
+) -> Figure:
     """Draw every row's images beside each other, with a legend of the classes below.
 
     Args:
         rows: At least one, see :class:`SheetRow`; they may differ in B and in image size.
         classes: C names; the legend has those that occur.
         palette: C RGB triples.
-        path: The PNG to write; missing folders are made.
         title: Of the whole picture.
-
-    Returns:
-        ``path``.
     """
     columns = max(len(row.images) for row in rows)
-    ratio = max(row.images.shape[1] / row.images.shape[2] for row in rows)
-    size = (3 * columns + 0.5, (3 * ratio + 0.4) * len(rows) + 1.2)  # inches
-    figure = Figure(figsize=size, layout='constrained')
+    titled = [i == 0 or [*row.names] != [*rows[i - 1].names] for i, row in enumerate(rows)]
+    heights = [
+        3 * max(image.shape[0] / image.shape[1] for image in row.images) + (0.4 if names else 0.15)
+        for row, names in zip(rows, titled, strict=True)
+    ]
+    size = (3 * columns + 0.5, sum(heights) + 1.2)  # inches
+    figure = Figure(figsize=size, dpi=150, layout='constrained')
     figure.suptitle(title)
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    for line, row in zip(axes, rows, strict=True):
+    axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
+    for line, row, has_title in zip(axes, rows, titled, strict=True):
         line[0].set_ylabel(row.title)
         for axis in line[len(row.images) :]:
             axis.set_axis_off()
@@ -156,17 +232,17 @@ def draw_contact_sheet(
             axis.imshow(shown, interpolation='nearest')
             if row.outlines is not None:
                 axis.contour(row.outlines[index].astype(float), [0.5], colors=OUTLINE)
-            axis.set_title(row.names[index], fontsize=8)
+            if has_title:
+                axis.set_title(row.names[index], fontsize=8)
             axis.set(xticks=[], yticks=[])
-    present = {label for row in rows if row.labels is not None for label in np.unique(row.labels)}
+    painted = [row.labels for row in rows if row.labels is not None]
+    present = {label for labels in painted for part in labels for label in np.unique(part)}
     handles = [
         Patch(color='#' + bytes(color).hex(), label=name)
         for index, (name, color) in enumerate(zip(classes, palette, strict=True))
         if index in present
     ]
     if IGNORE in present:
-        handles.append(Patch(facecolor='w', hatch='////', label='padding or ignored'))
+        handles.append(Patch(facecolor='w', hatch='////', label='padding, ignored or unreliable'))
     figure.legend(handles=handles, loc='outside lower center', ncols=2 * columns)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    return Path(path)
+    return figure

@@ -1,0 +1,79 @@
+"""Index masks as COCO annotations, which annotation tools read: one polygon a connected region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+
+class CocoAnnotations:
+    """Collects masks; :attr:`content` is what the JSON file holds.
+
+    Category ids are class numbers plus 1: COCO has no category 0.
+
+    Args:
+        classes: C names.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.content: dict[str, list[dict[str, Any]]] = dict(
+            images=[],
+            annotations=[],
+            categories=[dict(id=index + 1, name=name) for index, name in enumerate(classes)],
+        )
+
+    def add(self, file_name: str, mask: np.ndarray) -> None:
+        """Add the regions of an image's mask (H, W); what is no class, such as 255, is left out."""
+        images, annotations = self.content['images'], self.content['annotations']
+        height, width = mask.shape
+        images.append(dict(id=len(images) + 1, file_name=file_name, height=height, width=width))
+        for category in self.content['categories']:
+            for corners in polygons(mask == category['id'] - 1):
+                (left, top), (right, bottom) = corners.min(0).tolist(), corners.max(0).tolist()
+                annotations.append(
+                    dict(
+                        id=len(annotations) + 1,
+                        image_id=len(images),
+                        category_id=category['id'],
+                        segmentation=[corners.ravel().tolist()],
+                        area=area(corners),
+                        bbox=[left, top, right - left, bottom - top],
+                        iscrowd=0,
+                    )
+                )
+
+
+def polygons(region: np.ndarray) -> Iterator[np.ndarray]:
+    """The outline of each connected part of a region, along the edges of its pixels.
+
+    A hole is joined to the outline by a line that is walked there and back, since COCO fills all
+    polygons of an annotation.
+
+    Args:
+        region: Boolean (H, W).
+
+    Returns:
+        Corners (N, 2) as x and y, int, of parts in which pixels touch by a side or a corner.
+    """
+    # contours run through centers of pixels: of four in the place of one, 2x and 2x + 1 are its edges
+    fourfold = region.astype(np.uint8).repeat(2, 0).repeat(2, 1)
+    contours, tree = cv2.findContours(fourfold, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    outlines = [(contour[:, 0] + 1) // 2 for contour in contours]
+    for index, (_, _, hole, parent) in enumerate(tree[0] if contours else ()):
+        if parent >= 0:
+            continue
+        path = outlines[index]
+        start = path[:1]
+        while hole >= 0:
+            path = np.concatenate((path, start, outlines[hole], outlines[hole][:1]))
+            hole = tree[0][hole][0]
+        yield path
+
+
+def area(corners: np.ndarray) -> float:
+    """Of a polygon of :func:`polygons`, in pixels: holes run the other way round and count negative."""
+    x, y = corners.T.astype(np.int64)
+    return abs(float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())) / 2

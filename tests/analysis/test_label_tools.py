@@ -1,0 +1,108 @@
+"""Which images to label next, and pseudo-labels as files for annotation tools."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+import runs
+import tiny
+import torch
+from conftest import NAMES
+from mmseg.registry import MODELS
+
+import mmseg_u2pl
+from mmseg_u2pl.datasets import UnlabeledDataset
+from mmseg_u2pl.inference.checkpoint import load_model
+from mmseg_u2pl.inference.predict import Inference
+from mmseg_u2pl.inference.sources import find_sources, items
+
+
+def save(cfg, path, **meta):
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    torch.nn.init.normal_(model.decode_head.conv_seg.weight, std=5.0)
+    meta = dict(iter=4, cfg=cfg.pretty_text, dataset_meta=tiny.META, **meta)
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    return path
+
+
+@pytest.fixture
+def checkpoint(own_root, tmp_path):
+    """A method in the middle of its training, sure of many pixels."""
+    return save(runs.config(own_root, tmp_path / 'run'), tmp_path / 'iter_4.pth')
+
+
+def test_pseudo_labels_as_png_and_coco(checkpoint, own_root, tmp_path, run_tool, capsys):
+    run_tool('export_pseudo_labels.py', checkpoint, '-o', tmp_path / 'out')
+    model = load_model(checkpoint).model
+    model.before_iter(4, 6)
+    areas = np.zeros(3)
+    for first in range(0, 6, 2):  # as many as a step selects among
+        names = NAMES['unlabeled'][first : first + 2]
+        images = [np.asarray(cv2.imread(f'{own_root}/images/train/{name}.png')) for name in names]
+        inputs = [torch.from_numpy(image).permute(2, 0, 1) for image in images]
+        images = model.data_preprocessor(dict(inputs=inputs))['inputs']
+        label, keep, _ = model.pseudo_labels(images)['teacher']
+        assert 0 < keep.float().mean() < 1
+        for name, expected in zip(names, label.where(keep, 255), strict=True):
+            mask = cv2.imread(f'{tmp_path}/out/masks/{name}.png', cv2.IMREAD_UNCHANGED)
+            np.testing.assert_array_equal(mask, expected)
+            areas += np.bincount(expected.flatten(), minlength=256)[:3]
+    content = json.loads((tmp_path / 'out' / 'coco.json').read_text())
+    assert [image['file_name'] for image in content['images']] == [
+        f'{name}.png' for name in NAMES['unlabeled']
+    ]
+    for index, area in enumerate(areas):
+        parts = [a['area'] for a in content['annotations'] if a['category_id'] == index + 1]
+        assert sum(parts) == area
+    printed = capsys.readouterr().out
+    assert f'by teacher, {areas.sum() / (6 * 40 * 48):.1%} of the pixels are reliable' in printed
+
+
+def test_features_are_means_of_the_last_map(checkpoint, own_root):
+    loaded = load_model(checkpoint)
+    sources = list(items(find_sources([own_root / 'images/val'])))
+    inference = Inference(loaded.model, loaded.config, batch_size=2, features=True)
+    for found, source in zip(inference(sources), sources, strict=True):
+        image = torch.from_numpy(np.asarray(cv2.imread(str(source.image)))).permute(2, 0, 1)
+        inputs = loaded.model.data_preprocessor(dict(inputs=[image]))['inputs']
+        with torch.no_grad():
+            expected = loaded.model.teacher.backbone(inputs)[-1].mean((2, 3))[0]
+        np.testing.assert_allclose(np.asarray(found.feature), expected, rtol=1e-4)
+
+
+def test_images_to_label_next(checkpoint, own_root, tmp_path, run_tool):
+    run_tool('rank_unlabeled.py', checkpoint, '-o', tmp_path / 'out', '--num', 4)
+    proposed = UnlabeledDataset(
+        data_root=str(own_root),
+        data_prefix=dict(img_path='images/train'),
+        ann_file=str(tmp_path / 'out' / 'next.txt'),
+        pipeline=[],
+    )
+    paths = [proposed.get_data_info(index)['img_path'] for index in range(len(proposed))]
+    assert len(set(paths)) == 4
+    with (tmp_path / 'out' / 'next.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row['name'] for row in rows] == (tmp_path / 'out' / 'next.txt').read_text().split()
+    assert {row['name'] for row in rows} <= set(NAMES['unlabeled'])
+    for row, found in zip(rows, mmseg_u2pl.predict(checkpoint, paths, entropy=True), strict=True):
+        assert float(row['entropy']) == pytest.approx(np.mean(np.asarray(found.entropy)) / 255)
+    assert np.asarray(cv2.imread(str(tmp_path / 'out' / 'next.png'))).shape[1] > 1000
+
+    run_tool('rank_unlabeled.py', checkpoint, own_root / 'images/val', '-o', tmp_path / 'val')
+    assert set((tmp_path / 'val' / 'next.txt').read_text().split()) == set(NAMES['val'])
+
+
+def test_mistakes_are_one_line(checkpoint, own_root, tmp_path, run_tool, refuses):
+    with refuses('--num 0: 1 or more'):
+        run_tool('rank_unlabeled.py', checkpoint, '-o', tmp_path, '--num', 0)
+    cfg = runs.config(own_root, tmp_path / 'plain')
+    cfg.model = dict(type='EncoderDecoder', **tiny.networks())
+    cfg.train_dataloader.dataset.unlabeled = None
+    plain = save(cfg, tmp_path / 'plain.pth')
+    with refuses('EncoderDecoder makes no pseudo-labels'):
+        run_tool('export_pseudo_labels.py', plain, '-o', tmp_path)
+    with refuses('no unlabeled images'):
+        run_tool('rank_unlabeled.py', plain, '-o', tmp_path)

@@ -1,0 +1,78 @@
+"""Write a method's pseudo-labels as masks: index PNG, 255 where unreliable, and COCO JSON.
+
+Annotation tools read the JSON: correcting a mask is faster than drawing one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+from mmengine.device import get_device
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from mmseg_u2pl.analysis.pseudo_labels import place_in_training
+from mmseg_u2pl.cli import add_trust_argument, command_line
+from mmseg_u2pl.datasets.prediction import batches, spread, unlabeled_images, unlabeled_per_batch
+from mmseg_u2pl.functional import IGNORE, nearest
+from mmseg_u2pl.inference.checkpoint import load_model
+from mmseg_u2pl.inference.coco import CocoAnnotations
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: tools/export_pseudo_labels.py work_dirs/crack/iter_1200.pth -o pseudo',
+    )
+    parser.add_argument('checkpoint', help='iter_*.pth of a semi-supervised method')
+    parser.add_argument('-o', '--out', required=True, help='folder of masks/ and coco.json')
+    parser.add_argument('--config', help='config file; default: the config in the checkpoint')
+    parser.add_argument('--num', type=int, default=0, help='images, spread over the list; 0: all')
+    add_trust_argument(parser)
+    return parser.parse_args()
+
+
+@command_line
+def main() -> None:
+    """Label the unlabeled images; of several networks that label, by the first."""
+    args = parse_args()
+    warnings.filterwarnings('ignore')
+    model, cfg, meta, checkpoint = load_model(
+        args.checkpoint, args.config, trust_checkpoint=args.trust_checkpoint
+    )
+    place_in_training(model, checkpoint, args.checkpoint, cfg.train_cfg.max_iters)
+    model.to(get_device())
+    images, out = unlabeled_images(cfg), Path(args.out)
+    indices = spread(args.num, len(images))
+    coco, counts = CocoAnnotations(meta['classes']), np.zeros(IGNORE + 1, dtype=np.int64)
+    console = Console(soft_wrap=True, highlight=False)
+    watched = track(indices, 'labeling', console=console)
+    for group in batches(images, watched, unlabeled_per_batch(cfg)):
+        _, found = model.label_samples(group)
+        label, keep, _ = next(iter(found.values()))
+        masks = nearest(label.where(keep, IGNORE), group[0]['data_samples'].ori_shape)
+        for sample, mask in zip(group, masks.byte().cpu().numpy(), strict=True):
+            name = images.name(sample['data_samples'].img_path)
+            path = (out / 'masks' / name).with_suffix('.png')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask).save(path)
+            coco.add(name, mask)
+            counts += np.bincount(mask.ravel(), minlength=len(counts))
+    (out / 'coco.json').write_text(json.dumps(coco.content, ensure_ascii=False), encoding='utf-8')
+    shares = counts / counts.sum()
+    console.print(f'by {next(iter(found))}, {1 - shares[IGNORE]:.1%} of the pixels are reliable:')
+    for title, share in zip(meta['classes'], shares, strict=False):
+        console.print(f'{share:8.2%} {title}', markup=False)
+    console.print(
+        f'{len(indices)} masks in {out / "masks"}; for annotation tools: {out / "coco.json"}'
+    )
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,113 @@
+"""Rank unlabeled images by how much a mask would help: which to label next.
+
+First come images that the network is unsure of, with rare classes, and unlike those that are labeled
+or ranked before them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import warnings
+from pathlib import Path
+
+import mmcv
+import numpy as np
+from mmseg.registry import DATASETS
+from rich.console import Console
+from rich.progress import track
+
+from mmseg_u2pl.analysis.ranking import Ranked, Seen, rank
+from mmseg_u2pl.cli import add_trust_argument, command_line
+from mmseg_u2pl.contact_sheet import SheetRow, draw_contact_sheet
+from mmseg_u2pl.datasets.checks import infos
+from mmseg_u2pl.datasets.files import list_text, stem_of
+from mmseg_u2pl.datasets.prediction import unlabeled_images
+from mmseg_u2pl.inference.checkpoint import load_model
+from mmseg_u2pl.inference.predict import Inference
+from mmseg_u2pl.inference.sources import Item, find_sources, items
+
+COLUMNS, DRAWN = 6, 18
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: tools/rank_unlabeled.py work_dirs/crack/iter_1200.pth -o next --num 20',
+    )
+    parser.add_argument('checkpoint', help='of a training with this package')
+    parser.add_argument(
+        'images', nargs='*', help="as in predict.py; default: the config's unlabeled images"
+    )
+    parser.add_argument('-o', '--out', required=True, help='folder of the results')
+    parser.add_argument('--num', type=int, default=30, help='images to propose')
+    parser.add_argument('--config', help='config file; default: the config in the checkpoint')
+    parser.add_argument('--batch-size', type=int, default=1, help='images of one size together')
+    add_trust_argument(parser)
+    return parser.parse_args()
+
+
+@command_line
+def main() -> None:
+    """Look at all images, rank them; write the list, the numbers and a contact sheet."""
+    args = parse_args()
+    warnings.filterwarnings('ignore')
+    if args.num < 1:
+        raise ValueError(f'--num {args.num}: 1 or more')
+    model, cfg, meta, _ = load_model(
+        args.checkpoint, args.config, trust_checkpoint=args.trust_checkpoint
+    )
+    if args.images:
+        pool = list(items(find_sources(args.images)))
+    else:
+        unlabeled = unlabeled_images(cfg)
+        paths = [info['img_path'] for info in infos(unlabeled.dataset)]
+        pool = [Item(stem_of(unlabeled.name(path)), path) for path in paths]
+    parts = cfg.get('train_dataloader', {}).get('dataset', {})
+    known = DATASETS.build(parts.labeled) if 'labeled' in parts else []
+    labeled = [Item('', info['img_path']) for info in infos(known)]
+    inference = Inference(model, cfg, batch_size=args.batch_size, entropy=True, features=True)
+    console = Console(soft_wrap=True, highlight=False)
+    classes = len(meta['classes'])
+    centers, names, seen = [], [], []
+    watched = track(inference([*labeled, *pool]), 'looking', len(labeled + pool), console=console)
+    for index, found in enumerate(watched):
+        if found.error:
+            console.print(f'left out: {found.item.image} {found.error}', markup=False)
+        elif index < len(labeled):
+            centers.append(found.feature)
+        else:
+            names.append(found.item)
+            share = np.bincount(found.mask.ravel(), minlength=classes) / found.mask.size
+            seen.append((np.asarray(found.entropy).mean() / 255, share, found.feature))
+    if not seen:
+        raise ValueError('none of the images can be read')
+    ranked = rank(Seen(*map(np.stack, zip(*seen, strict=True))), np.array(centers), args.num)
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / 'next.txt').write_bytes(list_text(names[one.position].name for one in ranked))
+    with (out / 'next.csv').open('w', newline='', encoding='utf-8') as file:
+        table = csv.writer(file)
+        table.writerow(('name', *Ranked._fields[1:]))
+        table.writerows((names[one.position].name, *one[1:]) for one in ranked)
+    drawn = list(inference(names[one.position] for one in ranked[:DRAWN]))
+    rows = []
+    for start in range(0, len(drawn), COLUMNS):
+        part = drawn[start : start + COLUMNS]
+        images = [mmcv.imread(found.item.image)[..., ::-1] for found in part]
+        titles = [f'{start + i}. {found.name[-30:]}' for i, found in enumerate(part, 1)]
+        rows += [
+            SheetRow('image', images, titles),
+            SheetRow('prediction', images, titles, [found.mask for found in part]),
+        ]
+    title = f'to label next, the first {len(drawn)} of {len(ranked)}'
+    draw_contact_sheet(rows, meta['classes'], meta['palette'], out / 'next.png', title)
+    console.print(
+        f'{len(ranked)} of {len(names)} images: {out / "next.txt"}; why: {out / "next.csv"}; '
+        f'look at them: {out / "next.png"}'
+    )
+
+
+if __name__ == '__main__':
+    main()
