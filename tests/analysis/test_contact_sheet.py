@@ -70,7 +70,7 @@ def test_the_mixed_row_is_the_mix_of_the_method(batch, mix):
     source, mixed = rows[2], rows[3]
     assert mixed.title.startswith(mix)
     assert mixed.outlines is not None
-    assert mixed.outlines.any()
+    assert np.asarray(mixed.outlines).any()
     pixels, labels = torch.from_numpy(source.images), torch.from_numpy(source.labels)
     masks = torch.from_numpy(mixed.outlines)
     expected, padding = apply_mix(masks, pixels.permute(0, 3, 1, 2), labels)
@@ -123,19 +123,21 @@ def test_pseudo_labels_are_drawn_where_they_are_kept(batch, kind, networks):
         label, keep, _ = method.pseudo_labels(streams.images_u, streams.valid)[name]
         share = (keep.sum() / streams.valid.sum()).item()
         assert row.title == f'pseudo-labels\n{name}: {share:.0%} kept'
-        np.testing.assert_array_equal(row.labels[keep], label[keep])
-        assert (row.labels[:, 32:] == 255).all()
-        assert (row.labels[~keep & streams.valid] == UNPAINTED).all()
+        np.testing.assert_array_equal(np.asarray(row.labels)[keep], label[keep])
+        assert (np.asarray(row.labels)[:, 32:] == 255).all()
+        assert (np.asarray(row.labels)[~keep & streams.valid] == UNPAINTED).all()
 
 
 def test_padding_is_marked(batch):
     _, masks, unlabeled = training_rows(model(mix=None), batch)
     assert masks.labels is not None
     assert unlabeled.labels is not None
-    assert (masks.labels[:, 32:] == 255).all()
-    assert (unlabeled.labels[:, 32:] == 255).all()
-    assert (unlabeled.labels[:, :32] == UNPAINTED).any()
-    assert (unlabeled.images[:, 32:] == PREPROCESSOR['mean']).all()  # 0 after normalization
+    assert (np.asarray(masks.labels)[:, 32:] == 255).all()
+    assert (np.asarray(unlabeled.labels)[:, 32:] == 255).all()
+    assert (np.asarray(unlabeled.labels)[:, :32] == UNPAINTED).any()
+    assert (
+        np.asarray(unlabeled.images)[:, 32:] == PREPROCESSOR['mean']
+    ).all()  # 0 after normalization
 
 
 def test_numbers_of_a_row():
