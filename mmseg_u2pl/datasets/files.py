@@ -39,13 +39,21 @@ def image_names(folder: str | Path) -> list[str]:
 
     Raises:
         FileNotFoundError: No such folder.
-        ValueError: It has no image.
+        PermissionError: It, or a folder in it, cannot be read.
+        ValueError: It has no image; a link in it leads to a folder that is in it already.
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f'no folder {str(folder)!r} (from {Path.cwd()})')
     names: list[str] = []
-    for place, folders, files in os.walk(folder, followlinks=True):
+    seen: dict[str, str] = {}
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith('.')]
+        first = seen.setdefault(os.path.realpath(place), place)
+        if first != place:
+            raise ValueError(
+                f'{place!r} and {first!r} are one folder, by a link, so that its images would count '
+                'several times: remove the link'
+            )
         inside = os.path.relpath(place, folder).replace(os.sep, '/')
         prefix = '' if inside == '.' else f'{inside}/'
         names += [
@@ -57,6 +65,10 @@ def image_names(folder: str | Path) -> list[str]:
         endings = ', '.join(IMAGE_SUFFIXES)
         raise ValueError(f'no image found in {str(folder)!r}: none of its files ends in {endings}')
     return sorted(names, key=lambda name: name.split('/'))
+
+
+def _refuse(error: OSError) -> None:
+    raise error
 
 
 def stem_of(name: str) -> str:

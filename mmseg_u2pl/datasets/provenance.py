@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import combinations
@@ -97,13 +98,14 @@ def _protocol_of(images: Images) -> Protocol:
 def check_disjoint(streams: Mapping[str, Sequence[Images]]) -> None:
     """No image is labeled and unlabeled, or trained on and scored; val and test may coincide.
 
-    Unlabeled images of the validation set are refused too: the network adapts to them.
+    Unlabeled images of the validation set are refused too: the network adapts to them. No data set
+    has an image twice: it would count twice.
 
     Args:
         streams: ``'labeled'``, ``'unlabeled'``, ``'val'``, ``'test'``, those that the run has.
 
     Raises:
-        ValueError: Names the streams, their lists, a common file and the remedy.
+        ValueError: Names the streams, their lists, a common or repeated file and the remedy.
     """
     paths = {name: _real_paths(parts) for name, parts in streams.items()}
     for one, other in combinations(streams, 2):
@@ -128,6 +130,17 @@ def check_disjoint(streams: Mapping[str, Sequence[Images]]) -> None:
 
 def _real_paths(parts: Sequence[Images]) -> set[str]:
     """Paths without links, NFC-normalized; each folder is looked up once."""
-    real = cache(os.path.realpath)
-    files = (os.path.split(path) for part in parts for path in part.paths)
-    return {normalize('NFC', os.path.join(real(folder), name)) for folder, name in files}
+    real, found = cache(os.path.realpath), set()
+    for part in parts:
+        paths = [
+            os.path.join(real(folder), name) for folder, name in map(os.path.split, part.paths)
+        ]
+        if len(set(paths)) < len(paths):
+            path, count = Counter(paths).most_common(1)[0]
+            raise ValueError(
+                f'{part.ann_file or part.folder}: the image {path!r} is there {count} times: remove the '
+                'lines, or links to folders, that repeat images; to repeat a whole data set, '
+                "dict(type='RepeatDataset', times=..., dataset=...)"
+            )
+        found.update(normalize('NFC', path) for path in paths)
+    return found

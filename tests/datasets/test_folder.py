@@ -1,5 +1,6 @@
 """Images and masks of a user's own folders: matching, lists, and what is wrong with them."""
 
+import errno
 import os
 import time
 import unicodedata
@@ -129,6 +130,35 @@ def test_names_are_sorted_folder_by_folder(tmp_path):
     expected = ['a/b/c.png', 'a/z.png', 'a-1/x.png', 'a.png', 'b.png']
     assert image_names(tmp_path) == expected
     assert list(images_by_stem(tmp_path)) == ['a/b/c', 'a/z', 'a-1/x', 'a', 'b']
+
+
+@pytest.mark.parametrize('target', ['.', '..', 'deep', 'deep/er'])
+def test_a_folder_that_a_link_repeats_is_named(target, tmp_path):
+    """mmengine would follow a link to its parent 40 times: 6 images are 246."""
+    root = tmp_path / 'images'
+    write(root / 'deep/er/a.png', np.zeros((4, 4), np.uint8))
+    (root / 'link').symlink_to((root / target).resolve())
+    tiny.assert_raises(
+        ValueError, lambda: image_names(root), 'one folder, by a link', f'{root}/', 'link'
+    )
+    (root / 'link').unlink()
+    write(tmp_path / 'elsewhere/b.png', np.zeros((4, 4), np.uint8))
+    (root / 'link').symlink_to(tmp_path / 'elsewhere')
+    assert image_names(root) == ['deep/er/a.png', 'link/b.png']
+
+
+def test_a_folder_that_cannot_be_read_is_not_skipped(tmp_path, monkeypatch):
+    for name in ('a', 'closed'):
+        write(tmp_path / name / 'a.png', np.zeros((4, 4), np.uint8))
+    scandir = os.scandir
+
+    def closed(path):  # permissions do not stop root
+        if str(path).endswith('closed'):
+            raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', closed)
+    tiny.assert_raises(PermissionError, lambda: image_names(tmp_path), tmp_path / 'closed')
 
 
 @given(st.text('aä.北 -_/', max_size=12), st.sampled_from(['.jpg', '.PNG', '.tiff']))

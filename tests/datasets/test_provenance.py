@@ -211,3 +211,22 @@ def test_all_data_sets_of_a_stream_count():
     tiny.assert_raises(
         ValueError, lambda: check_disjoint(streams), 'labeled and val: 1,', "'/s/b.png'"
     )
+
+
+def test_an_image_that_is_there_twice_is_named(tmp_path):
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'images')
+    linked = images(tmp_path / 'link', 'a').paths
+    for folder, more in ((tmp_path / 'images', linked), ('/r', ['/r/a.png'])):
+        one = images(folder, 'abc')
+        for stream in STREAMS:
+            tiny.assert_raises(
+                ValueError,
+                lambda one=one, more=more, stream=stream: check_disjoint(
+                    {stream: [one._replace(paths=[*one.paths, *more])]}
+                ),
+                f"{one.ann_file}: the image '{folder}/a.png' is there 2 times",
+                'RepeatDataset',
+            )
+    again = [images('/r', 'ab'), images('/r', 'bc')]  # as a ConcatDataset says it
+    check_disjoint(dict(labeled=again))
