@@ -81,7 +81,7 @@ def loading_step(dataset: Any, kind: type) -> Any:
     return next((step for step in dataset.pipeline.transforms if isinstance(step, kind)), None)
 
 
-def check_files(dataset: Any, where: str) -> None:
+def check_files(dataset: Any, where: str) -> dict[str, tuple[Any, set[int]]]:
     """Every image and mask of a built data set exists, and their headers fit each other.
 
     Headers are read in threads, one per file. Masks are looked at if the pipeline loads them,
@@ -92,16 +92,19 @@ def check_files(dataset: Any, where: str) -> None:
         dataset: A built one, a ``SemiDataset`` or a wrapper such as ``ConcatDataset``.
         where: Its place in the user's config, for the message.
 
+    Returns:
+        By place, the data sets inside and the indices of their smallest and their longest image,
+        of this process's part.
+
     Raises:
         FileNotFoundError: Names the first missing file, how many there are, and the remedy.
         ValueError: The data set is empty; a file is not an image; a mask is of another size than
             its image, or of colors that the pipeline does not map.
     """
-    for place, leaf in leaves(dataset, where):
-        _check_leaf(leaf, place)
+    return {place: (leaf, _check_leaf(leaf, place)) for place, leaf in leaves(dataset, where)}
 
 
-def _check_leaf(dataset: Any, where: str) -> None:
+def _check_leaf(dataset: Any, where: str) -> set[int]:
     source = f'{dataset.data_prefix.get("img_path")!r}'
     if dataset.ann_file:
         source += f' and the list {dataset.ann_file!r}'
@@ -110,12 +113,20 @@ def _check_leaf(dataset: Any, where: str) -> None:
     load_image = loading_step(dataset, LoadImageFromFile)
     load_mask = loading_step(dataset, LoadAnnotations)
 
-    def check(index: int) -> list[str | FileNotFoundError]:
+    def check(index: int) -> tuple[list[str | FileNotFoundError], Any]:
         return _header_problems(dataset.get_data_info(index), load_image, load_mask)
 
     rank, world_size = get_dist_info()
     indices = range(rank, len(dataset), world_size)
-    found = list(chain.from_iterable(in_threads(check, indices, f'{where}: files')))
+    found: list[str | FileNotFoundError] = []
+    smallest, longest = (float('inf'), 0), (float('inf'), 0)
+    for index, (problems, size) in zip(
+        indices, in_threads(check, indices, f'{where}: files'), strict=True
+    ):
+        found += problems
+        if size is not None:
+            smallest = min(smallest, (min(size), index))
+            longest = min(longest, (min(size) / max(size), index))
     found = list(chain.from_iterable(all_gather_object(found)))
     missing = sorted(str(p) for p in found if isinstance(p, FileNotFoundError))
     if missing:
@@ -125,6 +136,7 @@ def _check_leaf(dataset: Any, where: str) -> None:
             'and Unicode form'
         )
     raise_problems(where, [p for p in found if isinstance(p, str)])
+    return {smallest[1], longest[1]}
 
 
 def raise_problems(where: str, problems: Sequence[str]) -> None:
@@ -142,17 +154,20 @@ def raise_problems(where: str, problems: Sequence[str]) -> None:
         )
 
 
-def _header_problems(info: dict, load_image: Any, load_mask: Any) -> list[str | FileNotFoundError]:
-    """What is wrong with an image and its mask by their headers; missing ones as exceptions."""
+def _header_problems(
+    info: dict, load_image: Any, load_mask: Any
+) -> tuple[list[str | FileNotFoundError], tuple[int, int] | None]:
+    """What is wrong with an image and its mask by their headers, missing ones as exceptions; its size."""
     image, mask = info['img_path'], info.get('seg_map_path') if load_mask else None
     problems: list[str | FileNotFoundError] = [
         FileNotFoundError(path) for path in (image, mask) if path and not os.path.isfile(path)
     ]
     if problems:
-        return problems
-    path = image
+        return problems, None
+    path, size = image, None
     try:
-        size = _image_size(image, load_image) if load_image is not None else None
+        if load_image is not None:
+            size = _image_size(image, load_image)
         path = mask
         if mask and type(load_mask) in (MMSegLoadAnnotations, LoadMask):  # others may read anything
             with Image.open(mask) as file:
@@ -161,8 +176,8 @@ def _header_problems(info: dict, load_image: Any, load_mask: Any) -> list[str | 
                     require_size(mask, file.size, image, size)
     except READ_ERRORS as error:
         text = str(error)
-        return [text if str(path) in text else f'{path!r} is not a whole image: {text}']
-    return []
+        return [text if str(path) in text else f'{path!r} is not a whole image: {text}'], None
+    return [], size
 
 
 def _image_size(path: str, load: Any) -> tuple[int, int]:

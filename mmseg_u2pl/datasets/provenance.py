@@ -130,7 +130,8 @@ def check_disjoint(streams: Mapping[str, Sequence[Images]]) -> None:
 
 def _real_paths(parts: Sequence[Images]) -> set[str]:
     """Paths without links, NFC-normalized; each folder is looked up once."""
-    real, found = cache(os.path.realpath), set()
+    real = cache(os.path.realpath)
+    found: set[str] = set()
     for part in parts:
         paths = [
             os.path.join(real(folder), name) for folder, name in map(os.path.split, part.paths)

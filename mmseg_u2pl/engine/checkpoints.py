@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dist import broadcast
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer, print_log
@@ -101,7 +102,12 @@ class SafeCheckpointHook(CheckpointHook):
                 values = (log[key].numpy() for key in ('values', 'counts'))
                 scalars[name] = HistoryBuffer(*values, max_length=log['max_length'])
 
+    def before_val(self, runner: Runner) -> None:
+        """All processes score the network that is saved."""
+        share_statistics(segmentor(runner))
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        share_statistics(segmentor(runner))
         with self._keeping_the_previous(runner):
             super()._save_checkpoint_with_step(runner, step, meta)
 
@@ -135,6 +141,17 @@ class SafeCheckpointHook(CheckpointHook):
             for path in outdated:
                 with suppress(FileNotFoundError):
                     self._remove(path)
+
+
+def share_statistics(model: nn.Module) -> None:
+    """BatchNorm's running statistics of the first process, which a checkpoint has, become those of all.
+
+    Each process has those of its own images; a resumed run would differ from an uninterrupted one.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            for buffer in module.buffers():
+                broadcast(buffer)
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:
@@ -188,13 +205,15 @@ def check_fits(model: nn.Module, checkpoint: dict, training: bool) -> None:
         model: The segmentor.
         checkpoint: With ``state_dict``, or a state dict itself.
         training: Weights to start from: any that fit will do. Otherwise backbone, neck and decode
-            head must be complete.
+            head must be complete, also those of a teacher or second network that it has.
 
     Raises:
         ValueError: Weights are missing or have another shape.
     """
     state = weights_of(checkpoint)
-    parts = ('backbone.', 'neck.', 'decode_head.')
+    networks = [f'{name}.' for name, part in model.named_children() if hasattr(part, 'decode_head')]
+    networks = ['', *(name for name in networks if any(key.startswith(name) for key in state))]
+    parts = tuple(a + b for a in networks for b in ('backbone.', 'neck.', 'decode_head.'))
     needed = {name: v for name, v in model.state_dict().items() if name.startswith(parts)}
     missing = [name for name in needed if name not in state]
     other = [name for name in needed if name in state and state[name].shape != needed[name].shape]

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
+from mmcv.transforms import LoadAnnotations
 from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from mmseg.models import SegTTAModel
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-from mmseg.models.losses import CrossEntropyLoss
 from mmseg.registry import DATASETS
-from torch import nn
 
 from ..datasets import SemiDataset, SemiSampler
-from ..datasets.checks import check_dataset_config, check_files
-from ..datasets.labels import Labels
+from ..datasets.checks import check_dataset_config, check_files, leaves, loading_step
+from ..datasets.labels import Labels, count_labels
+from ..datasets.samples import drawn_images
 from ..functional import IGNORE
+from .setting_checks import (
+    check_heads,
+    check_images,
+    check_metrics,
+    check_same_classes,
+    check_schedule,
+    softmax_heads,
+)
 
 
 def segmentor(runner: Runner) -> Any:
@@ -52,14 +58,24 @@ def check_training(runner: Runner) -> None:
             'unlabeled=...), a supervised baseline without unlabeled'
         )
     _check_classes(model, loader.dataset)
+    check_heads(model)
     _check_batch(model, loader)
+    check_schedule(runner)
+    check_metrics(runner, model)
     grid, test_cfg = getattr(model.data_preprocessor, 'grid', None), model.test_cfg or {}
     if grid is not None and test_cfg.get('mode') == 'slide':
         grid.check(test_cfg['crop_size'], 'model.test_cfg.crop_size')
     if hasattr(model, 'check'):
         model.check(runner)
     for name, dataset in {'train': loader.dataset, **scored_datasets(runner)}.items():
-        check_files(dataset, f'{name}_dataloader.dataset')
+        where = f'{name}_dataloader.dataset'
+        for place, (leaf, indices) in check_files(dataset, where).items():
+            check_images(model, drawn_images(leaf, indices), place)
+        if name == 'train':
+            continue
+        check_same_classes(loader.dataset.labeled, dataset, where)
+        if all(loading_step(leaf, LoadAnnotations) for _, leaf in leaves(dataset)):
+            check_labels(count_labels(dataset, where), model.num_classes)
     check_labels(loader.dataset.labels, model.num_classes, loader.dataset.metainfo['classes'])
 
 
@@ -87,13 +103,13 @@ def scored_datasets(runner: Runner) -> dict[str, Any]:
     return found
 
 
-def check_labels(labels: Labels, num_classes: int, classes: Any) -> None:
-    """The labeled masks hold only 0 ... C−1 and 255; warns of classes without pixels.
+def check_labels(labels: Labels, num_classes: int, classes: Any = ()) -> None:
+    """Masks hold only 0 ... C−1 and 255; warns of classes without pixels.
 
     Args:
-        labels: Of the labeled data set.
+        labels: Of a data set.
         num_classes: C, the model's.
-        classes: Their names.
+        classes: Names of those that need pixels.
 
     Raises:
         ValueError: Names the file, the value and the remedy.
@@ -107,12 +123,12 @@ def check_labels(labels: Labels, num_classes: int, classes: Any) -> None:
             raise ValueError(
                 f'mask {path!r} holds the label {label}, but the model has the '
                 f'classes 0 ... {num_classes - 1} and {IGNORE} means ignore. Set '
-                f'decode_head.num_classes, or {remedy}'
+                f'decode_head.num_classes; if 0 means ignore, reduce_zero_label=True; or {remedy}'
             )
     if set(labels.examples) <= {0, IGNORE} and IGNORE in labels.examples:
         raise ValueError(
             f'all masks, such as {labels.examples[IGNORE]!r}, hold only 0 and {IGNORE}, which '
-            f'means ignore: only class 0 would be learned. To have two classes, {remedy}'
+            f'means ignore: only class 0 has pixels. To have two classes, {remedy}'
         )
     empty = [str(name) for label, name in enumerate(classes) if not labels.counts[label]]
     if empty and is_main_process():
@@ -121,16 +137,6 @@ def check_labels(labels: Labels, num_classes: int, classes: Any) -> None:
             'be learned from these masks. Choose labeled images that show them',
             stacklevel=2,
         )
-
-
-def softmax_heads(model: nn.Module) -> Iterator[tuple[str, BaseDecodeHead, list[CrossEntropyLoss]]]:
-    """Name, head and softmax losses of every decode and auxiliary head that has such losses."""
-    for name, head in model.named_modules():
-        if isinstance(head, BaseDecodeHead):
-            losses = [loss for loss in head.modules() if isinstance(loss, CrossEntropyLoss)]
-            losses = [loss for loss in losses if not (loss.use_sigmoid or loss.use_mask)]
-            if losses:
-                yield name, head, losses
 
 
 def _check_classes(model: Any, dataset: SemiDataset) -> None:

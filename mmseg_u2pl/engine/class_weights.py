@@ -8,7 +8,8 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
-from .checks import segmentor, softmax_heads
+from .checks import segmentor
+from .setting_checks import softmax_heads
 
 
 @HOOKS.register_module()

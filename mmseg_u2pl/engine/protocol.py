@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS
+from mmseg.registry import DATASETS, HOOKS
 from prettytable import PrettyTable
 
 from ..datasets import SemiDataset
@@ -68,11 +68,24 @@ class ProtocolHook(Hook):
             checkpoint['meta']['protocol'] = self.protocol
 
     def before_test(self, runner: Runner) -> None:
-        """Name the images that will be scored, for LoggerHook; ValueError if their list was edited."""
-        scored_on = protocol_of(_images(runner.test_dataloader.dataset))
+        """Name the images that will be scored, for LoggerHook; warn of those in the labeled list.
+
+        Raises:
+            ValueError: Their list was edited.
+        """
+        images = _images(runner.test_dataloader.dataset)
+        scored_on = protocol_of(images)
         runner.message_hub.update_info('test/scored_on', scored_on._asdict())
         if self.protocol:
             runner.message_hub.update_info('test/protocol', self.protocol)
+        labeled = (runner.cfg.get('train_dataloader') or {}).get('dataset', {}).get('labeled')
+        try:
+            trained_on = _images(DATASETS.build(labeled)) if labeled else []
+            check_disjoint(dict(labeled=trained_on, test=images))
+        except OSError:  # a machine without the training data
+            pass
+        except ValueError as error:
+            runner.logger.warning(f'{error}')
 
 
 def _images(dataset: Any) -> list[Images]:

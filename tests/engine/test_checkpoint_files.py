@@ -171,6 +171,10 @@ def test_a_checkpoint_that_fits_nothing_is_refused():
         check_fits(model, backbone, training=False)
     with pytest.raises(ValueError, match='missing, such as backbone'):
         check_fits(model, dict(state_dict={'network.weight': torch.zeros(1)}), training=True)
+    half = {name: v for name, v in state.items() if not name.startswith('teacher.backbone.')}
+    check_fits(model, half, training=True)
+    with pytest.raises(ValueError, match=r'missing, such as teacher\.backbone'):
+        check_fits(model, half, training=False)  # it predicts
     changed = dict(student, **{'decode_head.conv_seg.bias': torch.zeros(9)})
     with pytest.raises(ValueError, match=r'decode_head.conv_seg.bias: \(9,\) instead of \(3,\)'):
         check_fits(model, changed, training=False)

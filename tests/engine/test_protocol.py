@@ -142,6 +142,18 @@ def test_one_runner_may_train_and_test(own_root, tmp_path):
     assert read_test_metrics(tmp_path)['protocol'] == both.message_hub.get_info('protocol')
 
 
+def test_scoring_labeled_images_is_pointed_out(trained, tmp_path):
+    prefix = dict(img_path='images/train', seg_map_path='masks/train')
+    seen = {
+        'test_dataloader.dataset.data_prefix': prefix,
+        'test_dataloader.dataset.ann_file': 'labeled.txt',
+    }
+    for name, changes in (('seen', seen), ('unseen', {})):
+        runner(trained.root, tmp_path / name, load_from=trained.weights, **changes).test()
+        said = 'images both labeled and test: 4' in log_of(tmp_path / name)
+        assert said == (name == 'seen')
+
+
 def test_weights_predict_without_the_hook(trained):
     assert init_model(Config.fromfile(trained.folder / 'tiny.py'), trained.weights, device='cpu')
 

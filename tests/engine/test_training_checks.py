@@ -11,17 +11,21 @@ import pytest
 import tiny
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler, pseudo_collate
-from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmseg_u2pl.datasets import SemiDataset, SemiSampler
+from mmseg_u2pl.datasets import SemiDataset, SemiSampler, labels
 from mmseg_u2pl.engine import ClassWeightsHook, ProtocolHook
 from mmseg_u2pl.engine.checks import check_labels, check_training, scored_datasets
 from mmseg_u2pl.models.data_preprocessor import Grid
 
-TEST_PIPELINE = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+TEST_PIPELINE = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+NORMAL = dict(type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3)
 
 
 def scored(root, **changes):
@@ -38,7 +42,8 @@ def runner(
     dataset = tiny.semi_dataset(root) if dataset is None else dataset
     sampler = SemiSampler(dataset, ratio=ratio) if sampler is None else sampler(dataset)
     loader = DataLoader(dataset, batch_size, sampler=sampler, collate_fn=pseudo_collate)
-    built = MODELS.build(model.pop('model', None) or tiny.u2pl_config(**model))
+    config = model.pop('model', None) or tiny.u2pl_config(**model)
+    built = MODELS.build(dict(data_preprocessor=NORMAL, **config))
     loaders = {
         f'{name}_dataloader': dict(dataset=config)
         for name, config in (('val', val), ('test', test))
@@ -119,18 +124,18 @@ def test_a_test_set_is_built_once_and_that_of_the_validation_not_at_all(own_root
 
 def test_each_header_and_each_labeled_mask_is_read_once_by_checks_and_hooks(own_root, monkeypatch):
     headers, masks = [], []
-    really_open, load = Image.open, LoadAnnotations._load_seg_map
+    really_open, read = Image.open, labels.read_labels
 
-    def counted(self, results):
-        masks.append(results['seg_map_path'])
-        load(self, results)
+    def counted(info, load):
+        masks.append(info['seg_map_path'])
+        return read(info, load)
 
     def opened(file):
         headers.extend([file] if isinstance(file, str) else [])  # not what a loading step decodes
         return really_open(file)
 
     monkeypatch.setattr(Image, 'open', opened)
-    monkeypatch.setattr(LoadAnnotations, '_load_seg_map', counted)
+    monkeypatch.setattr(labels, 'read_labels', counted)
     one = runner(own_root, val=scored(own_root), test=scored(own_root))
     one.logger = SimpleNamespace(info=lambda _: None)
     one.message_hub = SimpleNamespace(update_info=lambda *_: None)
@@ -139,7 +144,7 @@ def test_each_header_and_each_labeled_mask_is_read_once_by_checks_and_hooks(own_
     ProtocolHook().before_train(one)
     ClassWeightsHook().before_train(one)
     assert len(set(headers)) == len(headers) == 4 + 4 + 6 + 3 + 3
-    assert len(set(masks)) == len(masks) == 4
+    assert len(set(masks)) == len(masks) == 4 + 3
 
 
 # --------------------------------------------------------------------------------- labels
