@@ -93,8 +93,7 @@ def check_files(dataset: Any, where: str) -> dict[str, tuple[Any, set[int]]]:
         where: Its place in the user's config, for the message.
 
     Returns:
-        By place, the data sets inside and the indices of their smallest and their longest image,
-        of this process's part.
+        By place, the data sets inside and, of this process's part, their smallest and longest image.
 
     Raises:
         FileNotFoundError: Names the first missing file, how many there are, and the remedy.

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from .checks import check_dataset_config
 from .labels import Labels, count_labels
-from .samples import sample_of, seeded
 
 WHERE = 'train_dataloader.dataset'
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run with Python's and numpy's generators at ``seed``, then put both back."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - what mmcv's transforms use
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+
+
+def sample_of(dataset: Any, index: int) -> dict[str, Any]:
+    """What the pipeline of a data set makes of an image; ValueError names the image where it fails."""
+    try:
+        return dataset[index]
+    except Exception as error:
+        info = dataset.get_data_info(index)
+        mask = f' with the mask {info["seg_map_path"]!r}' if 'seg_map_path' in info else ''
+        raise ValueError(
+            f'the pipeline fails at the image {info["img_path"]!r}{mask}: '
+            f'{type(error).__name__}: {error}. If a file is damaged, replace it, or take its '
+            'line out of the list; tools/check_data.py CONFIG names all damaged files'
+        ) from error
 
 
 @DATASETS.register_module()

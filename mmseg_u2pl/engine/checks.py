@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from mmcv.transforms import LoadAnnotations
@@ -16,16 +18,8 @@ from mmseg.registry import DATASETS
 from ..datasets import SemiDataset, SemiSampler
 from ..datasets.checks import check_dataset_config, check_files, leaves, loading_step
 from ..datasets.labels import Labels, count_labels
-from ..datasets.samples import drawn_images
 from ..functional import IGNORE
-from .setting_checks import (
-    check_heads,
-    check_images,
-    check_metrics,
-    check_same_classes,
-    check_schedule,
-    softmax_heads,
-)
+from . import setting_checks
 
 
 def segmentor(runner: Runner) -> Any:
@@ -58,10 +52,12 @@ def check_training(runner: Runner) -> None:
             'unlabeled=...), a supervised baseline without unlabeled'
         )
     _check_classes(model, loader.dataset)
-    check_heads(model)
     _check_batch(model, loader)
-    check_schedule(runner)
-    check_metrics(runner, model)
+    _refuse(
+        setting_checks.heads(model),
+        setting_checks.schedule(runner),
+        setting_checks.metrics(runner),
+    )
     grid, test_cfg = getattr(model.data_preprocessor, 'grid', None), model.test_cfg or {}
     if grid is not None and test_cfg.get('mode') == 'slide':
         grid.check(test_cfg['crop_size'], 'model.test_cfg.crop_size')
@@ -70,13 +66,18 @@ def check_training(runner: Runner) -> None:
     for name, dataset in {'train': loader.dataset, **scored_datasets(runner)}.items():
         where = f'{name}_dataloader.dataset'
         for place, (leaf, indices) in check_files(dataset, where).items():
-            check_images(model, drawn_images(leaf, indices), place)
+            _refuse(setting_checks.images(model, leaf, indices, place))
         if name == 'train':
             continue
-        check_same_classes(loader.dataset.labeled, dataset, where)
+        _refuse(setting_checks.classes(loader.dataset.labeled, dataset, where))
         if all(loading_step(leaf, LoadAnnotations) for _, leaf in leaves(dataset)):
             check_labels(count_labels(dataset, where), model.num_classes)
     check_labels(loader.dataset.labels, model.num_classes, loader.dataset.metainfo['classes'])
+
+
+def _refuse(*problems: Iterable[str]) -> None:
+    for problem in chain(*problems):
+        raise ValueError(problem)
 
 
 def scored_datasets(runner: Runner) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def _check_classes(model: Any, dataset: SemiDataset) -> None:
         raise ValueError(
             'the labeled data set has no class names: give it metainfo=dict(classes=(...))'
         )
-    heads = [(name, head.num_classes) for name, head, _ in softmax_heads(model)]
+    heads = [(name, head.num_classes) for name, head, _ in setting_checks.softmax_heads(model)]
     for name, number in [('decode_head', model.num_classes), *heads]:
         if number != len(classes):
             raise ValueError(

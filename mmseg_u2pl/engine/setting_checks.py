@@ -1,16 +1,16 @@
-"""Settings of heads, loops, metrics and images that would go wrong silently."""
+"""Settings that would go wrong silently: each function yields what is wrong, with value and remedy."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from itertools import chain, product
 from typing import Any
 
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
-from mmengine.optim import ReduceOnPlateauParamScheduler
+from mmengine.optim import _ParamScheduler
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
 from mmseg.evaluation import IoUMetric
@@ -19,8 +19,11 @@ from mmseg.models.losses import CrossEntropyLoss
 from torch import Tensor, nn
 
 from ..datasets.checks import leaves
+from ..datasets.semi_dataset import sample_of, seeded
 from ..functional import IGNORE
 from ..models.parts.views import PhotometricView
+
+_DRAWS = 8  # of an image: augmentations are random
 
 
 def softmax_heads(model: nn.Module) -> Iterator[tuple[str, BaseDecodeHead, list[CrossEntropyLoss]]]:
@@ -33,67 +36,39 @@ def softmax_heads(model: nn.Module) -> Iterator[tuple[str, BaseDecodeHead, list[
                 yield name, head, losses
 
 
-def check_heads(model: nn.Module) -> None:
-    """The heads ignore 255, which padding and unlabeled pixels are, and their class weights fit.
-
-    Raises:
-        ValueError: Names the head, the setting and the remedy.
-    """
+def heads(model: nn.Module) -> Iterator[str]:
+    """They ignore 255, which padding and pixels without label are, and class weights fit."""
     for name, head in model.named_modules():
-        if isinstance(head, BaseDecodeHead) and head.ignore_index != IGNORE:
-            raise ValueError(
-                f'{name}.ignore_index={head.ignore_index}: padding is {IGNORE}. Remove the setting, and map '
-                f"the value in the masks: dict(type='LoadMask', values={{{head.ignore_index}: {IGNORE}, ...}})"
-            )
+        if isinstance(head, BaseDecodeHead) and (value := head.ignore_index) != IGNORE:
+            map_it = f"dict(type='LoadMask', values={{{value}: {IGNORE}, ...}})"
+            yield f'{name}.ignore_index={value}: padding is {IGNORE}. Remove it, and load by {map_it}'
     for name, head, losses in softmax_heads(model):
-        for loss in losses:
-            weights = loss.class_weight
-            if weights is not None and len(weights) != head.num_classes:
-                raise ValueError(
-                    f'{name}.loss_decode.class_weight={weights}: give {head.num_classes}, one a class'
-                )
-            if weights is not None and loss.avg_non_ignore:
-                raise ValueError(
-                    f'{name}.loss_decode: mmseg fails at class_weight with avg_non_ignore=True. Set '
-                    'avg_non_ignore=False: it divides by the weights of the labeled pixels already'
-                )
+        for loss in (loss for loss in losses if loss.class_weight is not None):
+            where = f'{name}.loss_decode.class_weight={loss.class_weight}'
+            if len(loss.class_weight) != head.num_classes:
+                yield f'{where}: give {head.num_classes}, one a class'
+            if loss.avg_non_ignore:  # its sum of the labeled pixels' weights does the same
+                yield f'{where}: mmseg fails with avg_non_ignore=True: set avg_non_ignore=False'
 
 
-def check_schedule(runner: Runner) -> None:
-    """Loop, learning rate and checkpoints count iterations: draws are endless, there are no epochs.
-
-    Raises:
-        ValueError: Names the setting and the remedy.
-    """
+def schedule(runner: Runner) -> Iterator[str]:
+    """Loop, learning rates and checkpoints count iterations: draws are endless."""
     if isinstance(getattr(runner, '_train_loop', None), EpochBasedTrainLoop):
-        raise ValueError(
-            'train_cfg is an EpochBasedTrainLoop, whose first epoch would not end, as SemiSampler draws '
-            "endlessly: use train_cfg=dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)"
-        )
-    counting: list[Any] = [
-        s for s in _schedulers(runner) if not isinstance(s, ReduceOnPlateauParamScheduler)
-    ]
-    counting += [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
-    for each in counting:
-        if each.by_epoch:
-            raise ValueError(
-                f'{type(each).__name__} has by_epoch=True, but training counts iterations, so that it '
-                'would do nothing before the end: set by_epoch=False'
-            )
+        loop = "dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)"
+        yield f'train_cfg: the first epoch of an EpochBasedTrainLoop would not end: use {loop}'
+    for each in (*runner.hooks, *_schedulers(runner)):
+        if isinstance(each, CheckpointHook | _ParamScheduler) and each.by_epoch:
+            name = type(each).__name__
+            yield f'{name} has by_epoch=True and would do nothing before the end: set by_epoch=False'
 
 
 def _schedulers(runner: Runner) -> list[Any]:
-    """Of all optimizers."""
     schedulers = getattr(runner, 'param_schedulers', None) or []
     return list(chain(*schedulers.values())) if isinstance(schedulers, dict) else schedulers
 
 
-def check_metrics(runner: Runner, model: Any) -> None:
-    """What hooks and schedulers watch is among the metrics of the validation.
-
-    Raises:
-        ValueError: Names the setting and the metrics there are; a metric that ignores another label.
-    """
+def metrics(runner: Runner) -> Iterator[str]:
+    """What hooks and schedulers watch is among the metrics of the validation."""
     loop = getattr(runner, '_val_loop', None)
     if not isinstance(loop, BaseLoop):
         return
@@ -102,94 +77,66 @@ def check_metrics(runner: Runner, model: Any) -> None:
         if not isinstance(metric, IoUMetric):
             return
         if metric.ignore_index != IGNORE:
-            raise ValueError(
-                f'val_evaluator.ignore_index={metric.ignore_index}: pixels without label are {IGNORE}; '
-                'remove the setting'
-            )
+            yield f'val_evaluator.ignore_index={metric.ignore_index}: it is {IGNORE}; remove the setting'
         areas = [torch.ones(len(classes))] * 4
         names = metric.total_area_to_metrics(*areas, metric.metrics)
         known |= {name if name == 'aAcc' else f'm{name}' for name in names}
         known |= {f'IoU.{name}' for name in classes}
     if evaluators := getattr(loop, 'evaluators', None):
         known = {f'{network}/{name}' for network in evaluators for name in known}
-    watched = {}
     for each in (*runner.hooks, *_schedulers(runner)):
-        for key in getattr(each, 'key_indicators', None) or ():
-            watched[key] = f'{type(each).__name__}.save_best'
-        if monitor := getattr(each, 'monitor', None):
-            watched[monitor] = f'{type(each).__name__}.monitor'
-    for key, setting in watched.items():
-        if key != 'auto' and key not in known:
-            alike = [name for name in known if name.lower().endswith(key.lower().split('/')[-1])]
-            raise ValueError(
-                f'{setting}={key!r} is not a metric of this validation: use {" or ".join(sorted(alike or known))}'
-            )
+        for key in (
+            *(getattr(each, 'key_indicators', None) or ()),
+            getattr(each, 'monitor', 'auto'),
+        ):
+            if key != 'auto' and key not in known:
+                end = key.lower().split('/')[-1]
+                alike = sorted([name for name in known if name.lower().endswith(end)] or known)
+                yield f'{type(each).__name__}: {key!r} is not a metric here: use {" or ".join(alike)}'
 
 
-def check_same_classes(labeled: Any, scored: Any, where: str) -> None:
-    """Scores count the classes that training counts.
-
-    Raises:
-        ValueError: Other classes, another order, or masks of the same kind of data set that are
-            read in another way.
-    """
-    names, others = (tuple(each.metainfo.get('classes') or ()) for each in (labeled, scored))
+def classes(labeled: Any, scored: Any, where: str) -> Iterator[str]:
+    """Scores count what training learns."""
+    names, others = (', '.join(each.metainfo.get('classes') or ()) for each in (labeled, scored))
     if names != others:
-        raise ValueError(
-            f'{where} has the classes {", ".join(others)}, but the labeled data set {", ".join(names)}: '
-            'give both the same metainfo'
-        )
+        yield f'{where} has the classes {others}, labeled images {names}: give both one metainfo'
     first = next(leaves(labeled))[1]
     for place, leaf in leaves(scored, where):
-        for key in ('reduce_zero_label', 'label_map'):
-            mine, other = (getattr(each, key, None) for each in (first, leaf))
-            if type(leaf) is type(first) and mine != other:
-                raise ValueError(
-                    f'{place}.{key}={other}, but the labeled data set has {mine}: scores would compare '
-                    'other classes; set both alike'
-                )
+        value, other = leaf.reduce_zero_label, first.reduce_zero_label
+        if type(leaf) is type(first) and value != other:
+            yield f'{place}.reduce_zero_label={value}, but labeled images have {other}: set both alike'
 
 
-def check_images(model: Any, images: Sequence[Tensor], where: str) -> None:
-    """The network takes the images (C, H, W) that a pipeline makes, and they are normalized once.
+def images(model: Any, dataset: Any, indices: Iterable[int], where: str) -> Iterator[str]:
+    """The network takes what the pipeline makes of some images, normalized once.
 
     Raises:
-        ValueError: Another number of channels, or values that were normalized before.
+        ValueError: As in ``sample_of``.
     """
+    made: list[Any] = []
+    for index, seed in product(indices, range(_DRAWS)):
+        with seeded(seed):
+            made.append(sample_of(dataset, index).get('inputs'))
+    made = [image for image in made if isinstance(image, Tensor)]  # not lists for augmented tests
     mean = getattr(model.data_preprocessor, 'mean', None)
     means = 1 if mean is None else len(mean)
-    convolution = next((m for m in model.backbone.modules() if isinstance(m, nn.Conv2d)), None)
-    for channels in {len(image) for image in images}:
+    convolutions = (part for part in model.backbone.modules() if isinstance(part, nn.Conv2d))
+    for channels in {len(image) for image in made}:
         after = max(channels, means)  # a gray image becomes three equal channels
-        if min(channels, means) not in (1, after) or (
-            convolution is not None and convolution.in_channels != after
-        ):
-            taken = 'any number' if convolution is None else convolution.in_channels
-            raise ValueError(
+        taken = getattr(next(convolutions, None), 'in_channels', after)
+        if taken != after or min(channels, means) not in (1, after):
+            yield (
                 f'{where}: images have {channels} channels, data_preprocessor.mean {means} and the '
-                f"backbone takes {taken}. Set LoadImageFromFile's color_type, backbone.in_channels "
-                'and as many means'
+                f'backbone takes {taken}: set color_type of LoadImageFromFile, or backbone.in_channels'
             )
         if after != 3 and any(isinstance(part, PhotometricView) for part in model.modules()):
-            raise ValueError(
-                f'{where}: images have {after} channels, but PhotometricView changes colors: set '
-                'model.view=None'
-            )
-    values = [image.aminmax() for image in images if image.is_floating_point()]
-    low, peak = (
-        (min(v.min.item() for v in values), max(v.max.item() for v in values))
-        if values
-        else (0, 255)
-    )
-    if low < -20 or 0 < peak <= 10:
-        raise ValueError(
-            f'{where}: the pipeline makes images of values {low:.1f} ... {peak:.1f}, as if they were '
-            'normalized already, which strong views would not know: take Normalize out of the '
-            'pipeline, and set data_preprocessor.mean and std'
+            yield f'{where}: PhotometricView cannot change {after} channels: set model.view=None'
+    values = [part for image in made if image.is_floating_point() for part in image.aminmax()]
+    if values and (min(values) < -20 or 0 < max(values) <= 10):
+        yield (
+            f'{where}: the pipeline makes values {min(values):.1f} ... {max(values):.1f}. Take Normalize '
+            'out, as strong views need to know: set data_preprocessor.mean and std'
         )
     if mean is None and is_main_process():
-        warnings.warn(
-            'data_preprocessor has no mean and std: images reach the network as 0 ... 255. Set those '
-            'that the backbone was trained with',
-            stacklevel=2,
-        )
+        what = 'data_preprocessor has no mean and std: images reach the network as 0 ... 255'
+        warnings.warn(what, stacklevel=2)
