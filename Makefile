@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 # versions of everything else; another Python than 3.11 may need CONSTRAINTS=/dev/null
 CONSTRAINTS ?= constraints.txt
 
-.PHONY: setup demo test lint docs bench gpu-report
+.PHONY: setup demo test lint docs bench soak gpu-report
 
 setup: $(READY)
 
@@ -36,6 +36,11 @@ docs: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python tools/benchmark.py --quick
+
+# An hour: faults in trainings of every method, and thousands of random cases
+soak: $(READY)
+	@$(BIN)/python tests/soak.py
+	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -k fuzz --timeout 0
 
 # Ten minutes on one GPU
 gpu-report: $(READY)

@@ -28,7 +28,8 @@ import mmseg_u2pl  # noqa: F401 - registers everything
 
 processes.start()
 settings.register_profile('suite', max_examples=20, deadline=None, derandomize=True)
-settings.load_profile('suite')
+settings.register_profile('soak', max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'suite'))
 
 NAMES = dict(
     labeled=[f'l{i}' for i in range(4)],

@@ -88,7 +88,7 @@ class Child:
     """A fork of this process that runs ``tools/train.py``."""
 
     def __init__(self, path, folder, *words, before=lambda: None, env=None):
-        self.log, self.began = folder.with_suffix('.log'), time.monotonic()
+        self.log, self.began = path.with_name(f'{folder.name}.log'), time.monotonic()
         self.pid = os.fork()
         if self.pid == 0:
             code: int | str = 1
@@ -251,7 +251,7 @@ def full_disk(kind, root, folder, number, random):
         child = Child(path, work, before=lambda: Fault.at.update({5: fill, 6: free}))
         require(child)
         require_same(work, whole)
-        log = (folder / 'disk' / 'run.log').read_text()
+        log = child.log.read_text()
         assert 'no checkpoint at iteration 6' in log, log[-2000:]
     return 'a full tmpfs' if mounted else 'a limit on the size of files'
 

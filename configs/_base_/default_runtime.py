@@ -26,7 +26,7 @@ default_hooks = dict(
 train_cfg = dict(type='IterBasedTrainLoop')  # protocol: max_iters, val_interval
 val_cfg = dict(type='PredictorsValLoop')  # scores every network of a method in one pass
 test_cfg = dict(type='PredictorsTestLoop')
-vis_backends = [dict(type='LocalVisBackend')]
+vis_backends = [dict(type='SafeVisBackend')]
 visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
 log_processor = dict(by_epoch=False, window_size=50)
 log_level = 'INFO'

@@ -19,7 +19,8 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner import CheckpointLoader, Runner
 from mmengine.runner.base_loop import BaseLoop
-from mmseg.registry import HOOKS
+from mmengine.visualization import LocalVisBackend
+from mmseg.registry import HOOKS, VISBACKENDS
 from torch import nn
 
 from ..models.parts.memory_bank import bank_buffers
@@ -53,6 +54,15 @@ class AtomicBackend(LocalBackend):
 
 
 register_backend('AtomicBackend', AtomicBackend, force=True)
+
+
+@VISBACKENDS.register_module()
+class SafeVisBackend(LocalVisBackend):
+    """mmengine's, but a full disk loses a line of the log instead of ending the training."""
+
+    def _dump(self, *arguments: Any) -> None:
+        with suppress(OSError):
+            super()._dump(*arguments)
 
 
 @HOOKS.register_module()

@@ -11,6 +11,7 @@ import runs
 import tiny
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.visualization import LocalVisBackend
 
 from mmseg_u2pl.engine import checkpoints
 from mmseg_u2pl.engine.checkpoints import AtomicBackend, check_fits, latest_checkpoint, plain
@@ -88,6 +89,17 @@ def test_a_full_disk_leaves_the_previous_checkpoint_and_training_goes_on(
     log = next(tmp_path.glob('*/*.log')).read_text()
     assert 'no checkpoint at iteration 6' in log
     assert 'No space left on device' in log
+
+
+def test_a_full_disk_loses_lines_of_the_log_and_no_training(data_root, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(LocalVisBackend, '_dump', full)
+    trained = runs.runner(data_root, tmp_path, 3)
+    trained.train()
+    assert trained.iter == 3
+    assert 'iter_3.pth' in files(tmp_path)
 
 
 def test_a_checkpoint_is_data(data_root, tmp_path):
