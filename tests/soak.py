@@ -96,6 +96,7 @@ class Child:
                 out = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
                 os.dup2(out, 1)
                 os.dup2(out, 2)
+                sys.stdout = sys.stderr = os.fdopen(1, 'w', 1, closefd=False)  # pytest has others
                 os.environ.update(env or {})
                 before()
                 sys.argv = [str(TRAIN), str(path), '--work-dir', str(folder), *words]
