@@ -67,10 +67,9 @@ def check_training(runner: Runner) -> None:
         where = f'{name}_dataloader.dataset'
         for place, (leaf, indices) in check_files(dataset, where).items():
             _refuse(setting_checks.images(model, leaf, indices, place))
-        if name == 'train':
-            continue
-        _refuse(setting_checks.classes(loader.dataset.labeled, dataset, where))
-        if all(loading_step(leaf, LoadAnnotations) for _, leaf in leaves(dataset)):
+        masks = all(loading_step(leaf, LoadAnnotations) for _, leaf in leaves(dataset))
+        if masks and name != 'train':
+            _refuse(setting_checks.classes(loader.dataset.labeled, dataset, where))
             check_labels(count_labels(dataset, where), model.num_classes)
     check_labels(loader.dataset.labels, model.num_classes, loader.dataset.metainfo['classes'])
 

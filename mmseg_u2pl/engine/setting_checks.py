@@ -102,7 +102,7 @@ def classes(labeled: Any, scored: Any, where: str) -> Iterator[str]:
         yield f'{where} has the classes {others}, labeled images {names}: give both one metainfo'
     first = next(leaves(labeled))[1]
     for place, leaf in leaves(scored, where):
-        value, other = leaf.reduce_zero_label, first.reduce_zero_label
+        value, other = (getattr(each, 'reduce_zero_label', None) for each in (leaf, first))
         if type(leaf) is type(first) and value != other:
             yield f'{place}.reduce_zero_label={value}, but labeled images have {other}: set both alike'
 
