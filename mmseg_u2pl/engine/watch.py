@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import ConfigDict
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -66,10 +67,13 @@ class WatchHook(Hook):
         if not isinstance(segmentor(runner), SemiSegmentor) or 'train_dataloader' not in runner.cfg:
             return
         dataset = runner.train_dataloader.dataset
+        cfg = ConfigDict(runner.cfg.items())
+        if pipeline := (cfg.get('val_dataloader') or {}).get('dataset', {}).get('pipeline'):
+            cfg.test_pipeline = pipeline  # as the network is scored
         if self.masks:
-            self._images = prediction.unlabeled_images(runner.cfg, self.masks)
+            self._images = prediction.unlabeled_images(cfg, self.masks)
         else:
-            self._images = prediction.WithoutMasks(dataset.unlabeled, runner.cfg)
+            self._images = prediction.WithoutMasks(dataset.unlabeled, cfg)
         classes = dataset.metainfo['classes']
         self._alarm = CollapseAlarm(classes, dataset.labels.counts[: len(classes)])
 
