@@ -32,7 +32,7 @@ lint: $(READY)
 
 # A site in work_dirs/site
 docs: $(READY)
-	@$(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(READY)
 	@$(BIN)/python tools/benchmark.py --quick
