@@ -96,6 +96,15 @@ def run_tool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """Tools that run in this process choose data by variables; no later test sees them."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
 def fixed_randomness() -> None:
     """No test depends on those before it."""
     torch.manual_seed(0)

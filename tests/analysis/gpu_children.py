@@ -4,17 +4,17 @@ import os
 import time
 
 
-def sleeps(groups, settings, connection):
+def _send(groups, connection, within_a):
     for group in groups:
         connection.send((group, 'first', {'groups': groups}))
         if group == 'a':
-            time.sleep(60)
+            within_a()
         connection.send((group, '', {}))
+
+
+def sleeps(groups, settings, connection):
+    _send(groups, connection, lambda: time.sleep(60))
 
 
 def dies(groups, settings, connection):
-    for group in groups:
-        connection.send((group, 'first', {'groups': groups}))
-        if group == 'a':
-            os._exit(3)
-        connection.send((group, '', {}))
+    _send(groups, connection, lambda: os._exit(3))

@@ -45,9 +45,7 @@ def installed(tmp_path_factory):
 
 def run(installed, *words):
     code = f'import sys; sys.path.insert(0, {str(installed)!r}); import mmseg_u2pl.__main__ as m; m.main()'
-    chosen = ('SMALL_DATA', 'SPLIT')  # tools that ran in this process leave them
-    environment = {key: value for key, value in os.environ.items() if key not in chosen}
-    environment['PYTHONPATH'] = str(installed)
+    environment = {**os.environ, 'PYTHONPATH': str(installed)}
     return subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', code, *map(str, words)],
         cwd=installed, env=environment, capture_output=True, text=True, check=False,
