@@ -80,7 +80,7 @@ class Options(DictAction):
         super().__call__(parser, namespace, values, flag)
 
 
-def add_trust_argument(parser: argparse._ActionsContainer) -> None:
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--trust-checkpoint``."""
     parser.add_argument(
         '--trust-checkpoint',
@@ -88,6 +88,14 @@ def add_trust_argument(parser: argparse._ActionsContainer) -> None:
         help='load a checkpoint that holds more than data. It can run any code on this machine: only '
         'for files that you made, or whose author you trust',
     )
+
+
+def add_checkpoint_arguments(parser: argparse.ArgumentParser, checkpoint: str) -> None:
+    """Add what tools that work on a checkpoint share; ``checkpoint`` says which one."""
+    parser.add_argument('checkpoint', help=checkpoint)
+    parser.add_argument('-o', '--out', required=True, type=Path, help='folder of the results')
+    parser.add_argument('--config', help='config file; default: the config in the checkpoint')
+    add_trust_argument(parser)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

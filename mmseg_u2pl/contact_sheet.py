@@ -109,7 +109,7 @@ def pseudo_label_column(
     truth: Tensor | None,
     index: int,
 ) -> Column:
-    """What networks label an image, for :func:`draw_pseudo_labels`.
+    """What networks label an image, for :func:`pseudo_label_sheet`.
 
     Args:
         name: Its title.
@@ -138,7 +138,7 @@ def pseudo_label_column(
     return name, cells
 
 
-def draw_pseudo_labels(columns: Sequence[Column], meta: Mapping[str, Any]) -> np.ndarray:
+def pseudo_label_sheet(columns: Sequence[Column], meta: Mapping[str, Any]) -> np.ndarray:
     """A :func:`contact_sheet`, RGB uint8 (H, W, 3), with ``classes`` and ``palette`` of ``meta``."""
     names = [name for name, _ in columns]
     rows = []

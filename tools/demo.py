@@ -88,9 +88,7 @@ def run(args: argparse.Namespace, work_dir: Path, console: Console) -> tuple[dic
         cfg.randomness = dict(seed=args.seed)
         cfg.merge_from_dict(dict(val_cfg=None, val_dataloader=None, val_evaluator=None))
         cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=ITERATIONS)
-        cfg.optim_wrapper.pop(
-            'paramwise_cfg'
-        )  # in so short a training the backbone learns fast, too
+        del cfg.optim_wrapper['paramwise_cfg']  # so short a training needs a fast backbone
         cfg.default_hooks.checkpoint.update(interval=ITERATIONS, save_best=None)
         if 'warmup_iters' in cfg.model:
             cfg.model.warmup_iters = WARMUP

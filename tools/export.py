@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import torch
 
-from mmseg_u2pl.cli import add_trust_argument, command_line
+from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
 from mmseg_u2pl.datasets.files import images_by_stem
 from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.export import FORMATS, export, read_source, resized, table
@@ -35,9 +35,7 @@ def parse_args() -> argparse.Namespace:
         epilog='example: tools/export.py work_dirs/crack/best_teacher_mIoU_iter_1200.pth '
         '-o exported --format mmseg onnx --images photos',
     )
-    parser.add_argument('checkpoint', help='of a training with this package or with mmseg')
-    parser.add_argument('-o', '--out', required=True, type=Path, help='folder of the results')
-    parser.add_argument('--config', help='config file; default: the config in the checkpoint')
+    add_checkpoint_arguments(parser, 'of a training with this package or with mmseg')
     parser.add_argument(
         '--predictor', help='teacher, student, network1 ...; default: the one that predicts'
     )
@@ -45,7 +43,6 @@ def parse_args() -> argparse.Namespace:
         '--format', nargs='+', choices=FORMATS, default=['mmseg'], help='default: mmseg'
     )
     parser.add_argument('--images', help='folder of images to compare on; default: random pixels')
-    add_trust_argument(parser)
     args = parser.parse_args()
     for name in args.format:
         if missing := [each for each in PACKAGES.get(name, ()) if not find_spec(each)]:

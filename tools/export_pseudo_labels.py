@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from pathlib import Path
 
 import numpy as np
 from mmengine.device import get_device
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from mmseg_u2pl.analysis.pseudo_labels import place_in_training
-from mmseg_u2pl.cli import add_trust_argument, command_line
+from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
 from mmseg_u2pl.datasets.prediction import batches, spread, unlabeled_images, unlabeled_per_batch
 from mmseg_u2pl.functional import IGNORE, nearest
 from mmseg_u2pl.inference.checkpoint import load_model
@@ -30,11 +29,8 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         epilog='example: tools/export_pseudo_labels.py work_dirs/crack/iter_1200.pth -o pseudo',
     )
-    parser.add_argument('checkpoint', help='iter_*.pth of a semi-supervised method')
-    parser.add_argument('-o', '--out', required=True, help='folder of masks/ and coco.json')
-    parser.add_argument('--config', help='config file; default: the config in the checkpoint')
+    add_checkpoint_arguments(parser, 'iter_*.pth of a semi-supervised method')
     parser.add_argument('--num', type=int, default=0, help='images, spread over the list; 0: all')
-    add_trust_argument(parser)
     return parser.parse_args()
 
 
@@ -48,7 +44,7 @@ def main() -> None:
     )
     place_in_training(model, checkpoint, args.checkpoint, cfg.train_cfg.max_iters)
     model.to(get_device())
-    images, out = unlabeled_images(cfg), Path(args.out)
+    images, out = unlabeled_images(cfg), args.out
     indices = spread(args.num, len(images))
     coco, counts = CocoAnnotations(meta['classes']), np.zeros(IGNORE + 1, dtype=np.int64)
     console = Console(soft_wrap=True, highlight=False)

@@ -9,7 +9,7 @@ import warnings
 from rich.console import Console
 from rich.progress import track
 
-from mmseg_u2pl.cli import add_trust_argument, command_line
+from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
 from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.predict import Inference
 from mmseg_u2pl.inference.sources import count, find_sources, items
@@ -23,14 +23,12 @@ def parse_args() -> argparse.Namespace:
         epilog='example: tools/predict.py work_dirs/crack/best_teacher_mIoU_iter_1200.pth '
         'photos/ -o predicted --overlay',
     )
-    parser.add_argument('checkpoint', help='of a training with this package or with mmseg')
+    add_checkpoint_arguments(parser, 'of a training with this package or with mmseg')
     parser.add_argument(
         'images',
         nargs='+',
         help="images and videos, folders with all below, 'patterns/**/*.png', lists (.txt) of paths",
     )
-    parser.add_argument('-o', '--out', required=True, help='folder of the results')
-    parser.add_argument('--config', help='config file; default: the config in the checkpoint')
     outputs = parser.add_argument_group('results: class numbers in masks/, and on request')
     outputs.add_argument('--color', action='store_true', help='masks in colors, in color/')
     outputs.add_argument(
@@ -59,7 +57,6 @@ def parse_args() -> argparse.Namespace:
         'over the image and its mirror image',
     )
     how.add_argument('--predictor', help='teacher, student, mean, ...: which network predicts')
-    add_trust_argument(how)
     return parser.parse_args()
 
 

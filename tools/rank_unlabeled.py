@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import csv
 import warnings
-from pathlib import Path
 
 import mmcv
 import numpy as np
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from mmseg_u2pl.analysis.ranking import Ranked, Seen, rank
-from mmseg_u2pl.cli import add_trust_argument, command_line
+from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
 from mmseg_u2pl.contact_sheet import SheetRow, draw_contact_sheet
 from mmseg_u2pl.datasets.checks import infos
 from mmseg_u2pl.datasets.files import list_text, stem_of
@@ -36,15 +35,12 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         epilog='example: tools/rank_unlabeled.py work_dirs/crack/iter_1200.pth -o next --num 20',
     )
-    parser.add_argument('checkpoint', help='of a training with this package')
+    add_checkpoint_arguments(parser, 'of a training with this package')
     parser.add_argument(
         'images', nargs='*', help="as in predict.py; default: the config's unlabeled images"
     )
-    parser.add_argument('-o', '--out', required=True, help='folder of the results')
     parser.add_argument('--num', type=int, default=30, help='images to propose')
-    parser.add_argument('--config', help='config file; default: the config in the checkpoint')
     parser.add_argument('--batch-size', type=int, default=1, help='images of one size together')
-    add_trust_argument(parser)
     return parser.parse_args()
 
 
@@ -84,7 +80,7 @@ def main() -> None:
     if not seen:
         raise ValueError('none of the images can be read')
     ranked = rank(Seen(*map(np.stack, zip(*seen, strict=True))), np.array(centers), args.num)
-    out = Path(args.out)
+    out = args.out
     out.mkdir(parents=True, exist_ok=True)
     (out / 'next.txt').write_bytes(list_text(names[one.position].name for one in ranked))
     with (out / 'next.csv').open('w', newline='', encoding='utf-8') as file:

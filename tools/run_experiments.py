@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmseg_u2pl.analysis.experiment_runner import run_all
+from mmseg_u2pl.analysis.experiment_runner import run_or_exit
 from mmseg_u2pl.analysis.experiment_worker import Worker
 from mmseg_u2pl.analysis.experiments import read_list
 from mmseg_u2pl.cli import command_line
@@ -49,12 +49,7 @@ def main() -> None:
     results = Path(args.results)
     experiments = read_list(args.list)
     worker = Worker(ROOT, Path(args.work_dir), results)
-    try:
-        records = run_all(worker, experiments, args.jobs, console)
-    except KeyboardInterrupt:
-        raise SystemExit('stopped; the same command continues') from None
-    if any('error' in record for record in records):
-        raise SystemExit(1)
+    run_or_exit(worker, experiments, args.jobs, console)
 
 
 if __name__ == '__main__':

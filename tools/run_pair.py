@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmseg_u2pl.analysis.experiment_runner import run_all
+from mmseg_u2pl.analysis.experiment_runner import run_or_exit
 from mmseg_u2pl.analysis.experiment_worker import Worker
 from mmseg_u2pl.analysis.experiments import Experiment, pair, supervised_baseline
 from mmseg_u2pl.analysis.page import write_page
@@ -49,12 +49,7 @@ def main() -> None:
     work_dir = Path(args.work_dir or f'work_dirs/pair_{folder}')
     worker = Worker(ROOT, work_dir, work_dir / 'runs.jsonl', data_dir=Path.cwd())
     console = Console(highlight=False)
-    try:
-        records = run_all(worker, experiments, args.jobs, console)
-    except KeyboardInterrupt:
-        raise SystemExit('stopped; the same command continues') from None
-    if any('error' in record for record in records):
-        raise SystemExit(1)
+    run_or_exit(worker, experiments, args.jobs, console)
     runs: dict[str, list[Path]] = {}
     for experiment in experiments:
         runs.setdefault(experiment.name, []).append(work_dir / experiment.folder)

@@ -100,6 +100,18 @@ def run_all(
     return records
 
 
+def run_or_exit(
+    worker: Worker, experiments: Sequence[Experiment], jobs: int | None, console: Console
+) -> None:
+    """:func:`run_all` for a command line; SystemExit if it was interrupted or a run failed."""
+    try:
+        records = run_all(worker, experiments, jobs, console)
+    except KeyboardInterrupt:
+        raise SystemExit('stopped; the same command continues') from None
+    if any('error' in record for record in records):
+        raise SystemExit(1)
+
+
 def _iterations(experiment: Experiment, root: Path) -> int:
     """Length of a run; 0 if its config does not load, as its log will say."""
     try:

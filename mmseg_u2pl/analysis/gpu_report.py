@@ -1,7 +1,7 @@
 """Measure on a GPU within a time, group by group.
 
-One process does all groups, since a start takes long. A task that fails leaves the others alone; a group
-that runs out of time ends the process, and another one goes on with the next group.
+One process does all groups, since a start takes long. A task that fails leaves the others alone; a
+group that runs out of time ends the process, and another one starts with the next group.
 """
 
 from __future__ import annotations

@@ -118,24 +118,24 @@ def merged_groups(groups: list[dict]) -> list[dict]:
     Args:
         groups: ``params`` and settings of each.
     """
-    merged: list[dict] = []
+    merged: list[tuple[dict, list]] = []
     for group in groups:
         settings = {key: value for key, value in group.items() if key != 'params'}
-        for other in merged:
-            if {key: value for key, value in other.items() if key != 'params'} == settings:
-                other['params'] += group['params']
-                break
+        alike = next((params for others, params in merged if others == settings), None)
+        if alike is None:
+            merged.append((settings, list(group['params'])))
         else:
-            merged.append({**settings, 'params': list(group['params'])})
-    return merged
+            alike += group['params']
+    return [{**settings, 'params': params} for settings, params in merged]
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class SemiOptimWrapperConstructor:
     """Apply the rules of an optimizer config to each network of a method.
 
-    Parameters with the same settings share a group. Rules see each network under the names of a plain segmentor, such as ``backbone.``, not
-    ``network2.backbone.``. Discriminators get a separate optimizer, with a constant rate::
+    Parameters with the same settings share a group. Rules see each network under the names of a plain
+    segmentor, such as ``backbone.``, not ``network2.backbone.``. Discriminators get a separate
+    optimizer, with a constant rate::
 
         optim_wrapper = dict(
             constructor='SemiOptimWrapperConstructor',

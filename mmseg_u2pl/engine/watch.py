@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-from ..contact_sheet import Column, display_images, draw_pseudo_labels, pseudo_label_column
+from ..contact_sheet import Column, display_images, pseudo_label_column, pseudo_label_sheet
 from ..datasets import prediction
 from ..datasets.semi_dataset import seeded
 from ..functional import IGNORE, entropy_map, hard_labels, nearest
@@ -128,7 +128,7 @@ class WatchHook(Hook):
                 title = Path(sample.img_path).stem[-36:]
                 columns.append(pseudo_label_column(title, picture, found, truth, index))
         if drawn:
-            sheet = draw_pseudo_labels(columns, runner.train_dataloader.dataset.metainfo)
+            sheet = pseudo_label_sheet(columns, runner.train_dataloader.dataset.metainfo)
             runner.visualizer.add_image('pseudo_labels', sheet, step=runner.iter)
         labeled = {name: self._log(runner, name, counts) for name, counts in sums.items()}
         if not model.in_warmup:

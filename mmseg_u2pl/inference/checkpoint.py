@@ -135,9 +135,8 @@ def load_model(
         cfg.model.backbone.pretrained = False  # some load such weights when they are built
     model = MODELS.build(cfg.model)
     check_fits(model, content, training=False)
-    model.load_state_dict(
-        weights_of(content), strict=False
-    )  # it may lack banks and auxiliary heads
+    # it may lack banks and auxiliary heads
+    model.load_state_dict(weights_of(content), strict=False)
     if predictor is not None:
         names = getattr(model, 'predictors', ())
         if predictor not in names:

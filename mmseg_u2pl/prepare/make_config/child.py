@@ -103,9 +103,6 @@ def _pipeline(dataset: Mapping[str, Any]) -> list[dict]:
 def _measured_stride(cfg: Config, model: Mapping[str, Any], where: str) -> int:
     """The largest stride of the backbone's maps (B, C, h, w), in a dry run of the method's model."""
     init_default_scope(cfg.get('default_scope') or 'mmseg')
-    optimizers = dict(constructor='SemiOptimWrapperConstructor')
-    if rules := cfg.get('optim_wrapper', {}).get('constructor'):
-        optimizers['rules'] = rules  # those of the config, for each network
     preprocessor = dict(type='SemiDataPreprocessor', grid=dict(stride=1))
     parts = merged(merged(cfg.model, model), dict(data_preprocessor=preprocessor))
     channels = len(parts['data_preprocessor'].get('mean') or (0, 0, 0))
