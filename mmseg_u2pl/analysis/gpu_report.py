@@ -1,7 +1,7 @@
-"""Measure on a GPU within a time, group by group.
+"""Measure on a GPU, the most important first, as long as the time lasts.
 
-One process does all groups, since a start takes long. A task that fails leaves the others alone; a
-group that runs out of time ends the process, and another one starts with the next group.
+One process does all tasks, since a start takes long. A task that fails leaves the others alone; after one
+that ends the process, another process goes on.
 """
 
 from __future__ import annotations
@@ -9,67 +9,61 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 
 import torch
 
 from .gpu_tasks import Figures, Settings, tasks
 
-BUDGETS = {'steps': 170, 'waiting': 60, 'losses': 30, '12 GB': 80, 'compile': 150}
-"""Seconds of each group out of ten minutes; what is left is for training."""
+Key = tuple[str, str]
+"""Group and title of a task."""
 
 
-def run_groups(groups: Sequence[str], settings: Settings, connection: Connection) -> None:
-    """Send group, title and figures of each task; of one that fails, ``error``; '' ends a group."""
-    for group in groups:
-        for title, task in tasks(group, settings).items():
-            try:
-                figures = task()
-            except Exception as error:
-                figures = {'error': f'{type(error).__name__}: {str(error)[:500]}'}
-            connection.send((group, title, figures))
-            gc.collect()
-            if settings.device == 'cuda':
-                torch.cuda.empty_cache()
-        connection.send((group, '', {}))
+def run_tasks(keys: Sequence[Key], settings: Settings, connection: Connection) -> None:
+    """Send the figures of each task, with its seconds; of one that fails, ``error``."""
+    known = tasks(settings)
+    for key in keys:
+        start = time.monotonic()
+        try:
+            figures = known[key]()
+        except Exception as error:
+            figures = {'error': f'{type(error).__name__}: {str(error)[:500]}'}
+        connection.send({**figures, 'seconds': time.monotonic() - start})
+        gc.collect()
+        if settings.device == 'cuda':
+            torch.cuda.empty_cache()
 
 
 def measure(
-    seconds: Mapping[str, float], settings: Settings, run: Callable = run_groups
-) -> Iterator[tuple[str, str, Figures]]:
-    """Group, title and figures of each task, as long as the time lasts.
+    end: float, keys: Sequence[Key], settings: Settings, run: Callable = run_tasks
+) -> Iterator[tuple[Key, Figures]]:
+    """Each task and its figures until ``time.monotonic()`` is ``end``; the rest has an ``error``.
 
     Args:
-        seconds: Of each group; what one leaves is for the next.
+        end: When to stop.
+        keys: Tasks, in this order.
         settings: Of the tasks.
         run: What the process does.
     """
-    left, end = list(seconds), time.monotonic() + seconds[next(iter(seconds))]
+    left = list(keys)
     context = multiprocessing.get_context('spawn')
-    while left:
+    while left and time.monotonic() < end:
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=run, args=(left, settings, sender))
         process.start()
         sender.close()
-        why = ''
         try:
-            while left and not why:
-                if not receiver.poll(max(0.0, end - time.monotonic())):
-                    why = f'not done in its {seconds[left[0]]:.0f} s'
-                elif (message := receiver.recv())[1]:
-                    yield message
-                else:
-                    left.pop(0)
-                    end += seconds[left[0]] if left else 0
+            while left and receiver.poll(max(0.0, end - time.monotonic())):
+                figures = receiver.recv()
+                yield left.pop(0), figures
         except EOFError:
             process.join()
-            why = f'the process ended with {process.exitcode}'
+            yield left.pop(0), {'error': f'the process ended with {process.exitcode}'}
         finally:
             process.kill()
-        if why:
-            yield left.pop(0), 'the rest', {'error': why}
-            end = max(end, time.monotonic()) + (seconds[left[0]] if left else 0)
+    for key in left:
+        yield key, {'error': 'the time was over'}
 
 
 def markdown(report: dict[str, dict[str, Figures]]) -> str:

@@ -9,7 +9,7 @@ import gc
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +45,8 @@ WAITS = ('cudaStreamSynchronize', 'cudaDeviceSynchronize', 'cudaEventSynchronize
 """Events at which the host waits for a GPU."""
 READS = ('aten::_local_scalar_dense',)
 """The same without a GPU: a number is read."""
+
+GROUPS = ('steps', 'losses', 'waiting', 'parts', '12 GB', 'compile')
 
 Figures = dict[str, Any]
 
@@ -136,8 +138,8 @@ class Watch(Hook):
             self._profiler.export_chrome_trace(str(self.trace))
 
 
-def plain_step(settings: Settings, method: str, **changes: Any) -> Figures:
-    """Median time of a step without a profiler, and what the allocator reserved at most."""
+def step(settings: Settings, method: str, **changes: Any) -> Figures:
+    """Median time of a step without a profiler, and the most memory that torch took."""
     if settings.device == 'cuda':
         torch.cuda.reset_peak_memory_stats()
     watch = Watch()
@@ -149,15 +151,14 @@ def plain_step(settings: Settings, method: str, **changes: Any) -> Figures:
     return figures
 
 
-def step(settings: Settings, method: str, **changes: Any) -> Figures:
-    """Time, overhead, parts and peak memory of a step."""
-    figures = plain_step(settings, method, **changes)
-    warmup, profiled = 2, 2 if settings.tiny else 4  # the profiler takes seconds a step
-    parts = step_figures(build(settings, method, warmup + profiled + 1, **changes), warmup)
+def profiled(settings: Settings, method: str) -> Figures:
+    """Parts of a step, its overhead, and its peak memory with that of model and optimizer."""
+    warmup, steps = 2, 2 if settings.tiny else 4  # the profiler takes seconds a step
+    parts = step_figures(build(settings, method, warmup + steps + 1), warmup)
     times = {f'{name}, ms': spent for name, spent in parts.parts.items()}
     if 'student' in parts.parts:  # a baseline's forward has no name
-        figures['overhead'] = parts.overhead
-    return {**figures, 'peak, MiB': parts.peak_bytes / MIB, **times}
+        times = {'overhead': parts.overhead, **times}
+    return {**times, 'peak, MiB': parts.peak_bytes / MIB}
 
 
 def waiting(settings: Settings, method: str) -> Figures:
@@ -233,7 +234,7 @@ def small_gpu(settings: Settings) -> Figures:
     figures: Figures = {}
     for name, (images, options) in SMALLER.items():
         try:
-            found = plain_step(settings, 'U2PL', images=images, options=CHANNELS_LAST | options)
+            found = step(settings, 'U2PL', images=images, options=CHANNELS_LAST | options)
         except RuntimeError as error:  # out of memory, or cuDNN finds no kernel that fits
             figures[name] = f'does not fit: {type(error).__name__}'
         else:
@@ -243,7 +244,7 @@ def small_gpu(settings: Settings) -> Figures:
     return figures
 
 
-def compiled(settings: Settings, method: str, mode: str) -> Figures:
+def compiled(settings: Settings, method: str, mode: str = 'default') -> Figures:
     """A step with compiled backbones, and how long the first steps take beyond it."""
 
     class Compile(Hook):
@@ -266,24 +267,26 @@ def machine(settings: Settings) -> Figures:
     return {'device': name, 'torch': torch.__version__, 'CUDA': torch.version.cuda or '-'}
 
 
-def tasks(group: str, settings: Settings) -> Mapping[str, Callable[[], Figures]]:
-    """What a group does, by title, the most important first."""
-    one = partial(step, settings)
-    compile_ = partial(compiled, settings)
-    groups: dict[str, Mapping[str, Callable[[], Figures]]] = {
-        'steps': {
-            'machine': partial(machine, settings),
-            **{f'{method}, channels-last': partial(one, method) for method in CONFIGS},
-            'U2PL, contiguous': partial(one, 'U2PL', options={}),
-            'U2PL, checkpointing': partial(one, 'U2PL', options=CHANNELS_LAST | CHECKPOINTING),
-        },
-        'waiting': {method: partial(waiting, settings, method) for method in CONFIGS},
-        'losses': {f'{n} classes': partial(losses, settings, n) for n in (21, 150)},
-        '12 GB': {'U2PL': partial(small_gpu, settings)},
-        'compile': {
-            'supervised': partial(compile_, 'supervised', 'default'),
-            'U2PL': partial(compile_, 'U2PL', 'default'),
-            'supervised, CUDA graphs': partial(compile_, 'supervised', 'reduce-overhead'),
-        },
+def tasks(settings: Settings) -> dict[tuple[str, str], Callable[[], Figures]]:
+    """What is measured, by group and title, the most important first."""
+
+    def named(group: str, task: Callable, *names: str) -> dict:
+        return {(group, name): partial(task, settings, name) for name in names}
+
+    contiguous = partial(step, settings, 'U2PL', options={})
+    checkpointing = partial(step, settings, 'U2PL', options=CHANNELS_LAST | CHECKPOINTING)
+    graphs = partial(compiled, settings, 'supervised', 'reduce-overhead')
+    return {
+        ('steps', 'machine'): partial(machine, settings),
+        **named('steps', step, 'U2PL', 'supervised', 'FixMatch'),
+        **{('losses', f'{n} classes'): partial(losses, settings, n) for n in (21, 150)},
+        **named('waiting', waiting, 'U2PL'),
+        **named('parts', profiled, 'U2PL'),
+        ('12 GB', 'U2PL'): partial(small_gpu, settings),
+        ('steps', 'U2PL, contiguous'): contiguous,
+        ('steps', 'U2PL, checkpointing'): checkpointing,
+        **named('compile', compiled, 'supervised', 'U2PL'),
+        ('compile', 'supervised, CUDA graphs'): graphs,
+        **named('parts', profiled, 'FixMatch', 'supervised'),
+        **named('waiting', waiting, 'FixMatch', 'supervised'),
     }
-    return groups[group]

@@ -4,17 +4,20 @@ import os
 import time
 
 
-def _send(groups, connection, within_a):
-    for group in groups:
-        connection.send((group, 'first', {'groups': groups}))
-        if group == 'a':
+def _send(keys, connection, within_a):
+    for key in keys:
+        if key == 'a':
             within_a()
-        connection.send((group, '', {}))
+        connection.send({'keys': keys})
 
 
-def sleeps(groups, settings, connection):
-    _send(groups, connection, lambda: time.sleep(60))
+def works(keys, settings, connection):
+    _send(keys, connection, lambda: None)
 
 
-def dies(groups, settings, connection):
-    _send(groups, connection, lambda: os._exit(3))
+def sleeps(keys, settings, connection):
+    _send(keys, connection, lambda: time.sleep(60))
+
+
+def dies(keys, settings, connection):
+    _send(keys, connection, lambda: os._exit(3))

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from mmseg_u2pl.analysis import gpu_report, gpu_tasks
-from mmseg_u2pl.analysis.gpu_report import markdown, measure, run_groups
-from mmseg_u2pl.analysis.gpu_tasks import READS, WAITS, Settings, tasks, waits_of
+from mmseg_u2pl.analysis.gpu_report import markdown, measure, run_tasks
+from mmseg_u2pl.analysis.gpu_tasks import GROUPS, READS, WAITS, Settings, tasks, waits_of
 from mmseg_u2pl.prepare.synthetic import write_dataset
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -25,8 +25,9 @@ def settings(tmp_path_factory):
 
 
 def test_a_step_of_each_method_is_measured(settings):
-    group = tasks('steps', settings)
-    u2pl, supervised = (group[f'{name}, channels-last']() for name in ('U2PL', 'supervised'))
+    known = tasks(settings)
+    assert known['steps', 'U2PL']()['step, ms'] > 0
+    u2pl, supervised = (known['parts', name]() for name in ('U2PL', 'supervised'))
     assert u2pl['overhead'] > 1
     assert u2pl['peak, MiB'] > supervised['peak, MiB'] > 0
     assert u2pl['contrastive loss, ms'] > 0
@@ -34,7 +35,7 @@ def test_a_step_of_each_method_is_measured(settings):
 
 
 def test_waits_are_found_where_they_happen(settings):
-    found = tasks('waiting', settings)['supervised']()
+    found = tasks(settings)['waiting', 'supervised']()
     (loss,) = [key for key in found if 'cross_entropy_loss.py' in key]
     assert loss.startswith(READS[0])
     assert found[loss] == 1  # mmseg counts labels on the host
@@ -70,7 +71,7 @@ def test_waits_by_hand():
 
 
 def test_more_classes_take_more(settings):
-    few, many = (task() for task in tasks('losses', settings).values())
+    few, many = (tasks(settings)['losses', f'{n} classes']() for n in (21, 150))
     for figures in (few, many):
         assert set(figures) == {'L_u, ms', 'L_u, MiB', 'L_c, ms', 'L_c, MiB'}
     assert many['L_c, MiB'] > few['L_c, MiB'] > 0
@@ -82,8 +83,8 @@ def test_settings_that_do_not_fit_lead_to_smaller_ones(settings, monkeypatch):
             raise torch.cuda.OutOfMemoryError
         return {'step, ms': 5.0}
 
-    monkeypatch.setattr(gpu_tasks, 'plain_step', step)
-    assert tasks('12 GB', settings)['U2PL']() == {
+    monkeypatch.setattr(gpu_tasks, 'step', step)
+    assert tasks(settings)['12 GB', 'U2PL']() == {
         '4 + 4': 'does not fit: OutOfMemoryError',
         '4 + 4, with_cp': 'does not fit: OutOfMemoryError',
         '2 + 2': 'does not fit: OutOfMemoryError',
@@ -96,31 +97,34 @@ def test_a_task_that_fails_leaves_the_others_alone(settings, monkeypatch):
     def fails():
         raise RuntimeError('no such thing')
 
-    monkeypatch.setattr(gpu_report, 'tasks', lambda *_: {'one': fails, 'two': lambda: {'ms': 1.0}})
+    known = {('x', 'one'): fails, ('x', 'two'): lambda: {'ms': 1.0}}
+    monkeypatch.setattr(gpu_report, 'tasks', lambda settings: known)
     receiver, sender = Pipe(duplex=False)
-    run_groups(['steps'], settings, sender)
-    assert receiver.recv() == ('steps', 'one', {'error': 'RuntimeError: no such thing'})
-    assert receiver.recv() == ('steps', 'two', {'ms': 1.0})
-    assert receiver.recv() == ('steps', '', {})
+    run_tasks(list(known), settings, sender)
+    first, second = receiver.recv(), receiver.recv()
+    assert first.pop('seconds') >= 0
+    assert first == {'error': 'RuntimeError: no such thing'}
+    assert second['ms'] == 1.0
 
 
 @pytest.mark.parametrize(
-    ('child', 'says'),
+    ('child', 'seconds', 'a', 'b'),
     [
-        (gpu_children.sleeps, 'not done in its 8 s'),
-        (gpu_children.dies, 'the process ended with 3'),
+        (gpu_children.works, 60, {'keys': ['a', 'b']}, {'keys': ['a', 'b']}),
+        (gpu_children.dies, 60, {'error': 'the process ended with 3'}, {'keys': ['b']}),
+        (gpu_children.sleeps, 1, {'error': 'the time was over'}, {'error': 'the time was over'}),
+        (gpu_children.works, -1, {'error': 'the time was over'}, {'error': 'the time was over'}),
     ],
 )
-def test_a_group_that_hangs_or_dies_keeps_what_it_has_and_the_next_follows(child, says):
+def test_a_task_that_hangs_or_dies_leaves_the_others_alone(child, seconds, a, b):
     start = time.monotonic()
-    found = list(measure({'a': 8.0, 'b': 60.0, 'c': 0.0}, None, child))  # type: ignore[arg-type]
-    assert found == [
-        ('a', 'first', {'groups': ['a', 'b', 'c']}),
-        ('a', 'the rest', {'error': says}),
-        ('b', 'first', {'groups': ['b', 'c']}),
-        ('c', 'first', {'groups': ['b', 'c']}),  # within what b has left
-    ]
+    found = list(measure(start + seconds, ['a', 'b'], None, child))  # type: ignore[arg-type,list-item]
+    assert found == [('a', a), ('b', b)]
     assert time.monotonic() - start < 40
+
+
+def test_each_group_has_tasks(settings):
+    assert {group for group, _ in tasks(settings)} == set(GROUPS)
 
 
 def test_markdown():
