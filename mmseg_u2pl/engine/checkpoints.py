@@ -24,7 +24,7 @@ from mmseg.registry import HOOKS, VISBACKENDS
 from torch import nn
 
 from ..models.parts.memory_bank import bank_buffers
-from .checks import segmentor
+from .segmentor import segmentor
 
 
 class AtomicBackend(LocalBackend):

@@ -9,10 +9,8 @@ from typing import Any
 
 from mmcv.transforms import LoadAnnotations
 from mmengine.dist import is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
-from mmseg.models import SegTTAModel
 from mmseg.registry import DATASETS
 
 from ..datasets import SemiDataset, SemiSampler
@@ -20,14 +18,7 @@ from ..datasets.checks import check_dataset_config, check_files, leaves, loading
 from ..datasets.labels import Labels, count_labels
 from ..functional import IGNORE
 from . import setting_checks
-
-
-def segmentor(runner: Runner) -> Any:
-    """The model without a distributed wrapper and without test-time augmentation."""
-    model = runner.model
-    while is_model_wrapper(model) or isinstance(model, SegTTAModel):
-        model = model.module
-    return model
+from .segmentor import segmentor
 
 
 def check_training(runner: Runner) -> None:

@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
-from .checks import segmentor
+from .segmentor import segmentor
 from .setting_checks import softmax_heads
 
 

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..models.parts.memory_bank import bank_buffers
-from .checks import segmentor
+from .segmentor import segmentor
 
 PATIENCE = 20
 """Skipped steps in a row after which training stops."""

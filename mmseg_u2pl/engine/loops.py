@@ -14,7 +14,7 @@ from mmengine.runner import Runner, TestLoop, ValLoop
 from mmengine.runner.amp import autocast
 from mmseg.registry import LOOPS
 
-from .checks import segmentor
+from .segmentor import segmentor
 
 
 class _PredictorsLoop:

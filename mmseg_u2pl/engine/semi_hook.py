@@ -11,8 +11,9 @@ from mmseg.registry import HOOKS
 from torch import Tensor
 
 from ..models import SemiSegmentor
-from .checks import check_training, segmentor
+from .checks import check_training
 from .finite import FiniteGuard
+from .segmentor import segmentor
 
 CLASS_INTERVAL = 200
 """Iterations between reports on the classes."""

@@ -22,6 +22,7 @@ from ..datasets.checks import leaves
 from ..datasets.semi_dataset import sample_of, seeded
 from ..functional import IGNORE
 from ..models.parts.views import PhotometricView
+from .checkpoints import SafeCheckpointHook
 
 _DRAWS = 8  # of an image: augmentations are random
 
@@ -60,6 +61,9 @@ def schedule(runner: Runner) -> Iterator[str]:
         if isinstance(each, CheckpointHook | _ParamScheduler) and each.by_epoch:
             name = type(each).__name__
             yield f'{name} has by_epoch=True and would do nothing before the end: set by_epoch=False'
+        if isinstance(each, CheckpointHook) and not isinstance(each, SafeCheckpointHook):
+            lost = 'deletes the last checkpoint before it has written the next'
+            yield f"default_hooks.checkpoint: CheckpointHook {lost}: set type='SafeCheckpointHook'"
 
 
 def _schedulers(runner: Runner) -> list[Any]:

@@ -23,8 +23,8 @@ from ..functional import IGNORE, entropy_map, hard_labels, nearest
 from ..models import SemiSegmentor
 from ..models.parts.memory_bank import bank_buffers
 from ..models.segmentors.batch import PseudoLabels
-from .checks import segmentor
 from .collapse import CollapseAlarm, Labeled
+from .segmentor import segmentor
 
 WATCHED = 16
 """Unlabeled images whose pseudo-labels are counted."""

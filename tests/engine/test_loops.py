@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from mmseg.datasets import BaseSegDataset
 
 from mmseg_u2pl.engine import PredictorsTestLoop, PredictorsValLoop
-from mmseg_u2pl.engine.checks import segmentor
+from mmseg_u2pl.engine.segmentor import segmentor
 
 
 class Outputs(Hook):

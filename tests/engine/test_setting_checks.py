@@ -59,6 +59,10 @@ def pipelines(root, first=None, last=()):
             {'default_hooks.checkpoint.by_epoch': True},
             ('SafeCheckpointHook has by_epoch=True', 'nothing before the end'),
         ),
+        (
+            {'default_hooks.checkpoint.type': 'CheckpointHook'},
+            ('CheckpointHook deletes the last checkpoint', "set type='SafeCheckpointHook'"),
+        ),
         ({f'{HEAD}.ignore_index': 0}, ('decode_head.ignore_index=0', 'values={0: 255, ...}')),
         (
             {

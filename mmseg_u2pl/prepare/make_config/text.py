@@ -113,7 +113,7 @@ def method_and_baseline(
     versions = {out: method}
     if method.model:
         versions[out.with_name(f'{out.stem}_supervised.py')] = read_method('supervised')
-    texts, checkpoint = {}, dict(type='CheckpointHook', by_epoch=False)
+    texts, checkpoint = {}, dict(type='SafeCheckpointHook', by_epoch=False)
     for path, version in versions.items():
         batch, all_batches = ((size or 0) * (1 + version.group) for size in batches)
         sampler = dict(_delete_=True, type='SemiSampler', ratio=(1, version.group))
