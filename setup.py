@@ -58,6 +58,7 @@ setup(
     packages=find_packages(include=['mmseg_u2pl', 'mmseg_u2pl.*']),
     package_data={
         'mmseg_u2pl.analysis': ['page.html'],
+        'mmseg_u2pl.inference': ['model_card.md.j2'],
         'mmseg_u2pl.prepare.make_config': ['base.template'],
     },
     entry_points={'console_scripts': ['mmseg-u2pl = mmseg_u2pl.__main__:main']},

@@ -59,7 +59,11 @@ def test_the_wheel_has_every_tool_and_config(installed):
         there = {path for path in there if '__pycache__' not in path.parts}
         assert there
         assert {p.relative_to(inside / kind) for p in (inside / kind).glob(pattern)} == there
-    for path in ('prepare/make_config/base.template', 'analysis/page.html'):
+    for path in (
+        'prepare/make_config/base.template',
+        'analysis/page.html',
+        'inference/model_card.md.j2',
+    ):
         assert (installed / 'mmseg_u2pl' / path).is_file()
     assert (installed / 'bin/mmseg-u2pl').is_file()
 
