@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
-import cv2
 import numpy as np
+from mmcv import VideoReader
 
 from ..datasets.files import IMAGE_SUFFIXES, image_names, line_of, numbered_lines
 
@@ -112,41 +112,12 @@ def items(sources: Iterable[Source]) -> Iterator[Item]:
             yield Item(source.name, source.path)
             continue
         index = -1
-        for index, frame in enumerate(_frames(source.path)):
+        for index, frame in enumerate(VideoReader(source.path)):
             yield Item(f'{source.name}/{index:06d}', frame, source.path)
         if index < 0:
             yield Item(source.name, source.path, source.path)
 
 
-def _frames(path: str) -> Iterator[np.ndarray]:
-    video = cv2.VideoCapture(path)
-    try:
-        while True:
-            there, frame = video.read()
-            if not there:
-                return
-            yield frame
-    finally:
-        video.release()
-
-
-def frames_per_second(path: str) -> float:
-    """Of a video; 25 if it does not say."""
-    video = cv2.VideoCapture(path)
-    try:
-        return video.get(cv2.CAP_PROP_FPS) or 25.0
-    finally:
-        video.release()
-
-
 def count(sources: Iterable[Source]) -> int:
     """Images and frames, by the headers of the videos."""
-    total = 0
-    for source in sources:
-        frames = 1
-        if source.is_video:
-            video = cv2.VideoCapture(source.path)
-            frames = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
-            video.release()
-        total += frames
-    return total
+    return sum(max(0, VideoReader(s.path).frame_cnt) if s.is_video else 1 for s in sources)

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..version import __version__
 from .predict import Prediction
-from .sources import Source, frames_per_second
+from .sources import Source
 
 SUFFIXES = dict(masks='.png', color='.png', overlay='.png', prob='.npz', entropy='.png')
 """Kinds of output, each a folder, and the suffix of its files."""
@@ -112,10 +112,8 @@ class Writer:
             path = self.out / 'overlay' / f'{name}.mp4'
             path.parent.mkdir(parents=True, exist_ok=True)
             codec = cv2.VideoWriter.fourcc(*'mp4v')
-            size = frame.shape[1::-1]
-            self._videos[source] = cv2.VideoWriter(
-                str(path), codec, frames_per_second(source), size
-            )
+            rate = mmcv.VideoReader(source).fps or 25.0  # some files do not say
+            self._videos[source] = cv2.VideoWriter(str(path), codec, rate, frame.shape[1::-1])
         self._videos[source].write(frame[..., ::-1])
 
     def close(self) -> None:
