@@ -4,6 +4,7 @@ NETWORK names one of `networks`. EfficientNet-Lite0 starts from ImageNet weights
 random ones. Crops are on the grid of the network. CAMVID_ROOT is the folder of the data set.
 """
 
+_base_ = ['../../configs/_base_/datasets/camvid.py']  # its metainfo
 network = '{{$NETWORK:efficientnet-lite0_fpn}}'
 data_root = '{{$CAMVID_ROOT:data/camvid}}'
 
@@ -146,7 +147,8 @@ train_dataloader = dict(
     num_workers=0,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='CamVidDataset',
+        type='BaseSegDataset',
+        metainfo=_base_.metainfo,
         data_root=data_root,
         data_prefix=dict(img_path='img_dir/train', seg_map_path='ann_dir/train'),
         pipeline=train_pipeline,
@@ -157,7 +159,8 @@ val_dataloader = dict(
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='CamVidDataset',
+        type='BaseSegDataset',
+        metainfo=_base_.metainfo,
         data_root=data_root,
         data_prefix=dict(img_path='img_dir/val', seg_map_path='ann_dir/val'),
         pipeline=test_pipeline,
