@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import queue
 import time
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -44,59 +44,50 @@ def run_all(
     A run that another process works on is looked at again after the others.
     """
     records: list[dict[str, Any]] = []
-    done = read_results(worker.results)
-    waiting = [e for e in experiments if not is_done(e.settings, done)]
+    results = read_results(worker.results)
+    waiting = deque(e for e in experiments if not is_done(e.settings, results))
     console.print(f'{len(experiments)} runs, {len(experiments) - len(waiting)} have a result')
     lengths = {e.folder: _iterations(e, worker.root) for e in waiting}
-    free: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
-    for slot in slots(jobs):
-        free.put(slot)
-
-    def one(experiment: Experiment) -> dict[str, Any] | None:
-        slot = free.get()
-        try:
-            record = worker.run(experiment, slot)
-            if record is None:
-                time.sleep(POLL)
-            return record
-        finally:
-            free.put(slot)
+    bars = Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console,
+                    speed_estimate_period=3600)  # fmt: skip
 
     def iteration(folder: str) -> int:
         return min(RunFolder(worker.work_dir / folder).iteration, lengths[folder])
 
-    bars = Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console,
-                    speed_estimate_period=3600)  # fmt: skip
-    with bars, ThreadPoolExecutor(free.qsize()) as pool:
-        now = {folder: iteration(folder) for folder in lengths}
-        whole = bars.add_task('all', total=sum(lengths.values()), completed=sum(now.values()))
-        tasks = {f: bars.add_task(f, total=n, visible=False) for f, n in lengths.items()}
-        running: dict[Future, Experiment] = {pool.submit(one, e): e for e in waiting}
+    done = {folder: iteration(folder) for folder in lengths}
+    whole = bars.add_task('iterations', total=sum(lengths.values()), completed=sum(done.values()))
+
+    def work(slot: dict[str, str]) -> None:
+        while not worker.stopped:
+            try:
+                experiment = waiting.popleft()
+            except IndexError:
+                return
+            if (record := worker.run(experiment, slot)) is None:
+                time.sleep(POLL)
+                waiting.append(experiment)
+                continue
+            records.append(record)
+            done[experiment.folder] = lengths[experiment.folder]
+            console.print(_line(experiment, record), soft_wrap=True)
+            if (left := bars.tasks[0].time_remaining) is not None:
+                console.print(f'{len(waiting)} wait, all take about {left / 3600:.1f} hours')
+
+    places = slots(jobs)
+    with bars, ThreadPoolExecutor(len(places)) as pool:
+        threads = [pool.submit(work, slot) for slot in places]
         try:
-            while running:
-                for future in wait(running, POLL, FIRST_COMPLETED).done:
-                    experiment = running.pop(future)
-                    if (record := future.result()) is None:
-                        running[pool.submit(one, experiment)] = experiment
-                        continue
-                    records.append(record)
-                    now[experiment.folder] = lengths[experiment.folder]
-                    bars.update(whole, completed=sum(now.values()))
-                    bars.update(tasks[experiment.folder], visible=False)
-                    bars.console.print(_line(experiment, record), soft_wrap=True)
-                    left = bars.tasks[0].time_remaining
-                    if running and left is not None:
-                        bars.console.print(f'{len(running)} left, about {left / 3600:.1f} hours')
-                for experiment in running.values():
-                    folder = experiment.folder
-                    now[folder] = iteration(folder)
-                    active = folder in worker.active
-                    bars.update(tasks[folder], completed=now[folder], visible=active)
-                bars.update(whole, completed=sum(now.values()))
+            while (state := wait(threads, POLL, FIRST_EXCEPTION)).not_done:
+                for thread in state.done:
+                    thread.result()  # raises what went wrong in it
+                done.update((folder, iteration(folder)) for folder in list(worker.active))
+                bars.update(whole, completed=sum(done.values()))
         except BaseException:
             worker.stop()
-            pool.shutdown(cancel_futures=True)
             raise
+        bars.update(whole, completed=sum(done.values()))
+        for thread in threads:
+            thread.result()
     return records
 
 
