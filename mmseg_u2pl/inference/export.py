@@ -73,13 +73,8 @@ def read_source(
             needs.add('mmseg_u2pl' if package.startswith('mmseg_u2pl.') else package)
     config = plain_config(cfg, parts, grid, dataset_meta, sorted(needs))
     network = MODELS.build(copy.deepcopy(config.model))
-    network.load_state_dict(
-        {
-            f'{name}.{key}': value
-            for name in parts
-            for key, value in parts[name].state_dict().items()
-        }
-    )
+    for name, part in parts.items():
+        getattr(network, name).load_state_dict(part.state_dict())
     known = {key: meta[key] for key in ('protocol', 'iter', 'metrics') if meta.get(key)}
     known['dataset_meta'] = dict(dataset_meta)
     return Source(model.eval(), predictor, config, network.eval(), known, sorted(needs), grid)
@@ -135,16 +130,9 @@ def export(
                 found = run(image[None])[0]
             difference = (expected - found).abs().max().item()
             equal = (expected.argmax(0) == found.argmax(0)).double().mean().item()
-            compared.append(
-                Compared(
-                    name,
-                    path.name,
-                    (image.shape[1], image.shape[2]),
-                    difference,
-                    equal,
-                    fixed is not None,
-                )
-            )
+            shape = image.shape[1], image.shape[2]
+            each = Compared(name, path.name, shape, difference, equal, fixed is not None)
+            compared.append(each)
     return compared
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine.config import Config
 from mmseg.registry import DATASETS
-from PIL import Image, UnidentifiedImageError
 
 from ..datasets.checks import check_dataset_config, leaves, loading_step
 from ..datasets.files import in_threads, require_size
 from ..datasets.labels import read_labels
-from .index_masks import IGNORE
+from ..datasets.prediction import check_whole
+from ..functional import IGNORE
 
 
 class DataSetReport(NamedTuple):
@@ -64,13 +63,7 @@ def _decode(dataset: Any, index: int, num_classes: int) -> tuple[Any, bool, list
     image, mask = info['img_path'], info.get('seg_map_path')
     try:
         if load := loading_step(dataset, LoadImageFromFile):
-            # OpenCV fills a missing part with gray, without an error; PIL knows fewer formats
-            with (
-                suppress(UnidentifiedImageError, Image.DecompressionBombError),
-                Image.open(image) as f,
-            ):
-                f.draft('L', (1, 1))  # an eighth of a JPEG's resolution reads the whole file
-                f.load()
+            check_whole(image)
             size = load(dict(info))['img'].shape[1::-1]
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, cv2.error, ...
         problems.append(f'{image!r}: {error or repr(error)}')

@@ -17,8 +17,7 @@ from ..datasets.files import (
     sha256_of,
 )
 from ..datasets.masks import LoadMask
-
-IGNORE = 255
+from ..functional import IGNORE
 
 
 class Masks(NamedTuple):

@@ -121,7 +121,7 @@ def test_every_method_is_measured_by_its_pseudo_labels(cfg, kind, networks):
     images = model.data_preprocessor(dict(inputs=[s['inputs'] for s in samples]))['inputs']
     truth = torch.cat([sample['data_samples'].gt_sem_seg.data for sample in samples])
     valid = truth != 255
-    for name, (label, keep, _) in model.pseudo_labels(images).items():
+    for name, (label, keep, _) in model.pseudo_labels(images, torch.ones_like(valid)).items():
         for group, chosen in enumerate((valid & ~keep, valid & keep)):
             expected = torch.bincount((truth * 3 + label)[chosen], minlength=9).view(3, 3)
             assert found[name].confusion[group].tolist() == expected.tolist()

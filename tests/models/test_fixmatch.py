@@ -225,12 +225,13 @@ def test_looking_at_pseudo_labels_changes_nothing():
     model = balanced().train()
     model.loss(*tiny.batch())
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    ((name, found),) = model.pseudo_labels(torch.randn(2, 3, *tiny.CROP)).items()
+    images, valid = torch.randn(2, 3, *tiny.CROP), torch.ones(2, *tiny.CROP, dtype=torch.bool)
+    ((name, found),) = model.pseudo_labels(images, valid).items()
     assert name == 'teacher'
     assert found.keep.float().mean() == pytest.approx(0.8, abs=0.01)
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key]), key
-    assert set(tiny.semi('FixMatch').pseudo_labels(torch.randn(1, 3, *tiny.CROP))) == {'student'}
+    assert set(tiny.semi('FixMatch').pseudo_labels(images, valid)) == {'student'}
 
 
 def test_the_measure_is_not_aligned():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
+from mmseg_u2pl.functional import IGNORE
 from mmseg_u2pl.prepare.synthetic import dataset, render_scene, write_dataset
-from mmseg_u2pl.prepare.synthetic.scene import IGNORE, Label
+from mmseg_u2pl.prepare.synthetic.scene import Label
 
 CONFIG = Path(__file__).parents[2] / 'configs/_base_/datasets/synthetic.py'
 CLASSES = Config.fromfile(CONFIG).metainfo.classes

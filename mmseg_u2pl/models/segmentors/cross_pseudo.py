@@ -148,7 +148,8 @@ class CrossPseudo(SemiSegmentor):
         return hard_labels(logits, images.shape[2:], self.align_corners)
 
     # ---------------------------------------------------------------- diagnosis
-    def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
+    @torch.no_grad()
+    def pseudo_labels(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
         """What each network teaches the other; every pixel teaches."""
         found = {}
         for number, network in enumerate(self.networks, start=1):

@@ -69,7 +69,7 @@ class MeanTeacher(SemiSegmentor):
         teacher = self.labeler()
         return upcast(teacher.decode_head(teacher.extract_feat(images))).softmax(1)
 
-    def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
+    def pseudo_labels(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
         """Every pixel teaches."""
         prob = self.upsample(self._teacher_prob(images), images.shape[2:])
         return dict(teacher=PseudoLabels.of(prob, valid))

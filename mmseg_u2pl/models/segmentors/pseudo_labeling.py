@@ -155,7 +155,7 @@ class PseudoLabelSegmentor(SemiSegmentor):
             ratio = loader.sampler.ratio
             self.mix.check(loader.batch_size // sum(ratio) * ratio[1])
 
-    def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
+    def pseudo_labels(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
         """With what the selection keeps at this point of training."""
         size, (logits, _) = images.shape[2:], self.label_pass(images)
         label = self._label(logits, valid)

@@ -170,9 +170,10 @@ class RRN(CrossPseudo):
             gamma = percentile_threshold(scores, 100 * (1 - self.accepted_share))
         return region_vote(scores, size, gamma)
 
-    def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
+    @torch.no_grad()
+    def pseudo_labels(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
         """As in CPS; a network keeps the labels that its discriminator accepts."""
-        found = super()._teaching(images, valid)
+        found = super().pseudo_labels(images, valid)
         unit = self.data_preprocessor.unit_range(images)
         for (name, pseudo), discriminator in zip(found.items(), self.discriminators, strict=True):
             scores = judge(discriminator, pseudo.prob, unit)[0].sigmoid()

@@ -144,18 +144,16 @@ class SemiSegmentor(SemiNetworks):
         )
         return SemiBatch(sup, labels, data_samples['sup'], unsup, padding != IGNORE)
 
-    @torch.no_grad()
-    def pseudo_labels(self, images: Tensor, valid: Tensor | None = None) -> dict[str, PseudoLabels]:
+    def pseudo_labels(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
         """What teaches in training, by the name of the network that labels; for diagnosis.
 
         Args:
             images: Normalized unlabeled images (B, 3, H, W).
-            valid: Boolean (B, H, W), False on padding; None: all are pixels of an image.
+            valid: Boolean (B, H, W), False on padding.
         """
-        if valid is None:
-            valid = images.new_ones(images[:, 0].shape, dtype=torch.bool)
-        return self._teaching(images, valid)
+        raise NotImplementedError(f'{type(self).__name__} does not say what it teaches')
 
+    @torch.no_grad()
     def label_samples(self, samples: Sequence[dict]) -> tuple[Tensor, dict[str, PseudoLabels]]:
         """:meth:`pseudo_labels` of samples of equal size (H, W) from a test pipeline.
 
@@ -173,10 +171,6 @@ class SemiSegmentor(SemiNetworks):
             name: PseudoLabels(*(maps[..., :height, :width] for maps in labels))
             for name, labels in found.items()
         }
-
-    def _teaching(self, images: Tensor, valid: Tensor) -> dict[str, PseudoLabels]:
-        """What a method returns as :meth:`pseudo_labels`."""
-        raise NotImplementedError(f'{type(self).__name__} does not say what it teaches')
 
     def training_views(self, batch: SemiBatch) -> list[View]:
         """The views of the unlabeled images that a step shows the student, for drawing."""

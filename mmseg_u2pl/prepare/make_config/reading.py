@@ -15,7 +15,8 @@ from PIL import Image
 
 from ...datasets.files import image_size, in_threads
 from ...datasets.masks import LoadMask
-from ..index_masks import IGNORE, Masks, count_labels, find_images
+from ...functional import IGNORE
+from ..index_masks import Masks, count_labels, find_images
 
 _ENTRY = re.compile(r'(?P<name>.+?)\s*[=:,\t ]\s*#(?P<hex>[0-9a-fA-F]{6})\s*(#.*)?')
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .scene import FAR, GLASS, IGNORE, NEAR, SIGN, SKIN, Label, Scene, box, disc, material
+from ...functional import IGNORE
+from .scene import FAR, GLASS, NEAR, SIGN, SKIN, Label, Scene, box, disc, material
 
 SUPERSAMPLE = 2  # drawn twice as large, then averaged
 

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 Label = IntEnum('Label', 'SKY BUILDING ROAD PAVEMENT TREE CAR PERSON POLE', start=0)
-IGNORE = 255
 NEAR, FAR = 1.0, 90.0  # meters
 TILE = 256  # side of the noise tile, a power of two so that wrapping is a bit mask
 
