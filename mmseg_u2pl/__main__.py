@@ -1,7 +1,5 @@
 """``mmseg-u2pl NAME ...``: the scripts of ``tools/`` as one command."""
 
-from __future__ import annotations
-
 import ast
 import runpy
 import sys

@@ -1,7 +1,5 @@
 """What command lines share: flags, config and launcher."""
 
-from __future__ import annotations
-
 import argparse
 import functools
 import os

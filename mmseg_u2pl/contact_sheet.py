@@ -1,7 +1,5 @@
 """A contact sheet: one row a stream or a prediction, one column an image."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias

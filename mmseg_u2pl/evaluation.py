@@ -1,7 +1,5 @@
 """mmseg's IoU with each class's value among the metrics."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The parts of a training step of any method, and its memory."""
 
-from __future__ import annotations
-
 import json
 import statistics
 import tempfile

@@ -3,8 +3,6 @@
 A class that is nowhere has IoU 0 / 0 = NaN, of which numpy warns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

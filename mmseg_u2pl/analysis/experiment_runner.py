@@ -1,7 +1,5 @@
 """Run a list of experiments, one process a core or GPU."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections import deque

@@ -3,8 +3,6 @@
 Each run has a folder, whose lock its processes hold, and in the end one line in the results file.
 """
 
-from __future__ import annotations
-
 import fcntl
 import importlib
 import json

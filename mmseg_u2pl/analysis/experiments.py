@@ -3,8 +3,6 @@
 A run is identified by its config, data set, split, seed and overrides.
 """
 
-from __future__ import annotations
-
 import argparse
 import fcntl
 import itertools

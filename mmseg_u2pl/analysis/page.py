@@ -1,7 +1,5 @@
 """One HTML page that compares methods: it works offline and on a phone."""
 
-from __future__ import annotations
-
 import io
 import math
 import statistics

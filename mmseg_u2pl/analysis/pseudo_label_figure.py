@@ -1,7 +1,5 @@
 """Pseudo-labels against the ground truth of the unlabeled images, as tables and as a picture."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

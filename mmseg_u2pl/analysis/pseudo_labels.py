@@ -3,8 +3,6 @@
 A diagnosis: nothing in training reads these masks.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path

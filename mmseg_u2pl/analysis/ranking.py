@@ -1,7 +1,5 @@
 """Which unlabeled images to label next: unsure, with rare classes, and unlike each other."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

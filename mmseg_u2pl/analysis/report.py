@@ -1,7 +1,5 @@
 """Tables of test results."""
 
-from __future__ import annotations
-
 import json
 import math
 import statistics

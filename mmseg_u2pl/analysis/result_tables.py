@@ -21,8 +21,6 @@ and every class. ``baseline`` names the row to which differences are given. ``pl
 the rows as lines over the titles of the columns, which are numbers then.
 """
 
-from __future__ import annotations
-
 import re
 import statistics
 from collections.abc import Mapping, Sequence

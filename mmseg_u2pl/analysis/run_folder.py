@@ -7,8 +7,6 @@ The folder alone tells, so a run that was killed, or started by hand, is read li
     WORK_DIR/{test,test_best}/TIME/TIME.json          of tools/test.py
 """
 
-from __future__ import annotations
-
 import json
 import math
 import zipfile

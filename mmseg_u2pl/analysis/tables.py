@@ -1,7 +1,5 @@
 """What tables on the terminal share."""
 
-from __future__ import annotations
-
 import math
 
 from rich.table import Table

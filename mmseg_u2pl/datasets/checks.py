@@ -1,7 +1,5 @@
 """Find a user's mistake in the data before the first training step, and say what to do."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from itertools import chain

@@ -5,8 +5,6 @@ letters have two spellings in Unicode, and systems differ in which they write: s
 NFC-normalized, and names match if their normalized forms do.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import posixpath

@@ -1,7 +1,5 @@
 """A user's own folders: images of one folder and masks of another, matched by stem."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

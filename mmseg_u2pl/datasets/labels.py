@@ -1,7 +1,5 @@
 """Count the labels in the masks of a data set, as its loading step leaves them."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Load masks of any common format: class numbers, a palette, grey values or colors."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

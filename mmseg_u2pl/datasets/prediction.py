@@ -1,7 +1,5 @@
 """How images reach a network that predicts: a config's test pipeline, without or with masks."""
 
-from __future__ import annotations
-
 import copy
 import os
 from collections.abc import Iterable, Iterator, Sequence

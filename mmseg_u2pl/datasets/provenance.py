@@ -1,7 +1,5 @@
 """What the lists of a run are, where they come from, and that they do not overlap."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter

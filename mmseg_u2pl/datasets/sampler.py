@@ -1,7 +1,5 @@
 """An infinite sampler that keeps labeled : unlabeled fixed in every batch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A labeled and an unlabeled data set as one."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Images without masks, from a folder or a list."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fit a config to another number of processes, or to another batch."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction

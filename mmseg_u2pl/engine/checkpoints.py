@@ -1,7 +1,5 @@
 """Checkpoints that survive a crash: written whole or not at all, found again, loaded as data."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

@@ -1,7 +1,5 @@
 """Check a runner's data, model and settings against each other before training."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable
 from itertools import chain

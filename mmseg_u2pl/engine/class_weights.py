@@ -1,7 +1,5 @@
 """Weight rare classes up in the supervised loss, by what the labeled masks hold."""
 
-from __future__ import annotations
-
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner

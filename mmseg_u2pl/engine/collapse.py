@@ -1,7 +1,5 @@
 """Signs that training on pseudo-labels collapses, from what is seen at each validation."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Steps whose gradient is not finite are left out."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Score every network of a method in one pass over the data."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from pathlib import Path

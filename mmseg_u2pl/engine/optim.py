@@ -1,7 +1,5 @@
 """Optimizers of the networks and the discriminators, one backward; mixed precision on any device."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Say which lists a run trains on, refuse overlapping or edited ones, and remember them."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Let a run continue with another number of processes, or with another batch."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

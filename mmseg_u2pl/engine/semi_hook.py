@@ -1,7 +1,5 @@
 """The one hook of semi-supervised training."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

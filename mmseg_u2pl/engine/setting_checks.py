@@ -1,7 +1,5 @@
 """Settings that would go wrong silently: each function yields what is wrong, with value and remedy."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable, Iterator
 from itertools import chain, product

@@ -1,7 +1,5 @@
 """Watch pseudo-labels during training: numbers, pictures and an alarm at each validation."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from pathlib import Path

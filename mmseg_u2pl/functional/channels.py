@@ -1,7 +1,5 @@
 """Perturbation of features: whole channels of an image are dropped (UniMatch, UniMatch V2)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Anchors, positives, negatives and the InfoNCE loss over pixels (U²PL, Sec. 3.3, Eq. 5-11)."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Maps of scores and labels: their precision, their size, and large ones a part at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 

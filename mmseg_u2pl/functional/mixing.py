@@ -1,7 +1,5 @@
 """CutMix and ClassMix inside a batch, and CutMix of pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

@@ -1,7 +1,5 @@
 """Strong photometric views: the geometry stays, colors and sharpness do not."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

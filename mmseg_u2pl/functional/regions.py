@@ -1,7 +1,5 @@
 """Regions scored as a whole: acceptance, shares, losses (RRN, arXiv 2304.11539)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

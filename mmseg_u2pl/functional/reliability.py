@@ -1,7 +1,5 @@
 """Which pseudo-labels are reliable, and the loss on them (U²PL, Sec. 3.1-3.2, Eq. 2-4)."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 

@@ -1,7 +1,5 @@
 """A model from its checkpoint alone: the config inside it is read as data, never run."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import io

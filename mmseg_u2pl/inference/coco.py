@@ -1,7 +1,5 @@
 """Index masks as COCO annotations, which annotation tools read: one polygon a connected region."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Export one network of a method: for plain mmseg, and as a graph that needs no mmseg."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Sequence

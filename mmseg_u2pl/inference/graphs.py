@@ -1,7 +1,5 @@
 """A network as a graph that runs without mmseg: ONNX, TorchScript and torch.export."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import warnings

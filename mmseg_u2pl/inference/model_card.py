@@ -1,7 +1,5 @@
 """The README.md of an exported network."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path

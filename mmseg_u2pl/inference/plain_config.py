@@ -1,7 +1,5 @@
 """The config of one network for mmseg without this package."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmengine.config import Config

@@ -1,7 +1,5 @@
 """Masks of any images from a checkpoint: what ``mmseg_u2pl.predict`` and ``tools/predict.py`` do."""
 
-from __future__ import annotations
-
 import copy
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """The images that a command line means: files, folders, patterns, lists and videos."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Iterable, Iterator

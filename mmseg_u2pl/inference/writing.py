@@ -1,7 +1,5 @@
 """Predictions as files: masks, colors, overlays with a legend, probabilities and entropy."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Collection, Iterable, Sequence

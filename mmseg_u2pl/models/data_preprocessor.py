@@ -1,7 +1,5 @@
 """Normalize and stack a batch whose samples belong to named streams."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Checks of settings, with the messages that they share; each raises ValueError."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

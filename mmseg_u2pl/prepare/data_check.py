@@ -1,7 +1,5 @@
 """Decode every image and mask of a config, and say what is wrong with them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any, NamedTuple
 

@@ -5,8 +5,6 @@ Their scores cannot be compared, so the family is part of a list's name. The "cl
 of VOC's 1464, are the same everywhere. Those of ADE20K and COCO are UniMatch's and UniMatch V2's.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Find the images and index masks of a folder by stem, and count the classes in the masks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Read sizes, lists and groups for :mod:`.splits`; write the lists and where they come from."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ The order of the input, the machine and the numpy release make no difference: na
 code point, PCG64's raw bits are used, and float arithmetic is done element by element.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """EfficientNet-Lite as a backbone, over the package ``efficientnet-lite-pytorch``."""
 
-from __future__ import annotations
-
 import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModule

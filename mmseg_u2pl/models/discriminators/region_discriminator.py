@@ -1,7 +1,5 @@
 """Score a label map region by region, as a whole, or pixel by pixel."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """What semi-supervised methods need of mmseg's decode heads."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

@@ -1,7 +1,5 @@
 """DPT on feature maps."""
 
-from __future__ import annotations
-
 from mmseg.models.decode_heads import DPTHead
 from mmseg.registry import MODELS
 from torch import Tensor

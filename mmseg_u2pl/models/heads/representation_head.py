@@ -1,7 +1,5 @@
 """The representation branch g for any mmseg decode head."""
 
-from __future__ import annotations
-
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS

@@ -1,7 +1,5 @@
 """The decoder of the U²PL paper: DeepLabv3+ with a classifier and a representation branch."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """What trains a discriminator of RRN."""
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import torch

@@ -1,7 +1,5 @@
 """The contrastive loss on unreliable pixels (U²PL, Sec. 3.3)."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

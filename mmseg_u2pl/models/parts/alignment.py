@@ -1,7 +1,5 @@
 """Pseudo-labels in which classes are as frequent as in the labels."""
 
-from __future__ import annotations
-
 import torch
 from mmengine.dist import all_reduce
 from mmseg.registry import MODELS

@@ -1,7 +1,5 @@
 """A first-in-first-out memory of representations, one queue a class, on the device."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

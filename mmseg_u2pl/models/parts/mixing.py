@@ -1,7 +1,5 @@
 """Mixing of unlabeled images: image i takes pixels of image (i + 1) mod B."""
 
-from __future__ import annotations
-
 import warnings
 
 import torch

@@ -1,7 +1,5 @@
 """Which pseudo-labels are reliable."""
 
-from __future__ import annotations
-
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn

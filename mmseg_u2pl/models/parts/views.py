@@ -1,7 +1,5 @@
 """Strong views: the geometry stays, colors and sharpness change."""
 
-from __future__ import annotations
-
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn

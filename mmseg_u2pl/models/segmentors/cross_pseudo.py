@@ -1,7 +1,5 @@
 """CPS: two networks that label unlabeled images for each other (CVPR 2021), with CutMix."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """FixMatch for segmentation: confident labels of a weak view teach a strong view."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Mean Teacher for segmentation: the student learns to predict what its average predicts."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What methods that learn hard pseudo-labels on mixed images share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """RRN: semi-supervised semantic segmentation with region relevance (ICME 2023)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Literal
 

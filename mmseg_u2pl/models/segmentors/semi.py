@@ -1,7 +1,5 @@
 """What every semi-supervised segmentor shares: streams, schedule, and what tools call."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """U²PL: semi-supervised semantic segmentation using unreliable pseudo-labels (CVPR 2022)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

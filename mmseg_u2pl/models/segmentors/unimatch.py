@@ -1,7 +1,5 @@
 """UniMatch: a weak view teaches two strong views and its own features without half their channels."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """UniMatch V2: an averaged teacher, and two strong views with complementary channels."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Make any mmseg config semi-supervised: a child config of it, and its supervised baseline."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Choose the settings of a config from what was measured of a folder, each with its reason."""
 
-from __future__ import annotations
-
 import math
 import os
 from argparse import Namespace

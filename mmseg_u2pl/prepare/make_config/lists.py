@@ -1,7 +1,5 @@
 """Draw the lists of a user's folder with the machinery of ``tools/make_splits.py``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path

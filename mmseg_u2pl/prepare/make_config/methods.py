@@ -1,7 +1,5 @@
 """The methods of ``configs/_base_/methods``, and what a config of yours takes from them."""
 
-from __future__ import annotations
-
 from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple

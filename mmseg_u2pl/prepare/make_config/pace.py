@@ -1,7 +1,5 @@
 """How long a training step takes on this machine: a few are measured."""
 
-from __future__ import annotations
-
 import time
 from statistics import median
 from typing import Any

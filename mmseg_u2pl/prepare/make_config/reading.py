@@ -1,7 +1,5 @@
 """Read a folder: sizes, depth and normalization of images, kind of masks and classes in them."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Python text of configs: a method's and its supervised baseline's, and their base of a folder."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Synthetic street scenes for the demo: eight classes, drawn with numpy and OpenCV, no download."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shutil

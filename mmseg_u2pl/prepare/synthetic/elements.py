@@ -1,7 +1,5 @@
 """What stands in a synthetic street, drawn one element a function, and the photograph of it."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,7 +1,5 @@
 """The street that a synthetic scene shows: its materials, light, camera and canvas."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
