@@ -3,6 +3,7 @@
 import glob
 import os
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
@@ -79,7 +80,8 @@ def _meant(word: str) -> Iterator[Source]:
     elif os.path.isfile(word):
         yield _source(os.path.basename(word), word)
     elif glob.has_magic(word):
-        root = Path(*_before_wildcards(word))
+        fixed = takewhile(lambda part: not glob.has_magic(part), Path(word).parent.parts)
+        root = Path(*fixed)
         files = [path for path in sorted(glob.glob(word, recursive=True)) if os.path.isfile(path)]
         if not files:
             raise FileNotFoundError(f'no file matches {word!r} (from {Path.cwd()})')
@@ -87,13 +89,6 @@ def _meant(word: str) -> Iterator[Source]:
             yield _source(os.path.relpath(path, root), path)
     else:
         raise FileNotFoundError(f'no file or folder {word!r} (from {Path.cwd()})')
-
-
-def _before_wildcards(pattern: str) -> Iterator[str]:
-    for part in Path(pattern).parent.parts:
-        if glob.has_magic(part):
-            return
-        yield part
 
 
 def _source(name: str, path: str) -> Source:

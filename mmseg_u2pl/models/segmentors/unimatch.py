@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from ...functional import channel_dropout
-from ..settings import at_most, below_one, not_negative
+from ..settings import at_most, below_one
 from .batch import SemiBatch
-from .pseudo_labeling import PseudoLabelSegmentor
+from .fixmatch import FixMatch
 
 
 @MODELS.register_module()
-class UniMatch(PseudoLabelSegmentor):
+class UniMatch(FixMatch):
     """UniMatch (Yang et al., CVPR 2023, arXiv 2208.09910).
 
     L = L_s + λ_u·[(1 − φ)·½(L_s1 + L_s2) + φ·L_fp], each term Σ CE·1[reliable] / Σ 1[valid]
@@ -23,28 +23,20 @@ class UniMatch(PseudoLabelSegmentor):
     drawn independently; fp is w with channel dropout between backbone and decode head.
 
     Args:
-        unsup_weight: λ_u.
         feature_share: φ, the share of the feature perturbation in the unsupervised loss.
         feature_dropout: Probability that a channel of w's features is dropped.
-        **parts: As in :class:`PseudoLabelSegmentor`; ``contrastive`` adds U²PL's L_c on s1.
+        **parts: As in :class:`FixMatch`; ``contrastive`` adds U²PL's L_c on s1.
 
     Raises:
         ValueError: A setting outside its range.
     """
 
     def __init__(
-        self,
-        *,
-        unsup_weight: float = 1.0,
-        feature_share: float = 0.5,
-        feature_dropout: float = 0.5,
-        **parts: Any,
+        self, *, feature_share: float = 0.5, feature_dropout: float = 0.5, **parts: Any
     ) -> None:
         super().__init__(**parts)
-        not_negative(unsup_weight=unsup_weight)
         at_most(1, feature_share=feature_share)
         below_one(feature_dropout=feature_dropout)
-        self.unsup_weight = unsup_weight
         self.feature_share = feature_share
         self.feature_dropout = feature_dropout
 

@@ -8,13 +8,12 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from ...functional import complementary_dropout
-from ..settings import not_negative
 from .batch import SemiBatch
-from .pseudo_labeling import PseudoLabelSegmentor
+from .fixmatch import FixMatch
 
 
 @MODELS.register_module()
-class UniMatchV2(PseudoLabelSegmentor):
+class UniMatchV2(FixMatch):
     """UniMatch V2 (Yang et al., TPAMI 2025, arXiv 2410.10777).
 
     L = L_s + λ_u·½(L_s1 + L_s2), each term Σ CE·1[reliable] / Σ 1[valid]
@@ -24,23 +23,16 @@ class UniMatchV2(PseudoLabelSegmentor):
 
     Args:
         teacher: Settings of ``Teacher``; None: the student labels.
-        unsup_weight: λ_u.
-        **parts: As in :class:`PseudoLabelSegmentor`; ``contrastive`` adds U²PL's L_c on s1.
-
-    Raises:
-        ValueError: A negative ``unsup_weight``.
+        **parts: As in :class:`FixMatch`; ``contrastive`` adds U²PL's L_c on s1.
     """
 
     def __init__(
         self,
         *,
         teacher: dict | None = dict(momentum=0.996, norm='ema'),  # noqa: B006 - read only
-        unsup_weight: float = 1.0,
         **parts: Any,
     ) -> None:
         super().__init__(teacher=teacher, **parts)
-        not_negative(unsup_weight=unsup_weight)
-        self.unsup_weight = unsup_weight
 
     def semi_step(self, batch: SemiBatch) -> dict[str, Tensor]:
         """One step (``docs/unimatch_v2.md``)."""
