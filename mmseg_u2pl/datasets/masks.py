@@ -3,8 +3,8 @@
 import io
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 
-import mmengine.fileio as fileio
 import numpy as np
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
@@ -33,7 +33,6 @@ class LoadMask(LoadAnnotations):
         colors: For color masks: class c is ``colors[c]``, (R, G, B) of 0 ... 255. Palette images
             count by their colors then; transparency does not count.
         ignore_colors: Colors of pixels without label.
-        backend_args: As in mmseg's ``LoadAnnotations``.
 
     Raises:
         ValueError: ``values`` and ``colors`` both, or not as above. In use: a value or color that
@@ -46,9 +45,8 @@ class LoadMask(LoadAnnotations):
         values: Mapping | Sequence[Sequence[int]] | None = None,
         colors: Sequence[Sequence[int]] | None = None,
         ignore_colors: Sequence[Sequence[int]] = (),
-        backend_args: dict | None = None,
     ) -> None:
-        super().__init__(backend_args=backend_args)
+        super().__init__()
         if values is not None and colors is not None:
             raise ValueError('LoadMask: give values for grey masks or colors for color masks')
         if ignore_colors and colors is None:
@@ -62,7 +60,7 @@ class LoadMask(LoadAnnotations):
         if 'seg_map_path' not in results:
             return
         path = results['seg_map_path']
-        labels = self.decode(fileio.get(path, backend_args=self.backend_args), path)
+        labels = self.decode(Path(path).read_bytes(), path)
         if 'ori_shape' in results:
             height, width = results['ori_shape']
             require_size(path, labels.shape[::-1], results.get('img_path', ''), (width, height))

@@ -140,9 +140,9 @@ def test_the_classifier_and_the_representation_share_only_the_fused_feature():
     assert logits.requires_grad
 
 
-def test_the_low_level_feature_is_the_one_chosen():
+def test_the_low_level_feature_is_the_first():
     inputs = pyramid()
-    head = u2pl_head(low_level_index=0).eval()
+    head = u2pl_head().eval()
     before = head(inputs)
     changed = [inputs[0] + 1, *inputs[1:]]
     assert not torch.allclose(head(changed), before)

@@ -40,7 +40,6 @@ class RegionDiscriminator(BaseModule):
         num_classes: C.
         head: ``'region'``, ``'scalar'`` or ``'pixel'``.
         grid: R; None: cells of 160 pixels, for crops of 160 pixels and more.
-        init_cfg: As in mmengine's ``BaseModule``.
 
     Raises:
         ValueError: A setting outside its range, or an input too small for the cells.
@@ -51,9 +50,8 @@ class RegionDiscriminator(BaseModule):
         num_classes: int,
         head: Literal['region', 'scalar', 'pixel'] = 'region',
         grid: int | None = None,
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         one_of(('region', 'scalar', 'pixel'), head=head)
         if grid is not None and (head != 'region' or grid < 1):
             raise ValueError(

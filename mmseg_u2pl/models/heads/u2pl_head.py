@@ -21,8 +21,7 @@ class U2PLHead(ASPPHead):
     (``forward``) it returns f's logits only.
 
     Args:
-        low_level_channels: Channels of the low-level feature, ``inputs[low_level_index]``.
-        low_level_index: Which of the backbone's outputs is the low-level feature (stride 4).
+        low_level_channels: Channels of the low-level feature, the backbone's first output (stride 4).
         rep_channels: D.
         dilations: Of the ASPP; the paper's at output stride 8.
         channels: Width of the decoder.
@@ -33,7 +32,6 @@ class U2PLHead(ASPPHead):
     def __init__(
         self,
         low_level_channels: int = 256,
-        low_level_index: int = 0,
         rep_channels: int = 256,
         dilations: tuple[int, ...] = (1, 12, 24, 36),
         channels: int = 256,
@@ -43,7 +41,6 @@ class U2PLHead(ASPPHead):
         super().__init__(
             dilations=dilations, channels=channels, dropout_ratio=dropout_ratio, **kwargs
         )
-        self.low_level_index = low_level_index
         self.rep_channels = rep_channels
         self.low_level = ConvModule(low_level_channels, channels, 1, norm_cfg=self.norm_cfg)
         self.aspp_dropout = nn.Dropout2d(dropout_ratio)
@@ -58,7 +55,7 @@ class U2PLHead(ASPPHead):
 
     def _fuse(self, inputs: list[Tensor]) -> Tensor:
         """Multi-level features → (B, 2·channels, H/4, W/4)."""
-        low = self.low_level(inputs[self.low_level_index])
+        low = self.low_level(inputs[0])
         high = self.aspp_dropout(self._forward_feature(inputs))
         high = resize(high, low.shape[2:], mode='bilinear', align_corners=self.align_corners)
         return torch.cat((low, high), dim=1)
