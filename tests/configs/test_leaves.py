@@ -177,8 +177,10 @@ def test_no_base_but_the_runtime_has_hooks_or_loops():
 @each_leaf
 def test_classes_are_those_of_the_data(leaf):
     cfg = load(leaf)
-    names = DATASETS.get(cfg.train_dataloader.dataset.labeled.type).METAINFO['classes']
-    assert cfg.model.decode_head.num_classes == len(names)
+    labeled = cfg.train_dataloader.dataset.labeled
+    known = labeled.get('metainfo') or DATASETS.get(labeled.type).METAINFO
+    assert cfg.model.decode_head.num_classes == len(known['classes']) == len(known['palette'])
+    assert labeled.get('metainfo') == cfg.test_dataloader.dataset.get('metainfo')
 
 
 @pytest.mark.parametrize('method', METHODS)
