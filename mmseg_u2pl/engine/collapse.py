@@ -122,7 +122,8 @@ class CollapseAlarm:
             yield (
                 'sure',
                 f'the mean entropy fell to {one.entropy:.1e} of ln C: it is sure of its mistakes, '
-                'too. Try a lower learning rate or model.unsup_weight, or a stronger model.view',
+                'too. Try a lower learning rate, a lower weight of the loss on pseudo-labels, or a '
+                'stronger model.view',
             )
         if one.entropy > UNSURE:
             yield (

@@ -88,9 +88,11 @@ class Teacher(nn.Module):
         ]  # without those that norm_eval freezes
         for layer in layers:
             layer.train()
-        yield
-        for layer in layers:
-            layer.eval()
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.eval()
 
     def momentum(self, step: int) -> float:
         """m_k = min(1 − 1/(k + 1), max): the ramp lets an early teacher follow fast."""
