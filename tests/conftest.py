@@ -23,6 +23,7 @@ import processes
 import pytest
 import torch
 from hypothesis import settings
+from mmengine.logging import MMLogger
 
 import mmseg_u2pl  # noqa: F401 - registers everything
 
@@ -102,6 +103,16 @@ def same_environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def loggers_outlive_a_test() -> Iterator[None]:
+    """mmengine's loggers keep the stream that pytest closes after the test that made them."""
+    yield
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.stream = sys.__stderr__  # setStream would flush what is closed
 
 
 @pytest.fixture(autouse=True)
