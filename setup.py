@@ -72,6 +72,7 @@ setup(
         'pillow',
         'prettytable',
         'rich',
+        'scipy',
     ],
     extras_require={
         # One of the two host stacks: they install the same import names, never both.

@@ -1,7 +1,7 @@
-"""Rank unlabeled images by how much a mask would help: which to label next.
+"""Propose unlabeled images to label next: typical ones, unlike those that have a mask.
 
-First come images that the network is unsure of, with rare classes, and unlike those that are labeled
-or ranked before them.
+The network's features of all images are clustered. First comes the most typical image of each
+cluster without a mask, large clusters first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mmseg.registry import DATASETS
 from rich.console import Console
 from rich.progress import track
 
-from mmseg_u2pl.analysis.ranking import Ranked, Seen, rank
+from mmseg_u2pl.analysis.ranking import Ranked, rank
 from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
 from mmseg_u2pl.contact_sheet import SheetRow, draw_contact_sheet
 from mmseg_u2pl.datasets.checks import infos
@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
 
 @command_line
 def main() -> None:
-    """Look at all images, rank them; write the list, the numbers and a contact sheet."""
+    """Look at all images, choose among them; write the list, the numbers and a contact sheet."""
     args = parse_args()
     warnings.filterwarnings('ignore')
     if args.num < 1:
@@ -63,23 +63,22 @@ def main() -> None:
     parts = cfg.get('train_dataloader', {}).get('dataset', {})
     known = DATASETS.build(parts.labeled) if 'labeled' in parts else []
     labeled = [Item('', info['img_path']) for info in infos(known)]
-    inference = Inference(model, cfg, batch_size=args.batch_size, entropy=True, features=True)
+    inference = Inference(model, cfg, batch_size=args.batch_size, features=True)
     console = Console(soft_wrap=True, highlight=False)
-    classes = len(meta['classes'])
-    centers, names, seen = [], [], []
+    num_labeled, names, features = 0, [], []
     watched = track(inference([*labeled, *pool]), 'looking', len(labeled + pool), console=console)
     for index, found in enumerate(watched):
         if found.error:
             console.print(f'left out: {found.item.image} {found.error}', markup=False)
-        elif index < len(labeled):
-            centers.append(found.feature)
+            continue
+        features.append(found.feature)
+        if index < len(labeled):
+            num_labeled += 1
         else:
             names.append(found.item)
-            share = np.bincount(found.mask.ravel(), minlength=classes) / found.mask.size
-            seen.append((np.asarray(found.entropy).mean() / 255, share, found.feature))
-    if not seen:
+    if not names:
         raise ValueError('none of the images can be read')
-    ranked = rank(Seen(*map(np.stack, zip(*seen, strict=True))), np.array(centers), args.num)
+    ranked = rank(np.stack(features), num_labeled, args.num)
     out = args.out
     out.mkdir(parents=True, exist_ok=True)
     (out / 'next.txt').write_bytes(list_text(names[one.position].name for one in ranked))

@@ -12,7 +12,7 @@ import torch
 from conftest import NAMES
 from mmseg.registry import MODELS
 
-import mmseg_u2pl
+from mmseg_u2pl.analysis.ranking import rank
 from mmseg_u2pl.datasets import UnlabeledDataset
 from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.predict import Inference
@@ -86,9 +86,14 @@ def test_images_to_label_next(checkpoint, own_root, tmp_path, run_tool):
     with (tmp_path / 'out' / 'next.csv').open() as file:
         rows = list(csv.DictReader(file))
     assert [row['name'] for row in rows] == (tmp_path / 'out' / 'next.txt').read_text().split()
-    assert {row['name'] for row in rows} <= set(NAMES['unlabeled'])
-    for row, found in zip(rows, mmseg_u2pl.predict(checkpoint, paths, entropy=True), strict=True):
-        assert float(row['entropy']) == pytest.approx(np.mean(np.asarray(found.entropy)) / 255)
+    names = [*NAMES['labeled'], *NAMES['unlabeled']]  # the labeled ones count, and are not proposed
+    known = find_sources([own_root / f'images/train/{name}.png' for name in names])
+    loaded = load_model(checkpoint)
+    inference = Inference(loaded.model, loaded.config, features=True)
+    features = np.stack([np.asarray(found.feature) for found in inference(items(known))])
+    expected = rank(features, len(NAMES['labeled']), 4)
+    assert [row['name'] for row in rows] == [NAMES['unlabeled'][e.position] for e in expected]
+    assert [float(row['distance']) for row in rows] == [one.distance for one in expected]
     assert np.asarray(cv2.imread(str(tmp_path / 'out' / 'next.png'))).shape[1] > 1000
 
     run_tool('rank_unlabeled.py', checkpoint, own_root / 'images/val', '-o', tmp_path / 'val')

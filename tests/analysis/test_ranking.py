@@ -1,51 +1,46 @@
-"""The order of images to label, worked out by hand."""
+"""The images to label next, worked out by hand."""
 
 import numpy as np
 import pytest
 
-from mmseg_u2pl.analysis.ranking import Seen, rank
-
-NONE = np.zeros((0, 2))
+from mmseg_u2pl.analysis.ranking import rank
 
 
-def seen(entropy, features, share=None):
-    share = np.full((len(entropy), 2), 0.5) if share is None else np.array(share)
-    return Seen(np.array(entropy), share, np.array(features, dtype=float))
+def around(*degrees):
+    """Vectors of several lengths in these directions."""
+    angles = np.deg2rad(degrees)
+    return (
+        np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.arange(1, 1 + len(angles))[:, None]
+    )
 
 
 def order(*arguments):
     return [one.position for one in rank(*arguments)]
 
 
-def test_the_unsure_come_first_where_all_are_alike_in_the_rest():
-    features = [[1, 0], [0, 1], [-1, 0], [0, -1]]
-    (first,) = rank(seen([0.1, 0.4, 0.3, 0.2], features), NONE, 1)
-    assert first.position == 1
-    # places by entropy 4/4; all rarities are equal, the place of each is 1/4
-    assert first.score == pytest.approx((1 + 0.25) / 2)
-    assert (first.entropy, first.distance) == (0.4, 1)
+def test_the_middle_of_the_largest_cluster_without_a_mask_comes_first():
+    # with a mask: 0°; clusters about 1°, 90° and 180°, the last of which is the largest
+    images = around(0, 1, 2, 88, 90, 92, 178, 179, 180, 181, 182)
+    first, second = rank(images, 1, 2)
+    assert (first.position, second.position) == (7, 3)  # 180° and 90°, without the one with a mask
+    assert (first.unlabeled, first.labeled) == (5, 0)
+    assert (second.unlabeled, second.labeled) == (3, 0)
+    assert first.cluster != second.cluster
+    # vectors of length 1 about 180°: their mean is on the axis, (1 + 2 cos 1° + 2 cos 2°) / 5 from 0
+    mean = (1 + 2 * np.cos(np.pi / 180) + 2 * np.cos(np.pi / 90)) / 5
+    assert first.distance == pytest.approx(1 - mean)
 
 
-def test_rare_classes_count_by_their_share_among_all_labels():
-    share = [[1, 0], [1, 0], [0.6, 0.4], [0.4, 0.6]]  # f = 0.75, 0.25
-    features = [[1, 0], [0, 1], [-1, 0], [0, -1]]
-    (first,) = rank(seen([0.2] * 4, features, share), NONE, 1)
-    assert first.position == 3
-    assert first.rarity == pytest.approx(-0.4 * np.log(0.75) - 0.6 * np.log(0.25))
+def test_a_cluster_waits_a_turn_for_each_mask_and_each_image_before():
+    # all but the copies are one cluster each, whatever k-means starts from
+    images = around(0, 120, 120, 0, 0, 0, 120, 240, 240)  # the first three have masks
+    found = rank(images, 3, 9)
+    # images left by direction: 0° 0 1 2 and one mask, 120° 3 and two masks, 240° 4 5 and none
+    assert [one.position for one in found] == [4, 0, 5, 1, 3, 2]
+    assert [one.labeled for one in found] == [0, 1, 0, 1, 2, 1]
+    assert [one.unlabeled for one in found] == [2, 3, 2, 3, 1, 3]
 
 
-def test_an_image_like_a_labeled_or_ranked_one_waits():
-    features = [[1, 0], [0.99, 0.01], [0, 1], [-1, 0]]
-    entropy = [0.4, 0.3, 0.2, 0.1]
-    assert order(seen(entropy, features), NONE, 2)[0] == 0
-    # distances after it: 1 about 0, 2 ½, 3 1; scores (3 + 1)/8, (2 + 1)/8, (1 + 1)/8
-    assert order(seen(entropy, features), NONE, 4) == [0, 3, 2, 1]
-    labeled = np.array([[5.0, 0.0]])  # the length does not count
-    found = rank(seen(entropy, features), labeled, 2)
-    assert [one.position for one in found] == [3, 2]
-    assert [one.distance for one in found] == pytest.approx([1, 0.5])
-
-
-def test_each_image_once_and_no_more_than_there_are():
-    same = [[1, 1]] * 5
-    assert sorted(order(seen([0.1] * 5, same), NONE, 9)) == [0, 1, 2, 3, 4]
+def test_without_masks_each_image_once_and_no_more_than_there_are():
+    assert sorted(order(np.ones((5, 2)), 0, 9)) == [0, 1, 2, 3, 4]
+    assert order(around(10, 20, 200), 0, 1) == [0]  # closest to the mean of all
