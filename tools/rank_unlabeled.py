@@ -71,7 +71,7 @@ def main() -> None:
         if found.error:
             console.print(f'left out: {found.item.image} {found.error}', markup=False)
             continue
-        features.append(found.feature)
+        features.append(np.asarray(found.feature))
         if index < len(labeled):
             num_labeled += 1
         else:

@@ -1,9 +1,9 @@
-"""Compare methods over seeds: a Markdown table of mean ± std from the metrics of test runs.
+"""Compare runs: a Markdown table of mean ± std over seeds, from the metrics of their tests.
 
-Runs of different methods share a table: each is shown by its predictor. Runs on lists of different
-families, or scored on different images, do not. ``--html`` also writes a page with differences by seed,
-curves and pictures, which works offline, and the table beside it. ``--write`` makes the tables and plots
-of Markdown files from a results file (docs/results.md says how).
+Runs of one config are seeds of a method, which has its name. Each method is shown by its predictor.
+Runs on lists of different families, or scored on different images, are refused. --html also writes a
+page with differences by seed, curves and pictures, which works offline, and the table beside it.
+--write makes the tables and plots of Markdown files from a results file (docs/results.md says how).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import warnings
 from pathlib import Path
 
+from mmseg_u2pl.analysis.comparison import group_runs
 from mmseg_u2pl.analysis.experiments import read_results
 from mmseg_u2pl.analysis.page import write_page
 from mmseg_u2pl.analysis.report import markdown_table
@@ -24,22 +25,19 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/report.py --run supervised work_dirs/sup_s0 work_dirs/sup_s1 '
-        '--run U2PL work_dirs/u2pl_s0 work_dirs/u2pl_s1 --html report.html',
+        epilog='example: tools/report.py work_dirs/pair_street/street_*s? --html report.html',
     )
     parser.add_argument(
-        '--run',
-        action='append',
-        nargs='+',
-        default=[],
-        metavar=('NAME', 'WORK_DIR'),
-        help='a method and the work dirs of its trainings, tested in WORK_DIR/test, or of its tests, '
-        'one a seed; repeat it; the page compares the others with the first',
+        'runs',
+        nargs='*',
+        metavar='RUN',
+        help='work dir of a training that was tested in RUN/test, or of a test; the page compares with '
+        'the supervised baseline or, without one, with the method of the first RUN',
     )
     parser.add_argument(
         '--html',
         metavar='FILE',
-        help='the page, of trainings; their best checkpoints are those tested in WORK_DIR/test_best',
+        help='the page, of trainings; their best checkpoints are those tested in RUN/test_best',
     )
     parser.add_argument(
         '--predictor',
@@ -53,24 +51,21 @@ def main() -> None:
         '--gap',
         nargs=2,
         metavar=('FEW', 'ALL'),
-        help='names of the methods on few and on all labels: adds how much of the gap is closed',
+        help='methods of the table on few and on all labels: adds how much of the gap is closed',
     )
     parser.add_argument('--write', nargs='+', metavar='FILE', help='Markdown files to fill')
     parser.add_argument(
         '--results', default='results/runs.jsonl', help='from which --write does it'
     )
     args = parser.parse_args()
-    if bool(args.run) == bool(args.write):
-        parser.error('either --run or --write')
+    if bool(args.runs) == bool(args.write):
+        parser.error('either RUN or --write')
     if args.write and not Path(args.results).is_file():
         parser.error(f'{args.results} does not exist')
-    if args.html and not (args.run and args.html.endswith('.html')):
-        parser.error('--html FILE.html goes with --run')
-    for name, *folders in args.run:
-        if not folders:
-            parser.error(f'--run {name}: no work dir')
+    if args.html and not (args.runs and args.html.endswith('.html')):
+        parser.error('--html FILE.html goes with RUN')
     warnings.filterwarnings('ignore')
-    runs = {name: folders for name, *folders in args.run}
+    runs = group_runs(args.runs)
     for path in args.write or ():
         write(path, read_results(args.results))
     if args.html:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mmseg_u2pl.analysis.comparison import group_runs
 from mmseg_u2pl.analysis.experiment_runner import run_or_exit
 from mmseg_u2pl.analysis.experiment_worker import Worker
 from mmseg_u2pl.analysis.experiments import Experiment, pair, supervised_baseline
@@ -50,9 +51,7 @@ def main() -> None:
     worker = Worker(ROOT, work_dir, work_dir / 'runs.jsonl', data_dir=Path.cwd())
     console = Console(highlight=False)
     run_or_exit(worker, experiments, args.jobs, console)
-    runs: dict[str, list[Path]] = {}
-    for experiment in experiments:
-        runs.setdefault(experiment.name, []).append(work_dir / experiment.folder)
+    runs = group_runs([work_dir / experiment.folder for experiment in experiments])
     console.print(f'The comparison: {write_page(runs, work_dir / "report.html")}', soft_wrap=True)
 
 

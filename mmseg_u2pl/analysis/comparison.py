@@ -9,11 +9,49 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .experiments import flat
 from .report import newest_metrics, read_run
 from .run_folder import ONE_NETWORK, RunFolder
 
 DRAWS = 2000
 """Of the bootstrap."""
+
+
+def group_runs(folders: Sequence[str | Path]) -> dict[str, list[Path]]:
+    """Work dirs of each method: runs of one config with the same settings are its seeds.
+
+    A method has the name of its config; of several METHOD_NETWORK.py with one network, METHOD. If a config was trained on
+    several lists or with several settings, these are methods whose names say what differs.
+    Supervised baselines come first; otherwise the order is that of the folders.
+
+    Raises:
+        FileNotFoundError: A folder is not the work dir of a training or of a test.
+    """
+    runs: dict[tuple[str, tuple], list[Path]] = {}
+    semi = {}
+    for path in map(Path, folders):
+        config, files = RunFolder(path).config, sorted(path.glob('*.py'))
+        if config is None or not files:
+            raise FileNotFoundError(f'{str(path)!r} is not the work dir of a training or test')
+        dataset = config.get('train_dataloader', {}).get('dataset', {})
+        method = {key: config.get(key) for key in ('split', 'data', 'model', 'optim_wrapper')}
+        method |= dict(max_iters=config.get('train_cfg', {}).get('max_iters'), dataset=dataset)
+        key = files[-1].stem, tuple((name, str(value)) for name, value in flat(method).items())
+        runs.setdefault(key, []).append(path)
+        semi[key] = bool(dataset.get('unlabeled'))
+    stems = {stem for stem, _ in runs}
+    endings = {stem.partition('_')[2] for stem in stems}
+    ending = f'_{endings.pop()}' if len(endings) < min(len(stems), 2) else ''
+    named = {}
+    for stem, settings in sorted(runs, key=semi.__getitem__):
+        name = stem.removesuffix(ending)
+        others = [dict(values) for other, values in runs if other == stem]
+        for key, value in settings:  # as few as tell it from the others
+            if any(other.get(key) != value for other in others):
+                name += f', {key.rpartition(".")[2]}={value}'
+                others = [other for other in others if other.get(key) == value]
+        named[name] = runs[stem, settings]
+    return named
 
 
 class Member(NamedTuple):
@@ -78,6 +116,19 @@ def read_members(
             found[seed] = Member(folder, seed, predictor, results)
         methods[method] = found
     return methods
+
+
+def check_paired(methods: Mapping[str, Members]) -> None:
+    """Raise ValueError if a method and the first were trained on different lists at the same seed."""
+    (baseline, base), *others = methods.items()
+    for name, other in others:
+        for seed in base.keys() & other.keys():
+            lists = [member.results['protocol'] for member in (base[seed], other[seed])]
+            if all(lists) and lists[0]['digest'] != lists[1]['digest']:
+                raise ValueError(
+                    f'{baseline} was trained on {lists[0]["name"]!r}, {name} on {lists[1]["name"]!r}: '
+                    'a page compares runs on the same lists. Make one of each, or the table alone'
+                )
 
 
 class Difference(NamedTuple):

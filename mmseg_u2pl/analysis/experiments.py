@@ -87,14 +87,14 @@ def _text(value: Any) -> str:
     return f'[{",".join(map(_text, value))}]' if isinstance(value, list) else str(value)
 
 
-def _flat(options: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+def flat(options: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
     """Nested settings by dotted key."""
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, value in options.items():
-        flat |= _flat(value, f'{prefix}{key}.') if value and isinstance(value, dict) else {
+        found |= flat(value, f'{prefix}{key}.') if value and isinstance(value, dict) else {
             prefix + key: value
         }  # fmt: skip
-    return flat
+    return found
 
 
 def read_list(path: str | Path) -> list[Experiment]:
@@ -114,7 +114,7 @@ def read_list(path: str | Path) -> list[Experiment]:
     for run in whole['runs']:
         entry = {'data': '', 'split': '', 'seeds': [0], **defaults, **run}
         for key in ('options', 'env'):
-            entry[key] = _flat({**_flat(defaults.get(key, {})), **_flat(run.get(key, {}))})
+            entry[key] = flat({**flat(defaults.get(key, {})), **flat(run.get(key, {}))})
         if wrong := set(KEYS) ^ set(entry):
             raise ValueError(f'{path}: {", ".join(sorted(wrong))} is unknown or missing in {run}')
         for key in KEYS[:4]:

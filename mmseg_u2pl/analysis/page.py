@@ -26,7 +26,7 @@ from ..functional import IGNORE
 from ..inference.checkpoint import load_model
 from ..inference.writing import overlay
 from ..version import __version__
-from .comparison import DRAWS, Member, Members, compare, read_members
+from .comparison import DRAWS, Member, Members, check_paired, compare, read_members
 from .report import markdown_table, mean_std, newest_metrics
 from .run_folder import ONE_NETWORK
 
@@ -58,12 +58,15 @@ def write_page(
 
     Raises:
         FileNotFoundError: A folder has no test.
-        ValueError: There is one method alone; as ``markdown_table`` and ``read_members``.
+        ValueError: There is one method alone; without ``gap``, methods were trained on different
+            lists; as ``markdown_table`` and ``read_members``.
     """
     table = markdown_table(runs, predictors, gap)
     if len(runs) < 2:
         raise ValueError(f'a page compares two methods or more, but the runs are all {list(runs)}')
     methods = read_members(runs, predictors)
+    if gap is None:
+        check_paired(methods)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix('.md').write_text(table + '\n', encoding='utf-8')

@@ -37,7 +37,8 @@ def dump(load_from):
     text = Path(sys.argv[1]).read_text().replace('{{$SPLIT:none}}', flag('--split', 'none'))
     text = text.replace('{{$SMALL_DATA:none}}', flag('--data', 'none'))
     text = text.replace('seed=0', 'seed=' + options['randomness.seed'])
-    (log / 'vis_data/config.py').write_text(text + f'load_from = {load_from!r}\\n')
+    for path in (log / 'vis_data/config.py', work / Path(sys.argv[1]).name):
+        path.write_text(text + f'load_from = {load_from!r}\\n')
 def metrics(score):
     return {'teacher/mIoU': score, 'teacher/IoU.cat': score, 'student/mIoU': score - 10}
 def note(text):

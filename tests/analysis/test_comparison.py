@@ -4,7 +4,49 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmseg_u2pl.analysis.comparison import bootstrap
+from mmseg_u2pl.analysis.comparison import bootstrap, group_runs
+
+
+def run(folder, stem, **settings):
+    """The work dir of a training with these settings."""
+    settings = dict(model=dict(type='A'), train_cfg=dict(max_iters=9), **settings)
+    (folder / '1/vis_data').mkdir(parents=True)
+    for path in (folder / f'{stem}.py', folder / '1/vis_data/config.py'):
+        path.write_text(''.join(f'{key} = {value!r}\n' for key, value in settings.items()))
+    return folder
+
+
+def test_runs_of_one_config_are_seeds_and_the_baseline_comes_first(tmp_path):
+    semi = dict(train_dataloader=dict(dataset=dict(unlabeled=dict(type='B')), num_workers=2))
+    few = {**semi, 'train_dataloader': {**semi['train_dataloader'], 'num_workers': 0}}
+    folders = [
+        run(tmp_path / 'any', 'street', randomness=dict(seed=0), **semi),
+        run(tmp_path / 'other', 'street', randomness=dict(seed=1), **few),
+        run(tmp_path / 'base', 'street_supervised', work_dir='base'),
+    ]
+    named = group_runs(folders)
+    assert list(named.items()) == [('street_supervised', folders[2:]), ('street', folders[:2])]
+
+
+def test_of_one_network_methods_have_the_shorter_name(tmp_path):
+    folders = [run(tmp_path / name, f'{name}_r50_city') for name in ('u2pl', 'supervised')]
+    assert group_runs(folders) == {'u2pl': folders[:1], 'supervised': folders[1:]}
+    assert list(group_runs(folders[:1])) == ['u2pl_r50_city']
+
+
+def test_other_lists_and_settings_are_other_methods(tmp_path):
+    rates = {
+        name: dict(split=split, optim_wrapper=dict(optimizer=dict(lr=lr)))
+        for name, split, lr in (('a', '1_8', 0.1), ('b', '1_8', 0.2), ('c', '1_16', 0.2))
+    }
+    folders = {name: run(tmp_path / name, 'street', **each) for name, each in rates.items()}
+    assert group_runs(list(folders.values())) == {
+        'street, split=1_8, lr=0.1': [folders['a']],
+        'street, split=1_8, lr=0.2': [folders['b']],
+        'street, split=1_16': [folders['c']],
+    }
+    with pytest.raises(FileNotFoundError, match='is not the work dir of a training'):
+        group_runs([tmp_path])
 
 
 def areas(seeds, images, classes, seed=0):

@@ -145,6 +145,10 @@ def test_what_does_not_compare_is_refused(methods, tmp_path):
     again = training(tmp_path / 'y', 1, scores, scores)
     with pytest.raises(ValueError, match=r'b1 and .*y are both of seed 1'):
         write_page({**methods, 'baseline': [*methods['baseline'], again]}, page)
+    lists = {**LISTS, 'name': 'u2pl 1_8', 'list_name': '1_8', 'digest': '22222222'}
+    more = training(tmp_path / 'z', 0, scores, scores, lists=lists)
+    with pytest.raises(ValueError, match="on 'u2pl 1_16', more on 'u2pl 1_8': a page compares"):
+        write_page({**methods, 'more': [more]}, page)
     with pytest.raises(ValueError, match='two methods or more'):
         write_page({'method': methods['method']}, page)
     with pytest.raises(ValueError, match='training has not finished'):
@@ -153,9 +157,14 @@ def test_what_does_not_compare_is_refused(methods, tmp_path):
 
 
 def test_the_command_writes_the_page_and_the_table(methods, tmp_path, run_tool, capsys):
-    words = [w for name, folders in methods.items() for w in ('--run', name, *folders)]
+    for name, folders in methods.items():
+        for folder in folders:
+            (folder / f'{name}_street.py').touch()
+    words = [*methods['baseline'], *methods['method']]
     run_tool('report.py', *words, '--html', tmp_path / 'report.html')
-    assert capsys.readouterr().out == (tmp_path / 'report.md').read_text()
+    table = capsys.readouterr().out
+    assert table == (tmp_path / 'report.md').read_text()
+    assert ('| baseline | 2 |' in table, '| method | 2 |' in table) == (True, True)
     assert 'Did it help?' in text_of(tmp_path / 'report.html')
     with pytest.raises(SystemExit, match='2'):
         run_tool('report.py', *words, '--html', tmp_path / 'report.md')

@@ -42,6 +42,12 @@ def run(root, name, protocol=None, scored_on=None, **metrics):
     return root / name
 
 
+def add_config(folder, stem):
+    """The config of a run, under its own name and as the log has it."""
+    for path in (folder / f'{stem}.py', folder / '20260102_000000/vis_data/config.py'):
+        path.write_text("model = dict(type='A')\n")
+
+
 def test_mean_and_sample_standard_deviation():
     assert mean_std([1.0, 2.0, 6.0]) == '3.0 ± 2.6'  # variance (4 + 1 + 9) / 2 = 7
     assert mean_std([5.0]) == '5.0'
@@ -209,9 +215,10 @@ def test_folds_of_one_draw_are_each_scored_on_their_own(tmp_path):
 
 def test_the_command_refuses_in_one_line(tmp_path, run_tool, capsys):
     work_dirs = [run(tmp_path, p.family, p, mIoU=40.0) for p in (U2PL_16, CPS_16)]
-    flags = [text for folder in work_dirs for text in ('--run', folder.name, str(folder))]
+    for folder in work_dirs:
+        add_config(folder, folder.name)
     with pytest.raises(SystemExit) as error:
-        run_tool('report.py', *flags)
+        run_tool('report.py', *work_dirs)
     assert error.value.code == 2
     output = capsys.readouterr()
     assert output.out == ''
@@ -219,8 +226,9 @@ def test_the_command_refuses_in_one_line(tmp_path, run_tool, capsys):
 
 
 def test_the_command_prints_methods_of_different_predictors(methods, run_tool, capsys):
-    flags = [text for name, folders in methods.items() for text in ('--run', name, folders[0])]
-    run_tool('report.py', *flags)
+    for name, (folder,) in methods.items():
+        add_config(folder, name)
+    run_tool('report.py', *(folder for (folder,) in methods.values()))
     assert '| CPS | 1 | 47.0 |' in capsys.readouterr().out
 
 

@@ -15,7 +15,7 @@ FLAGS = {
     'check_data.py': ['--cfg-options', '--split', '--data'],
     'predict.py': ['-o', '--config', '--predictor', '--device'],
     'export.py': ['-o', '--config', '--predictor', '--format'],
-    'report.py': ['-o', '--format'],
+    'report.py': ['--html', '--gap', '--predictor', '--write'],
     'make_splits.py': ['-o', '--labeled', '--method', '--seed', '--masks'],
 }  # fmt: skip
 WORDS = (
