@@ -88,9 +88,11 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_checkpoint_arguments(parser: argparse.ArgumentParser, checkpoint: str) -> None:
-    """Add what tools that work on a checkpoint share; ``checkpoint`` says which one."""
-    parser.add_argument('checkpoint', help=checkpoint)
+def add_checkpoint_arguments(
+    parser: argparse.ArgumentParser, checkpoint: str, nargs: str | None = None
+) -> None:
+    """Add what tools that work on a checkpoint share; ``checkpoint`` says which one, or which."""
+    parser.add_argument('checkpoint', nargs=nargs, help=checkpoint)
     parser.add_argument('-o', '--out', required=True, type=Path, help='folder of the results')
     parser.add_argument('--config', help='config file; default: the config in the checkpoint')
     add_trust_argument(parser)
@@ -108,7 +110,6 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='NAME',
         help="lists of labeled and unlabeled images: splits/NAME_labeled.txt of the data set's root",
     )
-    add_trust_argument(parser)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -121,6 +122,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of training and testing. They are those of mmseg's, ``--data`` and ``--split``."""
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     add_config_arguments(parser)
+    add_trust_argument(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -143,7 +145,7 @@ def load_scoped_config(args: argparse.Namespace) -> Config:
     if not Path(args.config).is_file():
         what = 'is a folder' if Path(args.config).is_dir() else 'does not exist'
         raise SystemExit(f'{args.config} {what}: expected a config file')
-    if not args.trust_checkpoint:
+    if not getattr(args, 'trust_checkpoint', False):
         load_as_data()
     chosen = {}
     for name, variable in (('data', 'SMALL_DATA'), ('split', 'SPLIT')):

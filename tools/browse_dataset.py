@@ -19,7 +19,12 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from mmseg_u2pl.analysis.pseudo_labels import load_method
-from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
+from mmseg_u2pl.cli import (
+    add_config_arguments,
+    add_trust_argument,
+    command_line,
+    load_scoped_config,
+)
 from mmseg_u2pl.contact_sheet import describe, draw_contact_sheet, training_rows
 from mmseg_u2pl.datasets.checks import check_dataset_config, check_files
 
@@ -35,6 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batches', type=int, default=2, help='how many, from the first on')
     parser.add_argument('--checkpoint', help='iter_*.pth, whose pseudo-labels are drawn')
     add_config_arguments(parser)
+    add_trust_argument(parser)
     args = parser.parse_args()
     if args.batches < 1:
         parser.error(f'--batches must be at least 1, got {args.batches}')

@@ -16,7 +16,12 @@ from mmseg.models import BaseSegmentor
 from mmseg.registry import DATASETS
 from torch import Tensor
 
-from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
+from mmseg_u2pl.cli import (
+    add_config_arguments,
+    add_trust_argument,
+    command_line,
+    load_scoped_config,
+)
 from mmseg_u2pl.functional import IGNORE
 
 
@@ -110,6 +115,7 @@ def main() -> None:
     parser.add_argument('--sizes', nargs='+', required=True, help='of the input, HEIGHTxWIDTH')
     parser.add_argument('--limit', type=int, help='only the first images')
     add_config_arguments(parser)
+    add_trust_argument(parser)
     args = parser.parse_args()
     cfg = load_scoped_config(args)
     set_random_seed(0)

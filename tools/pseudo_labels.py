@@ -11,7 +11,6 @@ import warnings
 from pathlib import Path
 
 from mmengine.device import get_device
-from mmseg.registry import MODELS
 from rich.console import Console
 from rich.progress import track
 
@@ -20,28 +19,26 @@ from mmseg_u2pl.analysis.pseudo_label_figure import (
     class_table,
     draw_pseudo_labels,
 )
-from mmseg_u2pl.analysis.pseudo_labels import Measurement, load_method, measure
-from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
+from mmseg_u2pl.analysis.pseudo_labels import Measurement, measure, place_in_training
+from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
 from mmseg_u2pl.datasets.prediction import batches, spread, unlabeled_images, unlabeled_per_batch
+from mmseg_u2pl.inference.checkpoint import load_model
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/pseudo_labels.py CONFIG work_dirs/run/iter_*.pth '
-        '--masks ann_dir/train',
+        epilog='example: tools/pseudo_labels.py work_dirs/run/iter_*.pth --masks ann_dir/train '
+        '-o quality',
     )
-    parser.add_argument('config', help='training config file')
-    parser.add_argument('checkpoints', nargs='+', metavar='checkpoint', help='of one run')
+    add_checkpoint_arguments(parser, 'iter_*.pth of one run of a semi-supervised method', '+')
     parser.add_argument(
         '--masks',
         required=True,
         help="folder of the unlabeled images' ground truth, below their data_root",
     )
-    parser.add_argument('--out', help='folder of the results (default: beside the checkpoint)')
     parser.add_argument('--num', type=int, default=100, help='images to look at; 0: all')
-    add_config_arguments(parser)
     return parser.parse_args()
 
 
@@ -55,13 +52,15 @@ def main() -> None:
 
 def compare(args: argparse.Namespace, console: Console) -> None:
     """Measure, print and draw."""
-    cfg = load_scoped_config(args)
-    dataset = unlabeled_images(cfg, args.masks)
-    indices = spread(args.num, len(dataset))
-    model = MODELS.build(cfg.model).to(get_device())
     measurements = []
-    for path in map(Path, args.checkpoints):
-        iteration = load_method(model, path, cfg.train_cfg.max_iters)
+    for path in map(Path, args.checkpoint):
+        model, cfg, _, checkpoint = load_model(
+            path, args.config, trust_checkpoint=args.trust_checkpoint
+        )
+        iteration = place_in_training(model, checkpoint, path, cfg.train_cfg.max_iters)
+        model.to(get_device())
+        dataset = unlabeled_images(cfg, args.masks)
+        indices = spread(args.num, len(dataset))
         watched = track(indices, path.name, console=console)
         found = measure(model, batches(dataset, watched, unlabeled_per_batch(cfg)))
         measurements += [
@@ -69,21 +68,19 @@ def compare(args: argparse.Namespace, console: Console) -> None:
         ]
     measurements.sort(key=lambda measurement: measurement.iteration)
 
-    out = Path(args.out or Path(args.checkpoints[0]).parent / 'pseudo_labels')
+    run, out = path.resolve().parent, args.out
     classes = dataset.metainfo['classes']
     networks = dict.fromkeys(measurement.network for measurement in measurements)
     for network in networks:
         shown = [measurement for measurement in measurements if measurement.network == network]
         iterations = ', '.join(str(measurement.iteration) for measurement in shown)
-        title = (
-            f'{Path(args.config).stem}, {network}\niteration {iterations} · {len(indices)} images'
-        )
+        title = f'{run.name}, {network}\niteration {iterations} · {len(indices)} images'
         picture = draw_pseudo_labels(shown, classes, out / f'{network}.png', title)
         console.print(class_table(shown[-1], classes))
         console.print(f'Look at it:   {picture}')
     console.print(checkpoint_table(measurements))
     report = dict(
-        config=args.config,
+        run=str(run),
         masks=args.masks,
         images=len(indices),
         measurements=[

@@ -47,9 +47,11 @@ def method(cfg, kind):
     return model.eval()
 
 
-def save(model, path, iteration):
-    meta = {} if iteration is None else dict(meta=dict(iter=iteration))
-    save_checkpoint(dict(state_dict=model.state_dict(), **meta), str(path))
+def save(model, path, iteration, cfg=None):
+    meta = {} if iteration is None else dict(iter=iteration)
+    if cfg is not None:
+        meta['cfg'] = cfg.pretty_text
+    save_checkpoint(dict(state_dict=model.state_dict(), meta=meta), str(path))
     return path
 
 
@@ -176,11 +178,9 @@ def test_the_command_writes_numbers_and_a_picture_a_network(cfg, kind, tmp_path,
     model = method(cfg, kind)
     if kind == 'RRN':
         cfg.model = cross.config(kind, data_preprocessor=cfg.model.data_preprocessor)
-    config = tmp_path / 'run.py'
-    cfg.dump(config)
-    paths = [save(model, tmp_path / f'iter_{iteration}.pth', iteration) for iteration in (6, 3)]
-    run_tool('pseudo_labels.py', config, *paths, '--masks', 'truth', '--num', 4)
-    out = tmp_path / 'pseudo_labels'
+    paths = [save(model, tmp_path / f'iter_{step}.pth', step, cfg) for step in (6, 3)]
+    out = tmp_path / 'quality'
+    run_tool('pseudo_labels.py', *paths, '--masks', 'truth', '--num', 4, '-o', out)
     report = json.loads((out / 'pseudo_labels.json').read_text())
     networks = ['teacher'] if kind == 'U2PL' else ['network1', 'network2']
     assert report['images'] == 4
@@ -197,10 +197,9 @@ def test_the_command_writes_numbers_and_a_picture_a_network(cfg, kind, tmp_path,
 
 
 def test_a_mistake_is_one_line(cfg, tmp_path, run_tool, capsys):
-    config = tmp_path / 'run.py'
-    cfg.dump(config)
+    path = save(method(cfg, 'U2PL'), tmp_path / 'iter_4.pth', 4, cfg)
     with pytest.raises(SystemExit) as error:
-        run_tool('pseudo_labels.py', config, 'a.pth', '--masks', 'nowhere')
+        run_tool('pseudo_labels.py', path, '--masks', 'nowhere', '-o', tmp_path / 'out')
     assert error.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert 'masks nowhere' in line
