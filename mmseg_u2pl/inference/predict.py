@@ -18,7 +18,7 @@ from torch import Tensor
 from ..datasets.prediction import check_whole, prediction_pipeline
 from ..functional import entropy_of_logits
 from .checkpoint import load_model
-from .rows import by_rows, without_padding
+from .rows import Logits, Windows, by_rows, whole, without_padding
 from .sources import Item, find_sources, items
 
 _AHEAD = 4  # batches that are loaded at a time, among which those of equal size are found
@@ -82,7 +82,8 @@ class Inference:
     Args:
         model: A segmentor in evaluation mode.
         cfg: Its config, with ``test_pipeline`` or ``test_dataloader``.
-        batch_size: Images of equal size, once they are padded, go through the network together.
+        batch_size: Images of equal size, once they are padded, go through the network together;
+            with ``slide`` windows of an image.
         scale: Short side of the network's input, instead of the config's.
         slide: Side of square windows and their distance, pixels of the input.
         tta: Average over the views of the config's ``tta_pipeline``; over the image and its mirror
@@ -138,6 +139,10 @@ class Inference:
         test_cfg = dict(mode='slide', crop_size=(crop, crop), stride=(stride, stride))
         self.model.test_cfg = ConfigDict(self.model.test_cfg or {}, **test_cfg)
 
+    @property
+    def _slides(self) -> bool:
+        return self.model.test_cfg.get('mode') == 'slide'
+
     def __call__(self, images: Iterable[Item]) -> Iterator[Prediction]:
         """Predictions in the order of the images, which are loaded ahead in threads."""
         loaded = self._loaded(images)
@@ -151,9 +156,10 @@ class Inference:
                     inputs = [self.model.data_preprocessor(view, False) for view in views]
                     sizes = tuple(tuple(view['inputs'].shape) for view in inputs)
                     groups.setdefault(sizes, []).append((index, inputs))
+            together = 1 if self._slides else self.batch_size
             for group in groups.values():
-                for start in range(0, len(group), self.batch_size):
-                    part = group[start : start + self.batch_size]
+                for start in range(0, len(group), together):
+                    part = group[start : start + together]
                     members = [window[index][0] for index, _ in part]
                     results = self._predict(members, [inputs for _, inputs in part])
                     found.update(zip([index for index, _ in part], results, strict=True))
@@ -189,15 +195,17 @@ class Inference:
     def _predict(self, members: list[Item], inputs: list[list[dict]]) -> list[Prediction]:
         """Predict images whose views have equal sizes; ``inputs`` are those of each image."""
         model = self.model
-        sliding = model.test_cfg.get('mode') == 'slide'
-        network = model.slide_inference if sliding else model.whole_inference
-        found: list[list[Tensor]] = [[] for _ in members]
+        found: list[list[Logits]] = [[] for _ in members]
         try:
             for views in zip(*inputs, strict=True):
                 batch = torch.cat([view['inputs'] for view in views])
                 metas = [view['data_samples'][0].metainfo for view in views]
-                for index, logits in enumerate(network(batch, copy.deepcopy(metas))):
-                    found[index].append(without_padding(logits, metas[index]))
+                if self._slides:
+                    logits = [Windows(model, batch, metas[0], self.batch_size).logits]
+                else:
+                    logits = list(map(whole, model.whole_inference(batch, copy.deepcopy(metas))))
+                for views_of, part, meta in zip(found, logits, metas, strict=True):
+                    views_of.append(without_padding(part, meta))
             sizes = [views[0]['data_samples'][0].ori_shape for views in inputs]
             results = list(map(self._finish, members, found, sizes))
             if self._maps:
@@ -209,9 +217,9 @@ class Inference:
         finally:
             self._maps.clear()
 
-    def _finish(self, item: Item, views: list[Tensor], size: tuple[int, int]) -> Prediction:
+    def _finish(self, item: Item, views: list[Logits], size: tuple[int, int]) -> Prediction:
         """Logits (C, h, w) of each view → what is asked for, at image size (H, W)."""
-        count = len(views[0])
+        count = views[0].shape[0]
         mask = np.empty(size, np.uint8 if count <= 256 else np.uint16)
         probabilities = np.empty((count, *size), np.float16) if self.probabilities else None
         entropy = np.empty(size, np.uint8) if self.entropy else None

@@ -14,6 +14,7 @@ from PIL import Image
 import mmseg_u2pl
 from mmseg_u2pl.functional import entropy_map
 from mmseg_u2pl.inference import rows, writing
+from mmseg_u2pl.inference.checkpoint import load_model
 
 SIZES = {'a': (40, 48), 'b': (33, 51), 'sub/c': (40, 48), 'sub/d.e': (1, 1)}
 
@@ -112,26 +113,63 @@ def test_tta_averages_probabilities(made):
     np.testing.assert_allclose(np.asarray(found.probabilities), total / 4, atol=2e-3)
 
 
-def test_windows_and_scale(made):
+def test_windows_and_scale(made, monkeypatch):
     root, images = made
     model = init_model(str(root / 'tiny.py'), str(root / 'tiny.pth'), device='cpu')
     model.cfg.test_pipeline[1].scale = (10**6, 45)
     model.test_cfg.update(mode='slide', crop_size=(24, 24), stride=(16, 16))
     expected = inference_model(model, str(images / 'b.png')).pred_sem_seg.data[0]
-    (found,) = mmseg_u2pl.predict(root / 'tiny.pth', images / 'b.png', slide=(24, 16), scale=45)
-    np.testing.assert_array_equal(found.mask, expected)
+    for largest in (rows.LARGEST, 1000):  # a few rows at a time
+        monkeypatch.setattr(rows, 'LARGEST', largest)
+        (found,) = mmseg_u2pl.predict(root / 'tiny.pth', images / 'b.png', slide=(24, 16), scale=45)
+        np.testing.assert_array_equal(found.mask, expected)
     for slide, says in (((24, 32), 'leave gaps'), ((20, 16), 'use 16 or 24')):
         with pytest.raises(ValueError, match=says):
             mmseg_u2pl.predict(root / 'tiny.pth', images, slide=slide)
+
+
+@pytest.mark.parametrize('crop', [(24, 24), (17, 64), (64, 64)])
+@pytest.mark.parametrize('batch_size', [1, 3])
+def test_windows_are_those_of_mmseg_and_each_is_predicted_once(made, monkeypatch, crop, batch_size):
+    model = load_model(made[0] / 'tiny.pth').model
+    model.test_cfg.update(mode='slide', crop_size=crop, stride=(10, 16))
+    inputs, meta = torch.randn(1, 3, 48, 60), dict(img_shape=(48, 60))
+    seen, predict = [], model.encode_decode
+
+    def count(windows, metas):
+        seen.append(len(windows))
+        return predict(windows, metas)
+
+    with torch.no_grad():
+        expected = model.slide_inference(inputs, [dict(meta)])[0]
+        monkeypatch.setattr(model, 'encode_decode', count)
+        logits = rows.Windows(model, inputs, meta, batch_size).logits
+        parts = [logits.rows(first, min(first + 7, 48)) for first in range(0, 48, 7)]
+    torch.testing.assert_close(torch.cat(parts, 1), expected)
+    num_windows = {24: 4 * 4, 17: 5, 64: 1}[crop[0]]
+    assert sum(seen) == num_windows
+    assert max(seen) <= batch_size
+
+
+@pytest.mark.parametrize('direction', ['', 'horizontal', 'vertical'])
+def test_rows_without_padding_are_those_of_the_unmirrored_image(direction):
+    logits = torch.randn(2, 9, 7)
+    meta = dict(padding_size=(1, 2, 3, 0), flip=bool(direction), flip_direction=direction or None)
+    expected = logits[:, 3:, 1:5]
+    if direction:
+        expected = expected.flip(2 if direction == 'horizontal' else 1)
+    found = rows.without_padding(rows.whole(logits), meta)
+    assert found.shape == expected.shape
+    torch.testing.assert_close(torch.cat([found.rows(0, 2), found.rows(2, 6)], 1), expected)
 
 
 @pytest.mark.parametrize('align_corners', [False, True])
 @pytest.mark.parametrize('size', [(37, 29), (5, 4)])
 def test_a_large_image_is_made_of_rows(monkeypatch, align_corners, size):
     logits = torch.randn(3, 9, 7)
-    ((_, whole),) = rows.by_rows(logits, size, align_corners)
-    monkeypatch.setattr(rows, 'LARGEST', 3 * size[1] * 2)
-    parts = list(rows.by_rows(logits, size, align_corners))
+    ((_, whole),) = rows.by_rows(rows.whole(logits), size, align_corners)
+    monkeypatch.setattr(rows, 'LARGEST', 3 * max(size[1], 9 * 7 // size[0]) * 2)
+    parts = list(rows.by_rows(rows.whole(logits), size, align_corners))
     assert [part.start for part, _ in parts] == list(range(0, size[0], 2))
     torch.testing.assert_close(torch.cat([part for _, part in parts], 1), whole)
 
