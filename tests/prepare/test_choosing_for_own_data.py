@@ -325,6 +325,14 @@ def test_configs_of_every_method_and_network(tmp_path, method, network):
     assert ('discriminator_optimizer' in main.optim_wrapper) == (method in ('rrn', 'rrn_filter'))
 
 
+@pytest.mark.parametrize(('count', 'colors'), [(2, 2), (11, 11), (20, 20), (21, 0)])
+def test_every_class_has_a_color_of_its_own(tmp_path, count, colors):
+    own = OwnMasks(NO_MASKS, 'index', {}, '')
+    main = write(tmp_path, own, [f'class {index}' for index in range(count)])['own.py']
+    palette = main.train_dataloader.dataset.labeled.metainfo.palette
+    assert len(set(map(tuple, palette))) == len(palette) == colors
+
+
 def test_paths_and_names_survive(tmp_path):
     own = OwnMasks(NO_MASKS, 'colors', dict(colors=[[1, 2, 3], [4, 5, 6]]), '')
     names = ("cat's eye", 'naïve (( fileDirname }}x $images')

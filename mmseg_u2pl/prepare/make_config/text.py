@@ -8,6 +8,7 @@ from pprint import pformat
 from string import Template
 from typing import Any
 
+from matplotlib import colormaps
 from mmengine.config import Config
 from yapf.yapflib import yapf_api
 
@@ -18,6 +19,12 @@ from .reading import OwnMasks
 
 TEMPLATE = Path(__file__).with_name('base.template')
 STYLE = '{based_on_style: facebook, column_limit: 100}'
+
+
+def _palette(count: int) -> str:
+    """Colors that are easily told apart; of more than 20 classes none, then mmseg draws some."""
+    colors = colormaps['tab10' if count <= 10 else 'tab20'].colors[:count]  # type: ignore[attr-defined]
+    return str([tuple(round(255 * part) for part in c) for c in colors] if count <= 20 else [])
 
 
 class Code(str):
@@ -69,7 +76,7 @@ def folder_texts(
         values,
         bases=pformat([str(BASES / f'{part}.py') for part in parts], width=100),
         classes=pformat(tuple(classes), width=100, compact=True),
-        palette="load_masks['colors']" if 'colors' in masks.loading else '[]',
+        palette="load_masks['colors']" if 'colors' in masks.loading else _palette(len(classes)),
         load_masks=code(load),
         distort="dict(type='PhotoMetricDistortion'), " if method.balanced else '',
         test='val' if folders['test_masks'] == folders['masks'] else 'test',
