@@ -26,7 +26,7 @@ def model_card(
         table: The comparison with the source.
         fixed: Sizes, by format, of graphs that take one image of one size.
     """
-    model = source.config.model
+    model, pipeline = source.config.model, source.config.get('test_pipeline') or []
     parts = (model.backbone, model.get('neck'), model.decode_head)
     install = [NEEDS[part['type']] for part in parts if part and part['type'] in NEEDS]
     if 'mmseg_u2pl' in source.needs and not install:
@@ -42,6 +42,7 @@ def model_card(
         fixed=fixed,
         install=install,
         size_divisor=(source.network.data_preprocessor.test_cfg or {}).get('size_divisor'),
+        resizes=[f'`{dict(step)}`' for step in pipeline if step['type'].endswith('Resize')],
         versions=_versions(),
     )
     return text + '\n'

@@ -1,7 +1,5 @@
 """Logits of an image, some rows at a time, so that those of a large one are never held as a whole."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 

@@ -164,6 +164,10 @@ def test_a_card_names_what_a_backbone_of_ours_needs():
     assert 'pip install mmseg-u2pl efficientnet-lite-pytorch' in model_card(
         source, ['mmseg'], '', {}
     )
+    source.config.test_pipeline = [dict(type='Resize', scale=(128, 96)), dict(type='Pack')]
+    card = model_card(source, ['onnx'], '', {})
+    assert "does it first: `{'type': 'Resize', 'scale': (128, 96)}`." in card
+    assert 'config.py' not in card
 
 
 def test_the_command_line(tmp_path, run_tool, capsys):
