@@ -21,11 +21,15 @@ from mmseg.registry import RUNNERS
 
 from .engine.checkpoints import load_as_data
 
+AT_WORK = {'run_iter', '_try_get_data', 'handler'}
+"""Functions of mmengine's loops, and of torch where it notices that a worker has died."""
+
 
 def command_line(main: Callable[[], None]) -> Callable[[], None]:
     """A tool's ``main`` in which a mistake of the user ends in one line and exit code 2.
 
-    What goes wrong in a training iteration is no mistake in the command: its traceback is shown.
+    What goes wrong in a training iteration, or ends a data loading worker, is no mistake in the
+    command: its traceback is shown.
     """
 
     @functools.wraps(main)
@@ -37,7 +41,7 @@ def command_line(main: Callable[[], None]) -> Callable[[], None]:
                 _fail(stop.code)
             raise
         except Exception as error:
-            if any(frame.name == 'run_iter' for frame in traceback.extract_tb(error.__traceback__)):
+            if AT_WORK & {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
                 raise
             _fail(_describe(error))
 
