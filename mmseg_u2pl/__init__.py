@@ -24,7 +24,7 @@ if _missing:
 with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
     # mmcv and mmseg name optional packages that are missing, which nothing here needs
     warnings.filterwarnings('ignore', message='Fail to import')
-    from . import datasets, engine, evaluation, models, registry
+    from . import compat, datasets, engine, evaluation, models, registry
     from .inference.predict import predict
 
 __all__ = ['__version__', 'predict']

@@ -7,7 +7,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NoReturn
@@ -19,6 +18,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
+from .compat import config_path
 from .engine.checkpoints import load_as_data
 
 AT_WORK = {'run_iter', '_try_get_data', 'handler'}
@@ -143,9 +143,7 @@ def load_scoped_config(args: argparse.Namespace) -> Config:
     Raises:
         SystemExit: The file does not exist, or ``--data`` or ``--split`` does not reach the config.
     """
-    package, _, name = args.config.rpartition('::')
-    if package:  # as mim and _base_ name configs of packages
-        args.config = str(Path(import_module(package).__path__[0], '.mim/configs', name))
+    args.config = str(config_path(args.config))
     if not Path(args.config).is_file():
         what = 'is a folder' if Path(args.config).is_dir() else 'does not exist'
         raise SystemExit(f'{args.config} {what}: expected a config file')

@@ -5,11 +5,8 @@ under the package's own scope, so each of mmseg's registries gets an empty child
 which finds its parent's modules.
 """
 
-from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 from mmseg import registry as mmseg_registry
-
-MODULE2PACKAGE['mmseg_u2pl'] = 'mmseg_u2pl'  # the import name also finds an editable install
 
 for parent in [r for r in vars(mmseg_registry).values() if isinstance(r, Registry)]:
     locations = parent._locations or ['mmseg_u2pl']

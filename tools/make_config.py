@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mmseg_u2pl.cli import command_line
+from mmseg_u2pl.compat import config_path
 from mmseg_u2pl.prepare.make_config.child import child_texts
 from mmseg_u2pl.prepare.make_config.choices import NETWORKS, PER_STEP, choose, choose_network
 from mmseg_u2pl.prepare.make_config.lists import draw_lists
@@ -161,7 +162,7 @@ def make_child(args: argparse.Namespace, console: Console) -> None:
     if out.suffix != '.py':
         raise ValueError(f'--out {args.out}: with --base, give the path of a .py file')
     method = read_method(args.method)
-    texts = child_texts(Path(args.base), Path(args.unlabeled), method, out, command())
+    texts = child_texts(config_path(args.base), Path(args.unlabeled), method, out, command())
     changed = write_files({path: text.encode() for path, text in texts.items()}, args.force)
     say_next(console, [path for path in texts if path.suffix == '.py'], changed)
 

@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.registry import MODELS
 
+from ..compat import config_path
 from ..engine.checkpoints import check_fits, load_as_data, weights_of
 
 _REMEDY = 'give the config file that it was trained with: --config'
@@ -102,7 +103,7 @@ def load_model(
 
     Args:
         checkpoint: A ``.pth`` file of a training or, with ``config``, any weights.
-        config: Config file; it is code and is executed. None: the one inside the checkpoint.
+        config: Config file, or ``PACKAGE::PATH``; it is code and is executed. None: the one inside the checkpoint.
         predictor: Which network predicts, one of ``model.predictors``; None: as the config says.
         trust_checkpoint: Load a checkpoint that holds more than data: it can run any code.
             Otherwise this process loads checkpoints as data from now on.
@@ -112,6 +113,7 @@ def load_model(
         ValueError: A checkpoint without config or of another network; an unknown predictor.
         UnpicklingError: The checkpoint is damaged or holds more than data.
     """
+    config = config and config_path(config)
     for path in (checkpoint, config):
         if path is not None and not Path(path).is_file():
             raise FileNotFoundError(f'{path} does not exist (from {Path.cwd()})')

@@ -10,6 +10,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from own_folder import mask, save
 
+from mmseg_u2pl.compat import config_path
+
 ZOO = Path(mmseg.__path__[0]) / '.mim/configs'
 pytestmark = pytest.mark.skipif(not ZOO.is_dir(), reason='mmseg is installed without its configs')
 PAPERS = {
@@ -144,6 +146,33 @@ def test_the_baseline_trains(base, child, tmp_path):
     assert runner.train_dataloader.dataset.lengths == (4, 0)
     assert runner.train_dataloader.batch_size == 2
     assert runner.message_hub.get_scalar('val/mIoU').current() >= 0
+
+
+def test_a_config_that_inherits_from_mmseg_by_name(base, child, tmp_path):
+    settings = Config.fromfile(base(PAPERS['segformer']))
+    norm = dict(type='BN')
+    settings.model = dict(
+        pretrained=None,
+        backbone=dict(depth=18, stem_channels=8, base_channels=8, norm_cfg=norm),
+        neck=dict(in_channels=[8, 16, 32, 64]),
+        decode_head=dict(num_classes=2, norm_cfg=norm),
+        data_preprocessor=dict(size=(64, 64)),
+    )
+    path = tmp_path / 'named.py'
+    path.write_text("_base_ = 'mmseg::_base_/models/fpn_r50.py'\n" + settings.pretty_text)
+    path, _ = child(path, 'fixmatch')
+    assert Config.fromfile(path).model.data_preprocessor.grid.stride == 32
+    model = train(path, tmp_path / 'work').model
+    assert type(model.neck).__name__ == 'FPN'
+    assert type(model.decode_head).__name__ == 'FPNHead'
+    assert model.decode_head.num_classes == 2
+
+
+def test_the_tools_take_configs_by_package_name():
+    name = '_base_/models/fpn_r50.py'
+    assert config_path(f'mmseg::{name}') == ZOO / name
+    assert config_path(f'mmseg_u2pl::{name}').parts[-5:-3] == ('.mim', 'configs')
+    assert config_path(name) == Path(name)
 
 
 def test_lists_of_the_base_stay(base, child):

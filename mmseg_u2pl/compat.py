@@ -1,0 +1,17 @@
+"""What differs between the host stacks: upstream OpenMMLab, and its continuation OneDL."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from mmengine.config.utils import MODULE2PACKAGE
+
+# For ``_base_ = 'PACKAGE::PATH'``. The import name is found on both stacks, and in an editable install.
+MODULE2PACKAGE.update(mmseg='mmseg', mmseg_u2pl='mmseg_u2pl')
+
+
+def config_path(name: str | Path) -> Path:
+    """The file of a config: a path, or ``PACKAGE::PATH`` as in ``_base_``."""
+    package, _, path = str(name).rpartition('::')
+    return Path(import_module(package).__path__[0], '.mim/configs', path) if package else Path(path)
