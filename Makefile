@@ -5,8 +5,11 @@ READY := .venv/.ready
 TORCH ?= torch==2.13.0
 # versions of everything else; another Python than 3.11 may need CONSTRAINTS=/dev/null
 CONSTRAINTS ?= constraints.txt
+INSTALL := -m pip install --quiet --disable-pip-version-check
+SUITE := -n 2 --dist loadfile --no-loadscope-reorder
+UPSTREAM := .venv-openmmlab/bin/python
 
-.PHONY: setup demo test lint docs bench soak gpu-report
+.PHONY: setup demo test test-openmmlab test-python lint docs bench soak gpu-report
 
 setup: $(READY)
 
@@ -14,16 +17,35 @@ setup: $(READY)
 $(READY): setup.py Makefile constraints.txt
 	@echo "Setting up .venv (about two minutes) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) \
-		--editable '.[onedl,demo,dev]'
+	@$(BIN)/python $(INSTALL) $(TORCH)
+	@$(BIN)/python $(INSTALL) --constraint $(CONSTRAINTS) --editable '.[onedl,demo,dev]'
 	@touch $@
 
 demo: $(READY)
 	@$(BIN)/python tools/demo.py
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest $(SUITE)
+
+# The same on upstream OpenMMLab; the first time, mmcv's operators are compiled
+test-openmmlab: .venv-openmmlab/.ready
+	@$(UPSTREAM) -m pytest $(SUITE)
+
+.venv-openmmlab/.ready: setup.py Makefile constraints.txt
+	@$(PYTHON) -m venv .venv-openmmlab
+	@$(UPSTREAM) $(INSTALL) $(TORCH) 'setuptools<81' wheel ninja
+	@CFLAGS='-O0 -g0' $(UPSTREAM) $(INSTALL) --no-build-isolation --constraint $(CONSTRAINTS) \
+		--editable '.[openmmlab,demo,dev]'
+	@touch $@
+
+# Quick tests of the wheel in a new environment: make test-python PYTHON=python3.12
+test-python:
+	@rm -rf work_dirs/python && $(PYTHON) -m venv work_dirs/python
+	@work_dirs/python/bin/python $(INSTALL) $(TORCH)
+	@work_dirs/python/bin/python -m pip wheel --quiet --no-deps --wheel-dir work_dirs/python .
+	@work_dirs/python/bin/python $(INSTALL) pytest pytest-timeout pytest-xdist hypothesis \
+		"$$(ls work_dirs/python/mmseg_u2pl*.whl)[onedl,demo]"
+	@work_dirs/python/bin/pytest $(SUITE) tests/functional tests/models tests/datasets tests/configs
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -83,6 +83,7 @@ setup(
             'mmsegmentation==1.2.2',
             'ftfy',
             'regex',
+            'setuptools<81',  # mmengine imports its pkg_resources
         ],
         'demo': [
             'efficientnet-lite-pytorch==0.1.0',

@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
-from .compat import config_path
+from .compat import config_path, trust_checkpoints
 from .engine.checkpoints import load_as_data
 
 AT_WORK = {'run_iter', '_try_get_data', 'handler'}
@@ -147,8 +147,8 @@ def load_scoped_config(args: argparse.Namespace) -> Config:
     if not Path(args.config).is_file():
         what = 'is a folder' if Path(args.config).is_dir() else 'does not exist'
         raise SystemExit(f'{args.config} {what}: expected a config file')
-    if not getattr(args, 'trust_checkpoint', False):
-        load_as_data()
+    trusted = getattr(args, 'trust_checkpoint', False)
+    (trust_checkpoints if trusted else load_as_data)()
     chosen = {}
     for name, variable in (('data', 'SMALL_DATA'), ('split', 'SPLIT')):
         value = getattr(args, name, None)

@@ -271,6 +271,7 @@ def load_as_data() -> None:
     Pickle can call functions. torch refuses that with ``weights_only=True``, but mmengine falls back
     to the unsafe way. numpy's arrays and scalars, which checkpoints of others hold, stay allowed.
     """
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     multiarray = (np._core if hasattr(np, '_core') else np.core).multiarray  # numpy 2 and 1
     dtypes = {type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4', 'u4', 'u1', 'b1')}

@@ -11,8 +11,10 @@ import runs
 import tiny
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
 from mmengine.visualization import LocalVisBackend
 
+from mmseg_u2pl.compat import trust_checkpoints
 from mmseg_u2pl.engine import checkpoints
 from mmseg_u2pl.engine.checkpoints import AtomicBackend, check_fits, latest_checkpoint, plain
 
@@ -166,6 +168,18 @@ def test_none_that_can_be_read_is_refused_and_runs_no_code(tmp_path):
     torch.save(dict(state_dict={}), tmp_path / 'iter_9.pth')
     with pytest.raises(ValueError, match=r'iter_9.pth .*optimizer.*; iter_6.pth is empty; iter_3'):
         latest_checkpoint(tmp_path)
+    assert not (tmp_path / 'owned').exists()
+
+
+def test_code_of_a_checkpoint_runs_only_where_it_is_trusted(tmp_path):
+    path = str(tmp_path / 'foreign.pth')
+    torch.save(dict(state_dict={}, more=Touch(tmp_path / 'owned')), path)
+    trust_checkpoints()
+    CheckpointLoader.load_checkpoint(path)['more'].close()
+    (tmp_path / 'owned').unlink()
+    checkpoints.load_as_data()
+    with pytest.raises(pickle.UnpicklingError):
+        CheckpointLoader.load_checkpoint(path)
     assert not (tmp_path / 'owned').exists()
 
 
