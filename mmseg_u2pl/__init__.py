@@ -18,7 +18,8 @@ if _missing:
         'Install a host stack, torch first and pinned:\n'
         '  pip install torch==2.13.0\n'
         '  pip install "mmseg-u2pl[onedl]"       # maintained continuation (recommended), or\n'
-        '  pip install "mmseg-u2pl[openmmlab]"   # upstream mmsegmentation 1.2.2'
+        '  pip install "setuptools<81" wheel   # upstream mmsegmentation 1.2.2, with\n'
+        '  pip install --no-build-isolation "mmseg-u2pl[openmmlab]"'
     )
 
 with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
