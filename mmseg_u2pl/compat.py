@@ -5,11 +5,32 @@ from __future__ import annotations
 import os
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import mmseg
 from mmengine.config.utils import MODULE2PACKAGE
+from mmseg.models.losses import cross_entropy_loss
+from torch import Tensor
 
 # For ``_base_ = 'PACKAGE::PATH'``. The import name is found on both stacks, and in an editable install.
 MODULE2PACKAGE.update(mmseg='mmseg', mmseg_u2pl='mmseg_u2pl')
+
+_cross_entropy = cross_entropy_loss.cross_entropy
+
+
+def weighted_cross_entropy(
+    pred: Tensor, label: Tensor, *args: Any, class_weight: Tensor | None = None, **settings: Any
+) -> Tensor:
+    """mmseg's, which divides by the weights of the labeled pixels; 1.2.2 also looks up that of 255."""
+    mean = settings['reduction'] == 'mean' and settings['avg_factor'] is None
+    if class_weight is not None and mean:
+        labeled = label[label != settings['ignore_index']]
+        settings['avg_factor'] = class_weight[labeled].sum()
+    return _cross_entropy(pred, label, *args, class_weight=class_weight, **settings)
+
+
+if mmseg.__version__.startswith('1.2.'):
+    cross_entropy_loss.cross_entropy = weighted_cross_entropy
 
 
 def trust_checkpoints() -> None:
