@@ -43,6 +43,12 @@ def trust_checkpoints() -> None:
         os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '1'
 
 
+def swaps_channels(preprocessor: Any) -> bool:
+    """Whether the preprocessor turns mmseg's BGR images into RGB; OneDL's and upstream's name of it."""
+    names = ('_channel_conversion', 'channel_conversion')
+    return any(getattr(preprocessor, name, False) for name in names)
+
+
 def config_path(name: str | Path) -> Path:
     """The file of a config: a path, or ``PACKAGE::PATH`` as in ``_base_``."""
     package, _, path = str(name).rpartition('::')

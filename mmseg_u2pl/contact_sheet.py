@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
+from .compat import swaps_channels
 from .functional import IGNORE, entropy_map
 from .models import SemiSegmentor
 from .models.segmentors.batch import PseudoLabels
@@ -50,7 +51,7 @@ def display_images(images: Tensor, preprocessor: Any) -> np.ndarray:
         in which mmcv reads files.
     """
     pixels = images * getattr(preprocessor, 'std', 1.0) + getattr(preprocessor, 'mean', 0.0)
-    if not getattr(preprocessor, '_channel_conversion', False):  # it has no public name
+    if not swaps_channels(preprocessor):
         pixels = pixels.flip(1)
     return pixels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 

@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 from mmseg.models.utils import Upsample, resize
 from torch import Tensor, nn
 
+from ..compat import swaps_channels
 from ..models.data_preprocessor import Grid
 
 Run: TypeAlias = Callable[[Tensor], Tensor]
@@ -41,7 +42,7 @@ class PixelsToLogits(nn.Module):
         self.neck = network.neck if network.with_neck else nn.Identity()
         self.grid = grid
         preprocessor = network.data_preprocessor
-        self.flip = not preprocessor._channel_conversion  # mmseg reads images as BGR
+        self.flip = not swaps_channels(preprocessor)  # mmseg reads images as BGR
         self.pad_val = preprocessor.pad_val
         self.normalize = preprocessor._enable_normalize
         if self.normalize:
