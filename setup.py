@@ -109,6 +109,8 @@ setup(
     classifiers=[
         'License :: OSI Approved :: Apache Software License',
         'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3.11',  # the whole suite
+        'Programming Language :: Python :: 3.12',  # make test-python
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
 )
