@@ -5,12 +5,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mmseg_u2pl.cli import command_line
 
 
-class Dies:
+class Dies(Dataset):
     """A data set whose second image ends the process that loads it."""
 
     def __len__(self):
