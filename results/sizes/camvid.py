@@ -4,7 +4,6 @@ NETWORK names one of `networks`. EfficientNet-Lite0 starts from ImageNet weights
 random ones. Crops are on the grid of the network. CAMVID_ROOT is the folder of the data set.
 """
 
-_base_ = ['../../configs/_base_/datasets/camvid.py']  # its metainfo
 network = '{{$NETWORK:efficientnet-lite0_fpn}}'
 data_root = '{{$CAMVID_ROOT:data/camvid}}'
 
@@ -147,8 +146,7 @@ train_dataloader = dict(
     num_workers=0,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='BaseSegDataset',
-        metainfo=_base_.metainfo,
+        type='CamVidDataset',
         data_root=data_root,
         data_prefix=dict(img_path='img_dir/train', seg_map_path='ann_dir/train'),
         pipeline=train_pipeline,
@@ -159,8 +157,7 @@ val_dataloader = dict(
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='BaseSegDataset',
-        metainfo=_base_.metainfo,
+        type='CamVidDataset',
         data_root=data_root,
         data_prefix=dict(img_path='img_dir/val', seg_map_path='ann_dir/val'),
         pipeline=test_pipeline,

@@ -1,19 +1,17 @@
 """The synthetic street scenes: what a scene is, and what lies on disk."""
 
 import hashlib
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from mmengine.config import Config
 
+from mmseg_u2pl.datasets import SyntheticStreetDataset
 from mmseg_u2pl.functional import IGNORE
 from mmseg_u2pl.prepare.synthetic import dataset, render_scene, write_dataset
 from mmseg_u2pl.prepare.synthetic.scene import Label
 
-CONFIG = Path(__file__).parents[2] / 'configs/_base_/datasets/synthetic.py'
-CLASSES = Config.fromfile(CONFIG).metainfo.classes
+CLASSES = SyntheticStreetDataset.METAINFO['classes']
 
 SMALL = dict(num_labeled=2, num_unlabeled=3, num_val=1, num_test=1, height=32, width=48)
 

@@ -1,16 +1,7 @@
-# LabelMeFacade (Fröhlich et al., ICPR 2010), street photographs, short side 256, 8 classes, 255 = various;
-# 550 train, 95 val, 300 test.
+# LabelMeFacade, street photographs, short side 256, 8 classes; 550 train, 95 val, 300 test.
 # Elsewhere than data/facade? Set FACADE_ROOT, or link it: ln -s /your/path data/facade
 data_root = '{{$FACADE_ROOT:data/facade}}'
-metainfo = dict(
-    classes=(
-        'building', 'car', 'door', 'pavement', 'road', 'sky', 'vegetation', 'window',
-    ),
-    palette=[
-        [128, 0, 0], [128, 0, 128], [128, 128, 0], [128, 128, 128], [128, 64, 0],
-        [0, 128, 128], [0, 128, 0], [0, 0, 128],
-    ],
-)  # fmt: skip
+dataset_type = 'LabelMeFacadeDataset'
 num_classes = 8
 # Lists of data_root/splits. all: every training image is labeled (supervised configs).
 split = '{{$SPLIT:1_16}}'

@@ -32,8 +32,7 @@ tta_pipeline = [  # tools/test.py --tta
     ),
 ]
 labeled = dict(
-    type='BaseSegDataset',
-    metainfo=_base_.metainfo,
+    type=_base_.dataset_type,
     data_root=_base_.data_root,
     data_prefix=dict(img_path='img_dir/train', seg_map_path='ann_dir/train'),
     ann_file=_base_.labeled_list,
@@ -60,8 +59,7 @@ train_dataloader = dict(num_workers=2, dataset=dict(labeled=labeled, unlabeled=u
 val_dataloader = dict(
     num_workers=1,
     dataset=dict(
-        type='BaseSegDataset',
-        metainfo=_base_.metainfo,
+        type=_base_.dataset_type,
         data_root=_base_.data_root,
         data_prefix=dict(img_path='img_dir/val', seg_map_path='ann_dir/val'),
         pipeline=test_pipeline,

@@ -2,13 +2,7 @@
 # tools/demo.py makes them.
 # Elsewhere than data/synthetic? Set SYNTHETIC_ROOT, or link it: ln -s /your/path data/synthetic
 data_root = '{{$SYNTHETIC_ROOT:data/synthetic}}'
-metainfo = dict(
-    classes=('sky', 'building', 'road', 'pavement', 'tree', 'car', 'person', 'pole'),
-    palette=[
-        [70, 130, 180], [70, 70, 70], [128, 64, 128], [244, 35, 232], [107, 142, 35],
-        [0, 0, 142], [220, 20, 60], [255, 200, 0],
-    ],
-)  # fmt: skip
+dataset_type = 'SyntheticStreetDataset'
 num_classes = 8
 labeled_list = 'splits/labeled.txt'
 unlabeled_list = 'splits/unlabeled.txt'

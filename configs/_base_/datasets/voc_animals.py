@@ -1,14 +1,7 @@
-# Animals and persons of PASCAL VOC 2012 (with SBD), short side 192, 7 classes, 255 = void and other objects;
-# 2000 train, 145 val, 300 test.
+# Animals of PASCAL VOC 2012 (with SBD), short side 192, 7 classes; 2000 train, 145 val, 300 test.
 # Elsewhere than data/voc_animals? Set VOC_ANIMALS_ROOT, or link it: ln -s /your/path data/voc_animals
 data_root = '{{$VOC_ANIMALS_ROOT:data/voc_animals}}'
-metainfo = dict(
-    classes=('background', 'cat', 'cow', 'dog', 'horse', 'sheep', 'person'),
-    palette=[
-        [0, 0, 0], [64, 0, 0], [64, 128, 0], [64, 0, 128], [192, 0, 128], [128, 64, 0],
-        [192, 128, 128],
-    ],
-)  # fmt: skip
+dataset_type = 'VOCAnimalsDataset'
 num_classes = 7
 # Lists of data_root/splits. all: every training image is labeled (supervised configs).
 split = '{{$SPLIT:voc_1_8}}'

@@ -241,7 +241,7 @@ def render_scene(
 
     Returns:
         The image, uint8 BGR ``(height, width, 3)``, and its mask, uint8 ``(height, width)`` of
-        class numbers of ``configs/_base_/datasets/synthetic.py`` and 255.
+        indices into the classes of ``SyntheticStreetDataset`` and 255.
     """
     scene = Scene(rng, SUPERSAMPLE * height, SUPERSAMPLE * width)
     draw_sky(scene)
