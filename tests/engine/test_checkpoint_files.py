@@ -171,7 +171,10 @@ def test_none_that_can_be_read_is_refused_and_runs_no_code(tmp_path):
     assert not (tmp_path / 'owned').exists()
 
 
-def test_code_of_a_checkpoint_runs_only_where_it_is_trusted(tmp_path):
+def test_code_of_a_checkpoint_runs_only_where_it_is_trusted(tmp_path, monkeypatch):
+    monkeypatch.delenv(
+        'TORCH_FORCE_WEIGHTS_ONLY_LOAD', raising=False
+    )  # a tool of before may have set it
     path = str(tmp_path / 'foreign.pth')
     torch.save(dict(state_dict={}, more=Touch(tmp_path / 'owned')), path)
     trust_checkpoints()
