@@ -5,7 +5,7 @@ READY := .venv/.ready
 TORCH ?= torch==2.13.0
 # versions of everything else; another Python than 3.11 may need CONSTRAINTS=/dev/null
 CONSTRAINTS ?= constraints.txt
-INSTALL := -m pip install --quiet --disable-pip-version-check
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 SUITE := -n 2 --dist loadfile --no-loadscope-reorder
 UPSTREAM := .venv-openmmlab/bin/python
 
@@ -19,6 +19,7 @@ $(READY): setup.py Makefile constraints.txt
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python $(INSTALL) $(TORCH)
 	@$(BIN)/python $(INSTALL) --constraint $(CONSTRAINTS) --editable '.[onedl,demo,dev]'
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true  # pip would take one core
 	@touch $@
 
 demo: $(READY)
