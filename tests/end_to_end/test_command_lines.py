@@ -9,7 +9,6 @@ import mmseg
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 
 from mmseg_u2pl.analysis.report import read_test_metrics
 from mmseg_u2pl.prepare.synthetic import write_dataset
@@ -121,17 +120,6 @@ def test_weights_alone_predict(work_dir, scenes):
     code, output = call(scenes, '-c', program, work_dir / 'iter_5.pth', image)
     assert code == 0, output
     assert 'it is U2PL (96, 128)' in output
-
-
-def test_a_config_may_inherit_by_package_name(scenes, tmp_path):
-    child = tmp_path / 'child.py'
-    child.write_text(
-        f"_base_ = 'mmseg_u2pl::u2pl/{CONFIG.name}'\nmodel = dict(mix=dict(type='ClassMix'))\n"
-    )
-    command = ('tools/train.py', child, '--work-dir', tmp_path / 'work', '--cfg-options', *SMALL)
-    code, output = call(scenes, *command, 'train_cfg.max_iters=2', 'train_cfg.val_begin=9')
-    assert code == 0, output
-    assert Config.fromfile(tmp_path / 'work/child.py').model.mix.type == 'ClassMix'
 
 
 @pytest.mark.parametrize(
