@@ -1,7 +1,5 @@
 """What differs between the host stacks: upstream OpenMMLab, and its continuation OneDL."""
 
-from __future__ import annotations
-
 import os
 from importlib import import_module
 from pathlib import Path

@@ -52,15 +52,16 @@ def main() -> None:
 
 def compare(args: argparse.Namespace, console: Console) -> None:
     """Measure, print and draw."""
-    measurements = []
+    measurements: list[Measurement] = []
     for path in map(Path, args.checkpoint):
         model, cfg, _, checkpoint = load_model(
             path, args.config, trust_checkpoint=args.trust_checkpoint
         )
         iteration = place_in_training(model, checkpoint, path, cfg.train_cfg.max_iters)
         model.to(get_device())
-        dataset = unlabeled_images(cfg, args.masks)
-        indices = spread(args.num, len(dataset))
+        if not measurements:  # all are of one run
+            dataset = unlabeled_images(cfg, args.masks)
+            indices = spread(args.num, len(dataset))
         watched = track(indices, path.name, console=console)
         found = measure(model, batches(dataset, watched, unlabeled_per_batch(cfg)))
         measurements += [

@@ -4,8 +4,6 @@ One process does all tasks, since a start takes long. A task that fails leaves t
 that ends the process, another process goes on.
 """
 
-from __future__ import annotations
-
 import gc
 import multiprocessing
 import time

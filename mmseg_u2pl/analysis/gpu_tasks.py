@@ -3,8 +3,6 @@
 The paper's network with random weights, on generated scenes.
 """
 
-from __future__ import annotations
-
 import gc
 import json
 import statistics

@@ -1,7 +1,5 @@
 """Class names and palettes of the data sets with ready configs that mmseg does not have."""
 
-from __future__ import annotations
-
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 

@@ -1,7 +1,5 @@
 """The segmentor of a runner."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmengine.model import is_model_wrapper
