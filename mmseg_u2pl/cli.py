@@ -18,8 +18,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
-from .compat import config_path, trust_checkpoints
-from .engine.checkpoints import load_as_data
+from .compat import config_path
+from .engine.checkpoints import set_trust
 
 AT_WORK = {'run_iter', '_try_get_data', 'handler'}
 """Functions of mmengine's loops, and of torch where it notices that a worker has died."""
@@ -147,8 +147,7 @@ def load_scoped_config(args: argparse.Namespace) -> Config:
     if not Path(args.config).is_file():
         what = 'is a folder' if Path(args.config).is_dir() else 'does not exist'
         raise SystemExit(f'{args.config} {what}: expected a config file')
-    trusted = getattr(args, 'trust_checkpoint', False)
-    (trust_checkpoints if trusted else load_as_data)()
+    set_trust(getattr(args, 'trust_checkpoint', False))
     chosen = {}
     for name, variable in (('data', 'SMALL_DATA'), ('split', 'SPLIT')):
         value = getattr(args, name, None)

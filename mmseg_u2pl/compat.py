@@ -1,6 +1,5 @@
 """What differs between the host stacks: upstream OpenMMLab, and its continuation OneDL."""
 
-import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,23 +21,13 @@ def weighted_cross_entropy(
     """mmseg's, which divides by the weights of the labeled pixels; 1.2.2 also looks up that of 255."""
     mean = settings['reduction'] == 'mean' and settings['avg_factor'] is None
     if class_weight is not None and mean:
-        labeled = label[label != settings['ignore_index']]
-        settings['avg_factor'] = class_weight[labeled].sum()
+        labeled = label != settings['ignore_index']  # times, not picked: a GPU does not wait
+        settings['avg_factor'] = (class_weight[label * labeled] * labeled).sum()
     return _cross_entropy(pred, label, *args, class_weight=class_weight, **settings)
 
 
 if mmseg.__version__.startswith('1.2.'):
     cross_entropy_loss.cross_entropy = weighted_cross_entropy
-
-
-def trust_checkpoints() -> None:
-    """From now on a checkpoint of this process may hold more than data.
-
-    OneDL's mmengine then loads it in the unsafe way; upstream's leaves that to torch, whose default
-    since 2.6 is to refuse it. torch reads this variable where nothing else was asked for.
-    """
-    if 'TORCH_FORCE_WEIGHTS_ONLY_LOAD' not in os.environ:  # torch takes only one of them
-        os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '1'
 
 
 def swaps_channels(preprocessor: Any) -> bool:

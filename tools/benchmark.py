@@ -4,8 +4,6 @@ Medians over steps after a warm-up, in one process; on a GPU if there is one. ``
 demo's config and a few generated scenes.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import tempfile

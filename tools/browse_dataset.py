@@ -3,8 +3,6 @@
 With a checkpoint the pseudo-labels are drawn as well.
 """
 
-from __future__ import annotations
-
 import argparse
 import warnings
 from itertools import islice

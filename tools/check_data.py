@@ -4,8 +4,6 @@ Training itself checks that files exist and reads their headers. This tool decod
 also finds files that were cut off in a copy. Exit code 1 if there are problems.
 """
 
-from __future__ import annotations
-
 import argparse
 import warnings
 

@@ -1,7 +1,5 @@
 """Is my network displaced at my test size? Predict with padding to the grid and without it."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Export the network of a checkpoint, for plain mmseg, onnxruntime or torch alone."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import re

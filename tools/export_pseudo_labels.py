@@ -3,8 +3,6 @@
 Annotation tools read the JSON: correcting a mask is faster than drawing one.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import warnings

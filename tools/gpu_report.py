@@ -5,8 +5,6 @@ for the GPU; the losses at 21 and 150 classes; what fits 12 GB; torch.compile: t
 long as the time lasts. With --train, what is left goes into a training.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json

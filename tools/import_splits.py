@@ -9,8 +9,6 @@ Families and where they are published:
 The content of a VOC list tells its family; for Cityscapes, --family says it.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 

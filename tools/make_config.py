@@ -5,8 +5,6 @@ labeled, unlabeled and held-out images, and a supervised baseline that tells whe
 images help. From any mmseg config (--base): a child of a few lines, and its supervised baseline.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

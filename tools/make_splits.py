@@ -5,8 +5,6 @@ out; a ratio is rounded half up and gives at least one image. Several are nested
 list is in the larger.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import warnings

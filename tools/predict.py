@@ -1,7 +1,5 @@
 """Predict masks of images, folders, patterns, lists and videos with the network of a checkpoint."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import warnings

@@ -3,8 +3,6 @@
 Per class, by network and over training; for RRN, kept pixels are those of accepted regions.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import warnings

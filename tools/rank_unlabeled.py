@@ -4,8 +4,6 @@ The network's features of all images are clustered. First comes the most typical
 cluster without a mask, large clusters first.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import warnings

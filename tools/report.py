@@ -6,8 +6,6 @@ page with differences by seed, curves and pictures, which works offline, and the
 --write makes the tables and plots of Markdown files from a results file (docs/results.md says how).
 """
 
-from __future__ import annotations
-
 import argparse
 import warnings
 from pathlib import Path

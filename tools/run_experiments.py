@@ -4,8 +4,6 @@ Interrupted, even by SIGKILL, it continues where it stopped when it is started a
 share a list and a work dir. docs/results.md says what a list looks like.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import warnings

@@ -4,8 +4,6 @@ Nothing is run twice: stopped at any moment, the same command continues. It ends
 the work dir, the page of tools/report.py, and the Markdown table beside it.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

@@ -3,8 +3,6 @@
 ``--images DIR --masks DIR`` scores any folder instead of the config's test set.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from mmengine.config import Config

@@ -1,7 +1,5 @@
 """Train a segmentor, with the flags of mmseg's tool and --split."""
 
-from __future__ import annotations
-
 import argparse
 
 from mmengine.config import Config, ConfigDict

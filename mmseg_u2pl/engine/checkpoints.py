@@ -265,14 +265,17 @@ def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, 
     return dict(state_dict=load_file(filename, device=str(map_location or 'cpu')), meta={})
 
 
-def load_as_data() -> None:
-    """From now on a checkpoint is data in this process: loading one runs no code of it.
+def set_trust(trusted: bool) -> None:
+    """Whether, from now on in this process, loading a checkpoint may run code of it.
 
     Pickle can call functions. torch refuses that with ``weights_only=True``, but mmengine falls back
-    to the unsafe way. numpy's arrays and scalars, which checkpoints of others hold, stay allowed.
+    to the unsafe way, or (upstream's) leaves it to torch. torch reads one of two variables where
+    nothing else was asked for, and takes only one of them. numpy's arrays and scalars, which
+    checkpoints of others hold, stay allowed.
     """
-    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
-    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+    variables = ['TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD']
+    os.environ.pop(variables[not trusted], None)
+    os.environ[variables[trusted]] = '1'
     multiarray = (np._core if hasattr(np, '_core') else np.core).multiarray  # numpy 2 and 1
     dtypes = {type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4', 'u4', 'u1', 'b1')}
     torch.serialization.add_safe_globals(

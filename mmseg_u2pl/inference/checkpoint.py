@@ -13,8 +13,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.registry import MODELS
 
-from ..compat import config_path, trust_checkpoints
-from ..engine.checkpoints import check_fits, load_as_data, weights_of
+from ..compat import config_path
+from ..engine.checkpoints import check_fits, set_trust, weights_of
 
 _REMEDY = 'give the config file that it was trained with: --config'
 _CALLS: dict[str, Any] = {'dict': dict, 'list': list, 'tuple': tuple, 'set': set}
@@ -117,7 +117,7 @@ def load_model(
     for path in (checkpoint, config):
         if path is not None and not Path(path).is_file():
             raise FileNotFoundError(f'{path} does not exist (from {Path.cwd()})')
-    (trust_checkpoints if trust_checkpoint else load_as_data)()
+    set_trust(trust_checkpoint)
     with contextlib.redirect_stdout(io.StringIO()):  # mmengine prints what fails and is tried again
         content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu', 'silent')
     meta = content.get('meta') or {}

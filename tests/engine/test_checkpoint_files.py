@@ -14,7 +14,6 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from mmengine.visualization import LocalVisBackend
 
-from mmseg_u2pl.compat import trust_checkpoints
 from mmseg_u2pl.engine import checkpoints
 from mmseg_u2pl.engine.checkpoints import AtomicBackend, check_fits, latest_checkpoint, plain
 
@@ -172,18 +171,17 @@ def test_none_that_can_be_read_is_refused_and_runs_no_code(tmp_path):
 
 
 def test_code_of_a_checkpoint_runs_only_where_it_is_trusted(tmp_path, monkeypatch):
-    monkeypatch.delenv(
-        'TORCH_FORCE_WEIGHTS_ONLY_LOAD', raising=False
-    )  # a tool of before may have set it
+    monkeypatch.setattr(os, 'environ', os.environ.copy())
     path = str(tmp_path / 'foreign.pth')
     torch.save(dict(state_dict={}, more=Touch(tmp_path / 'owned')), path)
-    trust_checkpoints()
-    CheckpointLoader.load_checkpoint(path)['more'].close()
-    (tmp_path / 'owned').unlink()
-    checkpoints.load_as_data()
-    with pytest.raises(pickle.UnpicklingError):
-        CheckpointLoader.load_checkpoint(path)
-    assert not (tmp_path / 'owned').exists()
+    for _ in range(2):  # each call says it anew
+        checkpoints.set_trust(False)
+        with pytest.raises(pickle.UnpicklingError):
+            CheckpointLoader.load_checkpoint(path)
+        assert not (tmp_path / 'owned').exists()
+        checkpoints.set_trust(True)
+        CheckpointLoader.load_checkpoint(path)['more'].close()
+        (tmp_path / 'owned').unlink()
 
 
 def test_a_checkpoint_that_fits_nothing_is_refused():
