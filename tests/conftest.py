@@ -79,15 +79,15 @@ def own_root(tmp_path: Path, data_root: Path) -> Path:
     return tmp_path / 'data'
 
 
-@pytest.fixture
-def run_tool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+@pytest.fixture(scope='session')
+def run_tool() -> Callable[..., None]:
     """Run a file of ``tools/`` in this process, in a wide terminal: name, words of the command."""
 
     def run(name: str, *words: object) -> None:
         path = Path(__file__).parents[1] / 'tools' / name
-        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, words)])
-        monkeypatch.setenv('COLUMNS', '200')
-        with warnings.catch_warnings():  # tools silence some
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():  # tools silence some
+            patch.setattr(sys, 'argv', [str(path), *map(str, words)])
+            patch.setenv('COLUMNS', '200')
             try:
                 runpy.run_path(str(path), run_name='__main__')
             finally:
