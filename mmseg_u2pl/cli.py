@@ -49,7 +49,7 @@ def command_line(main: Callable[[], None]) -> Callable[[], None]:
 
 
 def _fail(message: str) -> NoReturn:
-    print('error:', ' '.join(message.split()), file=sys.stderr)
+    print('error:', message.strip(), file=sys.stderr)
     raise SystemExit(2) from None
 
 
@@ -66,7 +66,8 @@ def _describe(error: Exception) -> str:
         'w', prefix='mmseg_u2pl_', suffix='.log', delete=False
     ) as file:
         traceback.print_exception(error, file=file)
-    return f'{type(error).__name__}: {error} (traceback: {file.name})'
+    words = ' '.join(str(error).split())  # of others, often of many lines
+    return f'{type(error).__name__}: {words} (traceback: {file.name})'
 
 
 class Options(DictAction):
@@ -186,10 +187,9 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def check_split(cfg: Config) -> None:
     """Raise SystemExit, with the splits that exist, if the config's split has no list."""
-    if 'split' not in cfg:
-        return
-    labeled = cfg.train_dataloader.dataset.labeled
-    if not labeled.ann_file:  # all images of the folder
+    labeled = cfg.get('train_dataloader', {}).get('dataset', {}).get('labeled', {})
+    # the name may be a variable of the user's; without a list all images of a folder are labeled
+    if not isinstance(cfg.get('split'), str) or not labeled.get('ann_file'):
         return
     path = Path(labeled.data_root, labeled.ann_file)
     if not path.is_file():

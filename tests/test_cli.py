@@ -5,9 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset
 
-from mmseg_u2pl.cli import command_line
+from mmseg_u2pl.cli import check_split, command_line
 
 
 class Dies(Dataset):
@@ -30,6 +31,28 @@ def test_a_dead_worker_is_no_mistake_of_the_user():
 
     with pytest.raises(RuntimeError, match='DataLoader worker'):
         main()
+
+
+def test_a_variable_named_split_is_the_users():
+    labeled = dict(dataset=dict(labeled=dict(ann_file='nowhere.txt', data_root='.')))
+    for cfg in (
+        dict(split=0, train_dataloader=dict(dataset=dict(type='RepeatDataset'))),
+        dict(split=0, train_dataloader=labeled),
+        dict(train_dataloader=labeled),
+    ):
+        check_split(Config(cfg))
+    with pytest.raises(SystemExit, match=r"split '1_3': nowhere\.txt does not exist"):
+        check_split(Config(dict(split='1_3', train_dataloader=labeled)))
+
+
+def test_lines_to_paste_stay_lines(capsys):
+    @command_line
+    def main():
+        raise ValueError('write these  lines:\nNAME=#804080  # 87 %\n')
+
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == 'error: write these  lines:\nNAME=#804080  # 87 %\n'
 
 
 def test_an_error_of_the_system_is_one_line(refuses):

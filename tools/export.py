@@ -90,12 +90,15 @@ def main() -> None:
         predictor=args.predictor,
         trust_checkpoint=args.trust_checkpoint,
     )
+    card = args.out / 'README.md'
+    if card.exists() and not card.read_text(encoding='utf-8').startswith('# Model card'):
+        raise ValueError(f'{card} is no model card of this tool: choose another folder by -o')
     source = read_source(model, cfg, dataset_meta, read_meta(args.checkpoint, content))
     compared = export(source, args.out, args.format, images)
     rows = table(compared)
     fixed = {each.format: each.size for each in compared if each.fixed}
     text = model_card(source, args.format, rows, fixed)
-    (args.out / 'README.md').write_text(text, encoding='utf-8')
+    card.write_text(text, encoding='utf-8')
     print(rows)
     wrong = {each.file for each in compared if not each.difference <= TOLERANCE}
     if wrong:

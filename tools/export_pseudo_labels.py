@@ -6,6 +6,7 @@ Annotation tools read the JSON: correcting a mask is faster than drawing one.
 import argparse
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 from mmengine.device import get_device
@@ -19,6 +20,7 @@ from mmseg_u2pl.datasets.prediction import batches, spread, unlabeled_images, un
 from mmseg_u2pl.functional import IGNORE, nearest
 from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.coco import CocoAnnotations
+from mmseg_u2pl.inference.writing import refuse_foreign
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,8 +46,10 @@ def main() -> None:
     model.to(get_device())
     images, out = unlabeled_images(cfg), args.out
     indices = spread(args.num, len(images))
+    refuse_foreign([out / 'masks'], out / 'coco.json')
     coco, counts = CocoAnnotations(meta['classes']), np.zeros(IGNORE + 1, dtype=np.int64)
-    console = Console(soft_wrap=True, highlight=False)
+    written: dict[Path, str] = {}
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     watched = track(indices, 'labeling', console=console)
     for group in batches(images, watched, unlabeled_per_batch(cfg)):
         _, found = model.label_samples(group)
@@ -54,7 +58,11 @@ def main() -> None:
         for sample, mask in zip(group, masks.byte().cpu().numpy(), strict=True):
             name = images.name(sample['data_samples'].img_path)
             path = (out / 'masks' / name).with_suffix('.png')
+            if (first := written.setdefault(path, name)) != name:
+                raise ValueError(f'{first} and {name} would both be {path}: rename one')
             path.parent.mkdir(parents=True, exist_ok=True)
+            if len(written) == 1:  # a run that is stopped leaves it, too
+                (out / 'coco.json').touch()
             Image.fromarray(mask).save(path)
             coco.add(name, mask)
             counts += np.bincount(mask.ravel(), minlength=len(counts))
@@ -62,7 +70,7 @@ def main() -> None:
     shares = counts / counts.sum()
     console.print(f'by {next(iter(found))}, {1 - shares[IGNORE]:.1%} of the pixels are reliable:')
     for title, share in zip(meta['classes'], shares, strict=False):
-        console.print(f'{share:8.2%} {title}', markup=False)
+        console.print(f'{share:8.2%} {title}')
     console.print(
         f'{len(indices)} masks in {out / "masks"}; for annotation tools: {out / "coco.json"}'
     )

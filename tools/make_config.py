@@ -111,7 +111,11 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
     test, test_masks = [Path(place) for place in args.test or (folder, mask_folder)], None
     if args.test:
         paths = read_images(test[0]).paths
-        tested = read_own_masks(paths, test[1], args.classes, args.values, colors)
+        values = (
+            args.values
+            or [value for value, _ in own.loading.get('values', ())][: len(args.classes)]
+        )
+        tested = read_own_masks(paths, test[1], args.classes, values or None, colors)
         if tested.loading != own.loading:
             raise ValueError(f'{args.test[1]!r} are {tested.kind} masks, {args.masks!r} {own.kind}')
         test_masks = tested.masks

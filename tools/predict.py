@@ -85,7 +85,7 @@ def main() -> None:
     write = Writer(args.out, ['masks', *kinds], **meta, about=about)
     write.check(sources)
     done, failed = 0, []
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
         for prediction in track(
             inference(items(sources)), 'predicting', count(sources), console=console

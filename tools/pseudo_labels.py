@@ -45,7 +45,7 @@ def main() -> None:
     """Measure every checkpoint; write numbers and pictures."""
     args = parse_args()
     warnings.filterwarnings('ignore')
-    compare(args, Console(soft_wrap=True))
+    compare(args, Console(soft_wrap=True, markup=False))
 
 
 def compare(args: argparse.Namespace, console: Console) -> None:

@@ -6,6 +6,7 @@ cluster without a mask, large clusters first.
 
 import argparse
 import csv
+import os
 import warnings
 
 import mmcv
@@ -17,7 +18,7 @@ from rich.progress import track
 from mmseg_u2pl.analysis.ranking import Ranked, rank
 from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
 from mmseg_u2pl.contact_sheet import SheetRow, draw_contact_sheet
-from mmseg_u2pl.datasets.checks import infos
+from mmseg_u2pl.datasets.checks import infos, leaves
 from mmseg_u2pl.datasets.files import list_text, stem_of
 from mmseg_u2pl.datasets.prediction import unlabeled_images
 from mmseg_u2pl.inference.checkpoint import load_model
@@ -61,13 +62,24 @@ def main() -> None:
     parts = cfg.get('train_dataloader', {}).get('dataset', {})
     known = DATASETS.build(parts.labeled) if 'labeled' in parts else []
     labeled = [Item('', info['img_path']) for info in infos(known)]
+    with_mask = {os.path.realpath(str(item.image)) for item in labeled}
+    if (cfg.get('val_dataloader') or {}).get('dataset'):
+        for _, part in leaves(DATASETS.build(cfg.val_dataloader.dataset)):
+            with_mask.update(os.path.realpath(info['img_path']) for info in infos(part))
+    pool = [
+        item
+        for item in pool
+        if not isinstance(item.image, str) or os.path.realpath(item.image) not in with_mask
+    ]
+    if not pool:
+        raise ValueError('all of these images have a mask already')
     inference = Inference(model, cfg, batch_size=args.batch_size, features=True)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     num_labeled, names, features = 0, [], []
     watched = track(inference([*labeled, *pool]), 'looking', len(labeled + pool), console=console)
     for index, found in enumerate(watched):
         if found.error:
-            console.print(f'left out: {found.item.image} {found.error}', markup=False)
+            console.print(f'left out: {found.item.image} {found.error}')
             continue
         features.append(np.asarray(found.feature))
         if index < len(labeled):

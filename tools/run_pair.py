@@ -36,6 +36,8 @@ def main() -> None:
     parser.add_argument('--jobs', type=int, help='processes at once (default: one a GPU or core)')
     add_config_arguments(parser)
     args = parser.parse_args()
+    if args.seeds < 1:
+        parser.error(f'--seeds {args.seeds}: 1 or more')
     warnings.filterwarnings('ignore')
     logging.disable(logging.INFO)  # mmengine says which variables a config reads
     load_scoped_config(args)  # mistakes first
@@ -50,7 +52,11 @@ def main() -> None:
     console = Console(highlight=False)
     run_or_exit(worker, experiments, args.jobs, console)
     runs = group_runs([work_dir / experiment.folder for experiment in experiments])
-    console.print(f'The comparison: {write_page(runs, work_dir / "report.html")}', soft_wrap=True)
+    console.print(
+        f'The comparison: {write_page(runs, work_dir / "report.html")}',
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 if __name__ == '__main__':

@@ -4,11 +4,15 @@
 """
 
 import argparse
+import os
+from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from mmseg_u2pl.cli import add_common_arguments, build_runner, command_line, load_config
+from mmseg_u2pl.datasets.checks import infos, leaves
 
 
 def parse_args() -> argparse.Namespace:
@@ -83,6 +87,21 @@ def save_masks(cfg: Config, folder: str) -> None:
     metric.update(output_dir=folder, keep_results=True)
 
 
+def check_out(dataset: Any, folder: str) -> None:
+    """Raise ValueError if masks would replace each other, or those or the images of the data set."""
+    names: dict[str, str] = {}
+    for _, part in leaves(dataset):
+        for info in infos(part):
+            path = info['img_path']
+            if (first := names.setdefault(Path(path).stem, path)) != path:
+                raise ValueError(
+                    f'--out {folder}: {first} and {path} would be one mask; tools/predict.py keeps folders'
+                )
+            for taken in filter(None, (path, info.get('seg_map_path'))):
+                if os.path.realpath(os.path.dirname(taken)) == os.path.realpath(folder):
+                    raise ValueError(f'--out {folder} has {taken}: choose another folder')
+
+
 @command_line
 def main() -> None:
     """Build the runner from the config and test."""
@@ -99,7 +118,10 @@ def main() -> None:
         use_tta(cfg)
     if args.out:
         save_masks(cfg, args.out)
-    build_runner(cfg).test()
+    runner = build_runner(cfg)
+    if args.out:
+        check_out(runner.test_loop.dataloader.dataset, args.out)
+    runner.test()
 
 
 if __name__ == '__main__':

@@ -46,7 +46,7 @@ def _use_amp(optim_wrapper: ConfigDict) -> None:
     """Train in mixed precision."""
     on_cpu = get_device() == 'cpu'
     wrapper = 'BFloat16OptimWrapper' if on_cpu else 'AmpOptimWrapper'
-    kind = optim_wrapper.type
+    kind = optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', wrapper):
         raise SystemExit(f'--amp replaces OptimWrapper, but the config has {kind}')
     optim_wrapper.type = wrapper

@@ -56,9 +56,11 @@ def versions(root: Path) -> dict[str, str]:
     """Of the packages that results depend on, and the commit, with ``+`` if code was changed."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(
-            ['git', *words], cwd=root, capture_output=True, text=True, check=False
-        )
+        command = ['git', *words]
+        try:
+            done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        except OSError:  # not installed
+            return ''
         return done.stdout.strip()
 
     packages = ('torch', 'mmcv', 'mmengine', 'mmseg')

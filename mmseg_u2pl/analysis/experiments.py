@@ -50,9 +50,9 @@ class Experiment(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What identifies it."""
+        """What identifies it, as a results file gives it back: tuples are lists."""
         values = self._asdict()
-        return {key: values[key] for key in SETTINGS}
+        return json.loads(json.dumps({key: values[key] for key in SETTINGS}))
 
     @property
     def flags(self) -> list[str]:

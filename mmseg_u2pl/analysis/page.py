@@ -68,8 +68,11 @@ def write_page(
     if gap is None:
         check_paired(methods)
     path = Path(path)
+    beside = path.with_suffix('.md')
+    if beside.exists() and not path.exists():
+        raise ValueError(f'{beside} would be overwritten: give the page another name')
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix('.md').write_text(table + '\n', encoding='utf-8')
+    beside.write_text(table + '\n', encoding='utf-8')
     path.write_text(render(methods), encoding='utf-8')
     return path
 

@@ -56,8 +56,9 @@ def read_test_metrics(work_dir: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: No test has run there.
+        ValueError: Its file was cut off.
     """
-    return json.loads(newest_metrics(work_dir).read_text().splitlines()[-1])
+    return json.loads((newest_metrics(work_dir).read_text().splitlines() or [''])[-1])
 
 
 def read_run(work_dir: str | Path, predictors: Sequence[str] = ()) -> Run:

@@ -129,10 +129,21 @@ def check_disjoint(streams: Mapping[str, Sequence[Images]]) -> None:
 def _real_paths(parts: Sequence[Images]) -> set[str]:
     """Paths without links, NFC-normalized; each folder is looked up once."""
     real = cache(os.path.realpath)
+
+    @cache
+    def links(folder: str) -> set[str]:
+        try:
+            with os.scandir(folder or '.') as entries:
+                return {entry.name for entry in entries if entry.is_symlink()}
+        except OSError:  # whoever reads the images says so
+            return set()
+
     found: set[str] = set()
     for part in parts:
         paths = [
-            os.path.join(real(folder), name) for folder, name in map(os.path.split, part.paths)
+            real(path) if name in links(folder) else os.path.join(real(folder), name)
+            for path in part.paths
+            for folder, name in [os.path.split(path)]
         ]
         if len(set(paths)) < len(paths):
             path, count = Counter(paths).most_common(1)[0]

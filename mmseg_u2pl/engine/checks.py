@@ -6,10 +6,12 @@ from itertools import chain
 from typing import Any
 
 from mmcv.transforms import LoadAnnotations
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from mmseg.registry import DATASETS
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..datasets import SemiDataset, SemiSampler
 from ..datasets.checks import check_dataset_config, check_files, leaves, loading_step
@@ -114,7 +116,10 @@ def check_labels(labels: Labels, num_classes: int, classes: Any = ()) -> None:
                 f'classes 0 ... {num_classes - 1} and {IGNORE} means ignore. Set '
                 f'decode_head.num_classes; if 0 means ignore, reduce_zero_label=True; or {remedy}'
             )
-    if set(labels.examples) <= {0, IGNORE} and IGNORE in labels.examples:
+    present = set(labels.examples)
+    # one of two classes, or all that there is to learn from; a test set may show class 0 alone
+    suspicious = num_classes == 2 or bool(classes) or 0 not in present
+    if suspicious and present <= {0, IGNORE} and IGNORE in present:
         raise ValueError(
             f'all masks, such as {labels.examples[IGNORE]!r}, hold only 0 and {IGNORE}, which '
             f'means ignore: only class 0 has pixels. To have two classes, {remedy}'
@@ -157,7 +162,12 @@ def _check_batch(model: Any, loader: Any) -> None:
             f'train_dataloader.batch_size={loader.batch_size} is not a multiple of '
             f'{pattern} = sum of sampler.ratio {sampler.ratio}'
         )
-    unlabeled = loader.batch_size // pattern * sampler.ratio[1]
+    labeled, unlabeled = (loader.batch_size // pattern * number for number in sampler.ratio)
+    if labeled == 1 and (pooled := _pools_all(model)):
+        raise ValueError(
+            f'{pooled} averages each map to one pixel, and its BatchNorm needs two images for that, '
+            f'but a step has one labeled image: raise train_dataloader.batch_size={loader.batch_size}'
+        )
     group = getattr(model, 'unlabeled_group', 0)  # plain segmentors take none
     if bool(unlabeled) != bool(group):
         need = 'needs unlabeled images' if group else 'takes no unlabeled images'
@@ -173,3 +183,19 @@ def _check_batch(model: Any, loader: Any) -> None:
             f'train_dataloader.sampler.ratio={tuple(sampler.ratio)} or '
             f'batch_size={loader.batch_size}'
         )
+
+
+def _pools_all(model: Any) -> str:
+    """The head with BatchNorm after a global average, such as ASPP's or PSP's; '' without one."""
+    shared = nn.SyncBatchNorm if get_world_size() > 1 else ()  # sees the images of all processes
+    for name in ('decode_head', 'auxiliary_head'):
+        head = getattr(model, name, None) or nn.Module()
+        for part in (part for part in head.modules() if isinstance(part, nn.Sequential) and part):
+            averages = isinstance(part[0], nn.AdaptiveAvgPool2d) and part[0].output_size in (
+                1,
+                (1, 1),
+            )
+            norms = [each for each in part.modules() if isinstance(each, _BatchNorm)]
+            if averages and any(not isinstance(each, shared) for each in norms):
+                return f'{name} ({type(head).__name__})'
+    return ''

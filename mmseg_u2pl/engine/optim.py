@@ -175,7 +175,7 @@ class SemiOptimWrapperConstructor:
         for network in getattr(segmentor, 'networks', (segmentor,)):
             view = nn.Module()
             for name, part in network.named_children():
-                if name not in ('discriminators', 'network2'):
+                if name not in ('discriminators', 'network2', 'teacher'):
                     view.add_module(name, part)
             if self.paramwise_cfg:
                 self.rules.add_params(params, view)

@@ -14,7 +14,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.registry import MODELS
 
 from ..compat import config_path
-from ..engine.checkpoints import check_fits, set_trust, weights_of
+from ..engine.checkpoints import check_fits, trust, weights_of
 
 _REMEDY = 'give the config file that it was trained with: --config'
 _CALLS: dict[str, Any] = {'dict': dict, 'list': list, 'tuple': tuple, 'set': set}
@@ -106,7 +106,6 @@ def load_model(
         config: Config file, or ``PACKAGE::PATH``; it is code and is executed. None: the one inside the checkpoint.
         predictor: Which network predicts, one of ``model.predictors``; None: as the config says.
         trust_checkpoint: Load a checkpoint that holds more than data: it can run any code.
-            Otherwise this process loads checkpoints as data from now on.
 
     Raises:
         FileNotFoundError: No such file.
@@ -117,8 +116,8 @@ def load_model(
     for path in (checkpoint, config):
         if path is not None and not Path(path).is_file():
             raise FileNotFoundError(f'{path} does not exist (from {Path.cwd()})')
-    set_trust(trust_checkpoint)
-    with contextlib.redirect_stdout(io.StringIO()):  # mmengine prints what fails and is tried again
+    # mmengine prints what fails and is tried again
+    with trust(trust_checkpoint), contextlib.redirect_stdout(io.StringIO()):
         content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu', 'silent')
     meta = content.get('meta') or {}
     if config is not None:
@@ -132,7 +131,13 @@ def load_model(
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if cfg.model.get('backbone', {}).get('pretrained') is True:
         cfg.model.backbone.pretrained = False  # some load such weights when they are built
-    model = MODELS.build(cfg.model)
+    try:
+        model = MODELS.build(cfg.model)
+    except KeyError as error:  # custom_imports run code, too
+        raise ValueError(
+            f'the config of {checkpoint} has a part that is not registered ({error}): import its '
+            f'module first, or {_REMEDY}'
+        ) from error
     check_fits(model, content, training=False)
     # it may lack banks and auxiliary heads
     model.load_state_dict(weights_of(content), strict=False)

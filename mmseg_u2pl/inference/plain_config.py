@@ -15,7 +15,13 @@ NORMALIZATION = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr', 'pad_val', 'seg_pad_
 def plain_config(
     cfg: Config, parts: dict[str, Any], grid: Grid, metainfo: dict, needs: list[str]
 ) -> Config:
-    """The config of mmseg's ``EncoderDecoder`` and ``BaseSegDataset`` for one network."""
+    """The config of mmseg's ``EncoderDecoder`` and ``BaseSegDataset`` for one network.
+
+    Raises:
+        ValueError: It has several decode heads.
+    """
+    if isinstance(cfg.model.decode_head, (list, tuple)):
+        raise ValueError('a cascade of decode heads cannot be exported: it is no EncoderDecoder')
     model = {name: _for_prediction(cfg.model[name]) for name in parts}
     if model['backbone']['type'] == 'HFBackbone':  # the name may be a folder of this machine
         known = parts['backbone'].model.config.to_diff_dict()

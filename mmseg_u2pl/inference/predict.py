@@ -111,7 +111,7 @@ class Inference:
         features: bool = False,
         device: str | None = None,
     ) -> None:
-        if min(batch_size, scale or 1) < 1:
+        if min(batch_size, 1 if scale is None else scale) < 1:
             raise ValueError(f'batch_size={batch_size}, scale={scale}: 1 or more')
         if model.out_channels < 2:
             raise ValueError('a head with one output channel is not supported')
@@ -152,10 +152,14 @@ class Inference:
             for index, (item, views) in enumerate(window):
                 if isinstance(views, str):
                     found[index] = _failed(item, views)
-                else:  # sizes are those of the padded input
+                    continue
+                try:
                     inputs = [self.model.data_preprocessor(view, False) for view in views]
-                    sizes = tuple(tuple(view['inputs'].shape) for view in inputs)
-                    groups.setdefault(sizes, []).append((index, inputs))
+                except RuntimeError as error:  # such as a fourth channel
+                    found[index] = _failed(item, f'cannot be predicted: {error}')
+                    continue
+                sizes = tuple(tuple(view['inputs'].shape) for view in inputs)  # padded
+                groups.setdefault(sizes, []).append((index, inputs))
             together = 1 if self._slides else self.batch_size
             for group in groups.values():
                 for start in range(0, len(group), together):
@@ -209,7 +213,9 @@ class Inference:
             sizes = [views[0]['data_samples'][0].ori_shape for views in inputs]
             results = list(map(self._finish, members, found, sizes))
             if self._maps:
-                pooled = torch.stack(self._maps).mean(0).float().cpu().numpy()
+                # the windows of one image may be several batches
+                maps = torch.cat(self._maps)[None] if self._slides else torch.stack(self._maps, 1)
+                pooled = maps.mean(1).float().cpu().numpy()
                 results = [r._replace(feature=f) for r, f in zip(results, pooled, strict=True)]
             return results
         except (RuntimeError, MemoryError) as error:  # too large, or too small for the network

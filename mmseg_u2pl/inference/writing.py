@@ -24,6 +24,24 @@ _STRENGTH = 0.5  # how much of a class's color covers the image
 _FONT = Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')  # many alphabets
 
 
+def refuse_foreign(folders: Iterable[Path], marker: Path) -> None:
+    """Files that something else wrote, such as masks drawn by hand, are neither replaced nor joined.
+
+    Args:
+        folders: Where a tool is about to write.
+        marker: A file that its earlier runs left beside them.
+
+    Raises:
+        ValueError: A folder has content, and there is no marker.
+    """
+    for folder in folders:
+        if folder.is_dir() and any(folder.iterdir()) and not marker.exists():
+            raise ValueError(
+                f'{folder} has files of another origin (no {marker.name} beside it): choose another '
+                'folder by -o'
+            )
+
+
 class Writer:
     """Writes predictions below a folder, under the names of their images.
 
@@ -36,6 +54,7 @@ class Writer:
 
     Raises:
         OSError: The folder cannot be written.
+        ValueError: As :func:`refuse_foreign`.
     """
 
     def __init__(
@@ -48,13 +67,15 @@ class Writer:
     ) -> None:
         self.out, self.kinds = Path(out), kinds
         self.classes, self.palette = classes, palette
+        marker = self.out / 'classes.json'
+        refuse_foreign([self.out / kind for kind in kinds], marker)
         self.out.mkdir(parents=True, exist_ok=True)
         versions = dict(
             mmseg_u2pl=__version__, mmseg=mmseg.__version__, torch=str(torch.__version__)
         )
         content = dict(classes=classes, palette=palette, **about, versions=versions)
         text = json.dumps(content, indent=1, ensure_ascii=False) + '\n'
-        (self.out / 'classes.json').write_text(text, encoding='utf-8')
+        marker.write_text(text, encoding='utf-8')
         self._videos: dict[str, cv2.VideoWriter] = {}
 
     def path(self, kind: str, name: str) -> Path:

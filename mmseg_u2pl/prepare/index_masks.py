@@ -13,6 +13,7 @@ from ..datasets.files import (
     list_text,
     require_size,
     sha256_of,
+    stem_of,
 )
 from ..datasets.masks import LoadMask
 from ..functional import IGNORE
@@ -31,7 +32,7 @@ def find_images(folder: str | Path) -> dict[str, Path]:
 
     Raises:
         FileNotFoundError: No such folder.
-        ValueError: No image, or two of one stem.
+        ValueError: No image, two of one stem, or a name that a line of a list cannot give.
     """
     found: dict[str, Path] = {}
     for stem, names in sorted(images_by_stem(folder).items()):
@@ -40,6 +41,11 @@ def find_images(folder: str | Path) -> dict[str, Path]:
             raise ValueError(
                 f'{str(path)!r} and {str(Path(folder, max(names)))!r} have one stem: rename one'
             )
+    for stem, path in found.items():
+        other = found.get(stem_of(stem)) if stem_of(stem) != stem else None
+        if other or stem != stem.strip():
+            why = f'a list would mean {str(other)!r} by {stem!r}' if other else 'a blank at an end'
+            raise ValueError(f'image {str(path)!r}: {why}: rename it')
     return found
 
 

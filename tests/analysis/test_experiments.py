@@ -123,6 +123,27 @@ def test_a_run_is_one_line(worker):
     assert (config.data, config.split) == ('camvid', '1_16')
 
 
+def test_settings_are_what_a_results_file_gives_back(worker):
+    pair = ONE._replace(overrides={'model.data_preprocessor.size': (192, 256)})
+    assert finish(worker, pair)['added']
+    assert is_done(pair.settings, read_results(worker.results))
+    assert not finish(worker, pair)['added']
+
+
+def test_without_git_the_commit_is_unknown(worker, monkeypatch):
+    monkeypatch.setenv('PATH', '')
+    assert finish(worker)['versions']['commit'] == 'unknown'
+
+
+def test_metrics_that_were_cut_off_are_measured_again(worker):
+    finish(worker)
+    for path in (worker.work_dir / 'a_s0/test').glob('*/*.json'):
+        path.write_text('')
+    worker.results.unlink()
+    assert 'error' not in finish(worker)
+    assert starts(worker)[-1] == 'test 6'
+
+
 def test_nothing_twice(worker):
     assert finish(worker)['added']
     assert not finish(worker)['added']
@@ -367,3 +388,6 @@ def test_the_command_trains_a_pair_and_ends_with_a_page(worker, tmp_path, run_to
     page = (tmp_path / 'work/report.html').read_text()
     assert 'config − config_supervised, last checkpoint' in page
     assert 'By seed: +0.0 (0), +0.0 (1)' in page
+    with pytest.raises(SystemExit) as stop:
+        run_tool(tool, config, '--seeds', 0)
+    assert stop.value.code == 2

@@ -28,6 +28,24 @@ def save(cfg, path, **meta):
     return path
 
 
+def test_features_of_windows_are_their_mean(checkpoint, own_root):
+    found = []
+    for batch_size in (1, 3, 5):
+        loaded = load_model(checkpoint)
+        inference = Inference(
+            loaded.model, loaded.config, batch_size=batch_size, features=True, slide=(24, 16)
+        )
+        found.append(
+            [
+                np.asarray(f.feature)
+                for f in inference(items(find_sources([own_root / 'images/val'])))
+            ]
+        )
+    assert np.shape(found)[:2] == (3, 3)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+    np.testing.assert_allclose(found[2], found[0], rtol=1e-4)
+
+
 @pytest.fixture
 def checkpoint(own_root, tmp_path):
     """A method in the middle of its training, sure of many pixels."""
@@ -96,11 +114,16 @@ def test_images_to_label_next(checkpoint, own_root, tmp_path, run_tool):
     assert [float(row['distance']) for row in rows] == [one.distance for one in expected]
     assert np.asarray(cv2.imread(str(tmp_path / 'out' / 'next.png'))).shape[1] > 1000
 
-    run_tool('rank_unlabeled.py', checkpoint, own_root / 'images/val', '-o', tmp_path / 'val')
-    assert set((tmp_path / 'val' / 'next.txt').read_text().split()) == set(NAMES['val'])
+    run_tool('rank_unlabeled.py', checkpoint, own_root / 'images', '-o', tmp_path / 'all')
+    without_mask = {f'train/{name}' for name in NAMES['unlabeled']}
+    assert set((tmp_path / 'all' / 'next.txt').read_text().split()) == without_mask
 
 
 def test_mistakes_are_one_line(checkpoint, own_root, tmp_path, run_tool, refuses):
+    with refuses('all of these images have a mask already'):
+        run_tool('rank_unlabeled.py', checkpoint, own_root / 'images/val', '-o', tmp_path)
+    with refuses('files of another origin'):
+        run_tool('export_pseudo_labels.py', checkpoint, '-o', own_root)
     with refuses('--num 0: 1 or more'):
         run_tool('rank_unlabeled.py', checkpoint, '-o', tmp_path, '--num', 0)
     cfg = runs.config(own_root, tmp_path / 'plain')

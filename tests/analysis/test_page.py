@@ -156,6 +156,13 @@ def test_what_does_not_compare_is_refused(methods, tmp_path):
     assert not page.exists()
 
 
+def test_a_file_beside_the_page_stays(methods, tmp_path):
+    (tmp_path / 'notes.md').write_text('mine')
+    with pytest.raises(ValueError, match=r'notes.md would be overwritten'):
+        write_page(methods, tmp_path / 'notes.html')
+    assert (tmp_path / 'notes.md').read_text() == 'mine'
+
+
 def test_the_command_writes_the_page_and_the_table(methods, tmp_path, run_tool, capsys):
     for name, folders in methods.items():
         for folder in folders:

@@ -204,6 +204,17 @@ def test_a_link_does_not_hide_an_overlap(tmp_path):
         )
 
 
+def test_links_to_files_do_not_hide_an_overlap(tmp_path):
+    for folder in ('all', 'unlabeled', 'val'):
+        (tmp_path / folder).mkdir()
+    (tmp_path / 'all/a.png').touch()
+    for folder in ('unlabeled', 'val'):
+        (tmp_path / folder / 'a.png').symlink_to(tmp_path / 'all/a.png')
+    streams = {name: [images(tmp_path / name, 'a')] for name in ('unlabeled', 'val')}
+    says = 'unlabeled and val: 1', f'{tmp_path}/all/a.png'
+    tiny.assert_raises(ValueError, lambda: check_disjoint(streams), *says)
+
+
 def test_all_data_sets_of_a_stream_count():
     streams = dict(
         labeled=[images('/r', 'a'), images('/s', 'b')], val=[images('/t', 'a'), images('/s', 'b')]

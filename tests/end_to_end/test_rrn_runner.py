@@ -1,6 +1,7 @@
 """Whole runs of CPS and RRN on the tiny data: train, resume, score, predict."""
 
 import json
+import shutil
 import uuid
 from pathlib import Path
 from typing import NamedTuple
@@ -185,6 +186,21 @@ def test_each_network_by_itself_scores_as_in_the_pass_over_all(rrn, data_root, t
         ).test()  # fmt: skip
         expected = {k: v for k, v in rrn.metrics[6].items() if k.startswith(f'{name}/')}
         assert {f'{name}/{key}': value for key, value in metrics.items()} == expected
+
+
+def test_the_test_tool_replaces_no_mask(rrn, data_root, tmp_path, run_tool, refuses):
+    config = rrn.folder / 'plain.py'
+    rrn.runner.cfg.dump(config)
+    words = [config, rrn.folder / 'iter_6.pth', '--work-dir', tmp_path]
+    masks = data_root / 'masks/val'
+    with refuses(r'v0.png: choose another folder'):
+        run_tool('test.py', *words, '--out', masks)
+    for part in ('images', 'masks'):
+        for folder in ('x', 'y'):
+            shutil.copytree(data_root / part / 'val', tmp_path / part / folder)
+    with refuses(r'images/x/v0.png and .*y/v0.png would be one mask'):
+        run_tool('test.py', *words, '--images', tmp_path / 'images', '--masks', tmp_path / 'masks',
+                 '--out', tmp_path / 'out')  # fmt: skip
 
 
 def test_the_test_tool_scores_and_saves_any_of_the_three(rrn, data_root, tmp_path, run_tool):

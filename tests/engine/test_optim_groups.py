@@ -69,6 +69,16 @@ def test_each_parameter_has_one_optimizer():
     assert (adam['lr'], adam['betas']) == (1e-4, (0.9, 0.99))
 
 
+def test_a_teacher_has_no_optimizer():
+    model = tiny.ready('FixMatch', teacher=dict(momentum=0.9, norm='ema'))
+    trained = [p for p in model.parameters() if p.requires_grad]
+    for paramwise in (None, dict(custom_keys={'backbone': dict(lr_mult=0.1)})):
+        groups = wrap(model, None, paramwise_cfg=paramwise).optimizer.param_groups
+        found = [p for group in groups for p in group['params']]
+        assert {*map(id, found)} == {*map(id, trained)}
+        assert len(found) == len(trained)
+
+
 def test_rates_by_name_are_those_of_both_networks():
     model = cross.build('RRN')
     wrapper = wrap(model, paramwise_cfg=dict(custom_keys={'decode_head': dict(lr_mult=10.0)}))

@@ -16,6 +16,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmseg_u2pl.datasets import SemiDataset, SemiSampler, labels
+from mmseg_u2pl.datasets.labels import Labels
 from mmseg_u2pl.engine import ClassWeightsHook, ProtocolHook
 from mmseg_u2pl.engine.checks import check_labels, check_training, scored_datasets
 from mmseg_u2pl.models.data_preprocessor import Grid
@@ -184,6 +185,33 @@ def test_a_binary_mask_of_0_and_255_is_not_taken_for_foreground_and_ignore(own_r
     labels = tiny.semi_dataset(own_root, labeled=dict(pipeline=pipeline)).labels
     check_labels(labels, 2, classes)
     assert labels.counts[:2].tolist() == [4 * 30 * 48, 4 * 10 * 48]
+
+
+def test_a_test_set_may_show_class_0_alone():
+    labels = Labels(np.array([9, 0, 0] + [0] * 252 + [3]), {0: 'a.png', 255: 'a.png'})
+    check_labels(labels, 3)  # scored
+    for num_classes, classes in ((2, ''), (3, 'abc')):
+        tiny.assert_raises(
+            ValueError, lambda n=num_classes, c=classes: check_labels(labels, n, c), 'a.png'
+        )
+    nothing = Labels(np.array([0] * 255 + [3]), {255: 'a.png'})
+    tiny.assert_raises(ValueError, lambda: check_labels(nothing, 3), 'a.png')
+
+
+def test_one_labeled_image_and_a_head_that_averages_all_of_it(own_root):
+    head = dict(
+        type='ASPPHead',
+        in_channels=8,
+        channels=8,
+        num_classes=3,
+        dilations=(1, 2),
+        norm_cfg=dict(type='BN'),
+    )
+    says = 'decode_head (ASPPHead)', 'batch_size=2'
+    tiny.assert_raises(
+        ValueError, lambda: check_training(runner(own_root, 2, decode_head=head)), *says
+    )
+    check_training(runner(own_root, 4, decode_head=head))
 
 
 def test_labels_count_after_the_data_sets_mapping(own_root):

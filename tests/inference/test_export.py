@@ -17,6 +17,8 @@ from mmseg.registry import MODELS
 
 from mmseg_u2pl.inference.export import FORMATS, export, predict, read_source
 from mmseg_u2pl.inference.model_card import model_card
+from mmseg_u2pl.inference.plain_config import plain_config
+from mmseg_u2pl.models.data_preprocessor import Grid
 
 WORK_DIR = '/home/trainer/secret'
 PREPROCESSOR = dict(
@@ -170,7 +172,7 @@ def test_a_card_names_what_a_backbone_of_ours_needs():
     assert 'config.py' not in card
 
 
-def test_the_command_line(tmp_path, run_tool, capsys):
+def test_the_command_line(tmp_path, run_tool, capsys, refuses):
     model = tiny.ready('FixMatch', data_preprocessor=PREPROCESSOR)
     cfg = config_of(tiny.semi_config('FixMatch', data_preprocessor=PREPROCESSOR))
     meta = dict(cfg=cfg.pretty_text, dataset_meta=tiny.META, protocol=dict(name='few 1234'))
@@ -183,3 +185,13 @@ def test_the_command_line(tmp_path, run_tool, capsys):
     with pytest.raises(SystemExit) as stop:
         run_tool('export.py', tmp_path / 'iter_1.pth', '-o', tmp_path / 'out', '--images', tmp_path)
     assert stop.value.code == 2
+    (tmp_path / 'README.md').write_text('# Mine')
+    with refuses('README.md is no model card of this tool'):
+        run_tool('export.py', tmp_path / 'iter_1.pth', '-o', tmp_path)
+
+
+def test_a_cascade_is_refused(tmp_path):
+    cfg = config_of(tiny.semi_config('FixMatch', data_preprocessor=PREPROCESSOR))
+    cfg.model.decode_head = [cfg.model.decode_head] * 2
+    with pytest.raises(ValueError, match='cascade'):
+        plain_config(cfg, {'backbone': None, 'decode_head': None}, Grid(1), {}, [])

@@ -1,6 +1,9 @@
 """Predictions of folders: equal to mmseg's, under the names and at the sizes of the images."""
 
 import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 import runs
 import tiny
 import torch
+from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 from PIL import Image
 
@@ -206,6 +210,57 @@ def test_tool_writes_every_kind_and_names_damaged_images(made, tmp_path, run_too
     about = json.loads((out / 'classes.json').read_text())
     assert (about['classes'], about['predictor']) == (['red', 'green', 'blue'], 'teacher')
     assert about['palette'] == tiny.META['palette']
+
+
+def test_masks_of_another_origin_stay(made, tmp_path, run_tool, refuses):
+    root, images = made
+    drawn = tmp_path / 'mine/masks/a.png'
+    drawn.parent.mkdir(parents=True)
+    cv2.imwrite(str(drawn), np.full((40, 48), 7, np.uint8))
+    with refuses('mine/masks has files of another origin'):
+        run_tool('predict.py', root / 'tiny.pth', images, '-o', tmp_path / 'mine')
+    assert np.unique(np.asarray(cv2.imread(str(drawn), 0))) == [7]
+    assert not (tmp_path / 'mine/classes.json').exists()
+    for _ in range(2):  # its own files are replaced
+        run_tool('predict.py', root / 'tiny.pth', images / 'a.png', '-o', tmp_path / 'out [1]')
+    assert (tmp_path / 'out [1]/masks/a.png').is_file()
+
+
+def test_trust_ends_with_the_file(made, monkeypatch):
+    root, _ = made
+    monkeypatch.setattr(os, 'environ', os.environ.copy())
+    before = dict(os.environ)
+    with ThreadPoolExecutor(3) as pool:  # stdout is the same after it, too
+        stdout = sys.stdout
+        trusted = [True, False, True]
+        list(pool.map(lambda t: load_model(root / 'tiny.pth', trust_checkpoint=t), trusted))
+    assert sys.stdout is stdout
+    assert dict(os.environ) == before
+
+
+def test_a_part_that_is_not_registered_is_named(made, tmp_path):
+    root, _ = made
+    content = torch.load(root / 'tiny.pth', weights_only=False)
+    kind = Config.fromfile(root / 'tiny.py').model.backbone.type
+    content['meta']['cfg'] = content['meta']['cfg'].replace(repr(kind), "'Elsewhere'")
+    torch.save(content, tmp_path / 'foreign.pth')
+    with pytest.raises(
+        ValueError, match=r'Elsewhere is not in .* import its module first, or .*--config'
+    ):
+        load_model(tmp_path / 'foreign.pth')
+
+
+def test_an_image_of_other_channels_leaves_the_others(made, tmp_path):
+    root, images = made
+    cfg = Config.fromfile(root / 'tiny.py')
+    cfg.test_pipeline[0].color_type = 'unchanged'
+    cfg.dump(tmp_path / 'unchanged.py')
+    for name, channels in (('a', 3), ('b', 4), ('c', 3)):
+        cv2.imwrite(str(tmp_path / f'{name}.png'), np.zeros((40, 48, channels), np.uint8))
+    found = mmseg_u2pl.predict(root / 'tiny.pth', tmp_path, config=tmp_path / 'unchanged.py')
+    assert [bool(each.error) for each in found] == [False, True, False]
+    with pytest.raises(ValueError, match='scale=0'):
+        mmseg_u2pl.predict(root / 'tiny.pth', images, scale=0)
 
 
 def test_overlay_is_half_color_and_leaves_black_classes_clear():

@@ -195,6 +195,13 @@ def test_lists_of_the_base_stay(base, child):
     assert cfg.train_dataloader.sampler == dict(type='SemiSampler', ratio=(1, 2))
 
 
+def test_images_that_are_scored_are_left_out(base, child, mine):
+    path, _ = child(base(PAPERS['segformer'], SMALLER['segformer']), 'fixmatch', mine)
+    listed = Path(Config.fromfile(path).train_dataloader.dataset.unlabeled.ann_file).read_text()
+    assert 'images/' in listed
+    assert 'val/images' not in listed
+
+
 def test_another_folder_leaves_out_nothing(base, child, tmp_path):
     save(tmp_path / 'more/x.png', np.zeros((72, 80, 3)))
     path = base(PAPERS['segformer'], SMALLER['segformer'])

@@ -1,5 +1,6 @@
 """What is read of images and masks written by hand."""
 
+import cv2
 import numpy as np
 import pytest
 from own_folder import mask, save
@@ -43,6 +44,25 @@ def test_images_of_any_suffix_size_and_mode(tmp_path):
     assert list(images.paths) == ['grey', 'wide', 'x y/deep']
     assert images.sizes.tolist() == [[6, 4], [10, 4], [5, 3]]
     assert images.deep
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif'])
+def test_rgb_images_of_16_bits_are_found(tmp_path, suffix):
+    pixels = np.zeros((4, 6, 3), np.uint8)
+    assert cv2.imwrite(str(tmp_path / f'8{suffix}'), pixels)
+    assert not read_images(tmp_path).deep
+    assert cv2.imwrite(str(tmp_path / f'16{suffix}'), pixels.astype(np.uint16))
+    assert read_images(tmp_path).deep
+
+
+def test_names_that_a_list_cannot_give_are_refused(tmp_path):
+    for name in ('a.png', 'b.jpg.png'):
+        save(tmp_path / name, np.zeros((4, 6)))
+    assert list(read_images(tmp_path).paths) == ['a', 'b.jpg']
+    save(tmp_path / 'a.png.png', np.zeros((4, 6)))
+    assert_raises(ValueError, lambda: read_images(tmp_path), 'a.png.png', 'rename')
+    (tmp_path / 'a.png.png').rename(tmp_path / 'c .png')
+    assert_raises(ValueError, lambda: read_images(tmp_path), 'c .png', 'blank', 'rename')
 
 
 def test_an_unreadable_or_float_image_is_named(mine):

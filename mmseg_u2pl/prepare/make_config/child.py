@@ -50,12 +50,16 @@ def child_texts(
         for transform in pipeline
         if transform['type'] not in WITHOUT_MASKS
     ]
-    labeled_set = DATASETS.build(cfg.train_dataloader.dataset)
-    infos_of = (infos(leaf) for _, leaf in leaves(labeled_set))
-    labeled = {os.path.realpath(info['img_path']) for found in infos_of for info in found}
-    others = [stem for stem, path in images.items() if os.path.realpath(path) not in labeled]
+    used: set[str] = set()
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if dataset := (cfg.get(loader) or {}).get('dataset'):
+            for _, leaf in leaves(DATASETS.build(dataset)):
+                used.update(os.path.realpath(info['img_path']) for info in infos(leaf))
+    others = [stem for stem, path in images.items() if os.path.realpath(path) not in used]
     if not others:
-        raise ValueError(f'--unlabeled {str(unlabeled)!r}: the config labels all its images')
+        raise ValueError(
+            f'--unlabeled {str(unlabeled)!r}: the config labels or scores all its images'
+        )
     path = out.with_name(f'{out.stem}_unlabeled.txt')
     data = dict(
         type='UnlabeledDataset',

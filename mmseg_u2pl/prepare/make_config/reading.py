@@ -49,18 +49,18 @@ def read_images(folder: str | Path) -> Images:
             FileNotFoundError, as :func:`find_images`.
     """
 
-    def read(path: Path) -> tuple[tuple[int, int], str]:
+    def read(path: Path) -> tuple[tuple[int, int], str, bool]:
         size = image_size(path)
         with Image.open(path) as file:
-            return size, file.mode
+            # 16-bit RGB is RGB to PIL; how it is stored tells
+            return size, file.mode, file.mode.startswith('I') or ';16' in str(file.tile)
 
     paths = find_images(folder)
-    sizes, modes = zip(*in_threads(read, list(paths.values()), 'headers'), strict=True)
+    sizes, modes, deep = zip(*in_threads(read, list(paths.values()), 'headers'), strict=True)
     if 'F' in modes:
         path = str(list(paths.values())[modes.index('F')])
         raise ValueError(f'image {path!r} has floating-point values: save it with 8 bits a channel')
-    deep = any(mode.startswith('I') for mode in modes)
-    return Images(paths, np.array(sizes, dtype=np.int64), deep)
+    return Images(paths, np.array(sizes, dtype=np.int64), any(deep))
 
 
 def measure_normalization(paths: Sequence[Path]) -> tuple[list[float], list[float]]:
@@ -173,7 +173,7 @@ def _labels(
             f'mask {str(path)!r} holds the value {value} in {counts[:, value].max()} pixels, but '
             f'the classes are {", ".join(map(str, labels))} and {IGNORE} means ignore. Correct '
             '--classes, or give the value of each class by --values; of a JPEG, which holds other '
-            'values near edges, export PNG'
+            'values near edges, export PNG; pixels of no class are 255'
         )
     return labels
 
