@@ -19,6 +19,7 @@ from rich.table import Table
 
 from mmseg_u2pl.cli import command_line
 from mmseg_u2pl.compat import config_path
+from mmseg_u2pl.functional import IGNORE
 from mmseg_u2pl.prepare.make_config.child import child_texts
 from mmseg_u2pl.prepare.make_config.choices import NETWORKS, PER_STEP, choose, choose_network
 from mmseg_u2pl.prepare.make_config.lists import draw_lists
@@ -111,11 +112,9 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
     test, test_masks = [Path(place) for place in args.test or (folder, mask_folder)], None
     if args.test:
         paths = read_images(test[0]).paths
-        values = (
-            args.values
-            or [value for value, _ in own.loading.get('values', ())][: len(args.classes)]
-        )
-        tested = read_own_masks(paths, test[1], args.classes, values or None, colors)
+        found = own.loading.get('values', ())  # binary masks, of which a test set may show one class
+        values = args.values or [value for value, label in found if label != IGNORE] or None
+        tested = read_own_masks(paths, test[1], args.classes, values, colors)
         if tested.loading != own.loading:
             raise ValueError(f'{args.test[1]!r} are {tested.kind} masks, {args.masks!r} {own.kind}')
         test_masks = tested.masks
