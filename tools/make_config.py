@@ -112,7 +112,7 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
     test, test_masks = [Path(place) for place in args.test or (folder, mask_folder)], None
     if args.test:
         paths = read_images(test[0]).paths
-        found = own.loading.get('values', ())  # binary masks, of which a test set may show one class
+        found = own.loading.get('values', ())  # a test set may show one of two classes
         values = args.values or [value for value, label in found if label != IGNORE] or None
         tested = read_own_masks(paths, test[1], args.classes, values, colors)
         if tested.loading != own.loading:
