@@ -50,7 +50,8 @@ assert version
 setup(
     name='mmseg-u2pl',
     version=version[1],
-    description='Semi-supervised semantic segmentation for MMSegmentation: U2PL, CPS, RRN',
+    description='Semi-supervised semantic segmentation for MMSegmentation: U2PL, FixMatch, Mean Teacher, '
+    'UniMatch, UniMatch V2, CPS, RRN',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
@@ -109,8 +110,10 @@ setup(
     classifiers=[
         'License :: OSI Approved :: Apache Software License',
         'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3.10',  # make test-python
         'Programming Language :: Python :: 3.11',  # the whole suite
         'Programming Language :: Python :: 3.12',  # make test-python
+        'Programming Language :: Python :: 3.13',  # make test-python
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
 )

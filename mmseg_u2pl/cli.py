@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
 from .compat import config_path
-from .engine.checkpoints import set_trust
+from .engine.trust import set_trust
 
 AT_WORK = {'run_iter', '_try_get_data', 'handler'}
 """Functions of mmengine's loops, and of torch where it notices that a worker has died."""

@@ -35,8 +35,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config', nargs='?', default=DEMO, help='training config file')
     parser.add_argument('--quick', action='store_true', help='few steps on generated scenes')
-    parser.add_argument('--warmup', type=_positive, default=5, help='steps that do not count')
-    parser.add_argument('--repeats', type=_positive, default=15, help='steps that count')
+    parser.add_argument(
+        '--warmup', type=_positive, default=5, help='steps that do not count; default: 5'
+    )
+    parser.add_argument(
+        '--repeats', type=_positive, default=15, help='steps that count; default: 15'
+    )
     add_config_arguments(parser)
     args = parser.parse_args()
     if args.quick:

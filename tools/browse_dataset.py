@@ -31,11 +31,13 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/browse_dataset.py configs/u2pl/u2pl_effnet-lite0_small.py --data camvid',
+        epilog='example: tools/browse_dataset.py configs/u2pl/u2pl_effnet-lite0_small.py --data synthetic',
     )
     parser.add_argument('config', help='training config file')
     parser.add_argument('--out', help='folder of the PNGs (default: work_dirs/CONFIG/browse)')
-    parser.add_argument('--batches', type=int, default=2, help='how many, from the first on')
+    parser.add_argument(
+        '--batches', type=int, default=2, help='number of batches to draw; default: 2'
+    )
     parser.add_argument('--checkpoint', help='iter_*.pth, whose pseudo-labels are drawn')
     add_config_arguments(parser)
     add_trust_argument(parser)

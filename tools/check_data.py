@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: tools/check_data.py configs/u2pl/u2pl_effnet-lite0_small.py --data camvid',
+        epilog='example: tools/check_data.py configs/u2pl/u2pl_effnet-lite0_small.py --data synthetic',
     )
     parser.add_argument('config', help='config file')
     add_config_arguments(parser)

@@ -34,9 +34,17 @@ WARMUP = ITERATIONS // 4
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, epilog='example: tools/demo.py --seed 1')
-    parser.add_argument('--seed', type=int, default=0, help='of the trainings')
-    parser.add_argument('--data', default='data/synthetic', help='where the scenes go')
-    parser.add_argument('--work-dir', default='work_dirs/demo', help='where the results go')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='random seed of both trainings; default: 0'
+    )
+    parser.add_argument(
+        '--data', default='data/synthetic', help='folder of the scenes; default: data/synthetic'
+    )
+    parser.add_argument(
+        '--work-dir',
+        default='work_dirs/demo',
+        help='folder of the results; default: work_dirs/demo',
+    )
     return parser.parse_args()
 
 

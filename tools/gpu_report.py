@@ -34,8 +34,14 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='example: tools/gpu_report.py --minutes 10 --train CONFIG --train-flags="--amp"',
     )
-    parser.add_argument('--minutes', type=float, default=10.0, help='for all of it')
-    parser.add_argument('--out', default='work_dirs/gpu_report', help='folder of the report')
+    parser.add_argument(
+        '--minutes', type=float, default=10.0, help='time limit of the whole report; default: 10'
+    )
+    parser.add_argument(
+        '--out',
+        default='work_dirs/gpu_report',
+        help='folder of the report; default: work_dirs/gpu_report',
+    )
     parser.add_argument(
         '--only', nargs='+', choices=GROUPS, default=GROUPS, help='groups to measure'
     )

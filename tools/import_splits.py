@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('dataset', choices=SCHEMES)
     parser.add_argument('folder', help='copy of the repository, or a folder of it')
-    parser.add_argument('--family', choices=('u2pl', 'cps'), help='of Cityscapes lists')
+    parser.add_argument('--family', choices=('u2pl', 'cps'), help='family of Cityscapes lists')
     parser.add_argument(
         '--data-root', help='the prepared data set (default: '
         + ', '.join(f'${variable} or {folder}' for variable, folder in ROOTS.values()) + ')',

@@ -42,7 +42,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('images', nargs='?', help='folder of the images, searched recursively')
     parser.add_argument('masks', nargs='?', help='folder of masks of some of them: same names')
     parser.add_argument('--base', metavar='CONFIG', help='an mmseg config, instead of folders')
-    parser.add_argument('--classes', nargs='+', metavar='NAME', help='of the labels 0, 1, ...')
+    parser.add_argument(
+        '--classes', nargs='+', metavar='NAME', help='names of the labels 0, 1, ...'
+    )
     parser.add_argument('--out', required=True, help='folder to write; with --base, the child')
     parser.add_argument(
         '--unlabeled',
@@ -62,9 +64,9 @@ def parse_args() -> argparse.Namespace:
         metavar='FILE|REGEX',
         help='images of a group stay on one side, as in tools/make_splits.py',
     )
-    parser.add_argument('--seed', type=int, default=0, help='of the draw')
+    parser.add_argument('--seed', type=int, default=0, help='random seed of the lists; default: 0')
     parser.add_argument(
-        '--values', nargs='+', type=int, metavar='V', help='grey value of each class in the masks'
+        '--values', nargs='+', type=int, metavar='V', help='gray value of each class in the masks'
     )
     parser.add_argument(
         '--colors',
@@ -72,16 +74,20 @@ def parse_args() -> argparse.Namespace:
         metavar='NAME=#RRGGBB|FILE',
         help='color of each class in RGB masks, or files of such lines; ignore=#RRGGBB',
     )
-    parser.add_argument('--method', choices=METHODS, default=DEFAULT)
+    parser.add_argument('--method', choices=METHODS, default=DEFAULT, help=f'default: {DEFAULT}')
     parser.add_argument('--network', choices=list(NETWORKS), help='a file of _base_/models')
     parser.add_argument('--iters', type=int, metavar='N', help='length of the training')
-    parser.add_argument('--scale', type=int, metavar='SHORT_SIDE', help='of the input, pixels')
-    parser.add_argument('--crop', type=int, nargs=2, metavar=('H', 'W'), help='of training images')
+    parser.add_argument(
+        '--scale', type=int, metavar='SHORT_SIDE', help='short side of the input, pixels'
+    )
+    parser.add_argument(
+        '--crop', type=int, nargs=2, metavar=('H', 'W'), help='height and width of training crops'
+    )
     parser.add_argument(
         '--minutes',
         type=float,
-        help='that training may take here: the input is as large as they allow; default: 60 on a '
-        'CPU, no limit on a GPU',
+        help='time limit for training, to choose the input size; default: 60 on a CPU, no limit on a '
+        'GPU',
     )
     parser.add_argument('--force', action='store_true', help='overwrite other content')
     return parser.parse_args()

@@ -56,8 +56,8 @@ def parse_args() -> argparse.Namespace:
         '--method',
         choices=['plain', 'stratified'],
         default='plain',
-        help='plain: at random; stratified: class shares near those of all masks, and every class '
-        'as early as possible',
+        help='plain (default): at random; stratified: class shares near those of all masks, and every '
+        'class as early as possible',
     )
     parser.add_argument(
         '--groups',
@@ -71,7 +71,9 @@ def parse_args() -> argparse.Namespace:
         metavar='N|RATIO',
         help='also draw, first, images with masks to choose settings on; in no other list',
     )
-    parser.add_argument('--seed', type=int, default=0, help='another seed, another draw')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='another seed, another draw; default: 0'
+    )
     parser.add_argument(
         '--classes', nargs='+', metavar='NAME', help='names of the labels 0, 1, ...'
     )

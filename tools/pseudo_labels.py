@@ -36,7 +36,9 @@ def parse_args() -> argparse.Namespace:
         required=True,
         help="folder of the unlabeled images' ground truth, below their data_root",
     )
-    parser.add_argument('--num', type=int, default=100, help='images to look at; 0: all')
+    parser.add_argument(
+        '--num', type=int, default=100, help='images to look at; 0: all; default: 100'
+    )
     return parser.parse_args()
 
 

@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'images', nargs='*', help="as in predict.py; default: the config's unlabeled images"
     )
-    parser.add_argument('--num', type=int, default=30, help='images to propose')
+    parser.add_argument('--num', type=int, default=30, help='images to propose; default: 30')
     parser.add_argument('--batch-size', type=int, default=1, help='images of one size together')
     return parser.parse_args()
 

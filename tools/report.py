@@ -53,7 +53,9 @@ def main() -> None:
     )
     parser.add_argument('--write', nargs='+', metavar='FILE', help='Markdown files to fill')
     parser.add_argument(
-        '--results', default='results/runs.jsonl', help='from which --write does it'
+        '--results',
+        default='results/runs.jsonl',
+        help='results file that --write reads; default: results/runs.jsonl',
     )
     args = parser.parse_args()
     if bool(args.runs) == bool(args.write):

@@ -28,10 +28,14 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('list', help='YAML file of the runs')
     parser.add_argument(
-        '--results', default='results/runs.jsonl', help='a line of JSON for each run'
+        '--results',
+        default='results/runs.jsonl',
+        help='a line of JSON for each run; default: results/runs.jsonl',
     )
     parser.add_argument(
-        '--work-dir', default='work_dirs/experiments', help='where their folders go'
+        '--work-dir',
+        default='work_dirs/experiments',
+        help='folder of the runs; default: work_dirs/experiments',
     )
     parser.add_argument('--jobs', type=int, help='processes at once (default: one a GPU or core)')
     return parser.parse_args()

@@ -27,9 +27,9 @@ def main() -> None:
     """Run the pair and write the page; exit code 1 if a run failed."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/run_pair.py configs/u2pl/u2pl_effnet-lite0_small.py --data camvid',
+        epilog='example: tools/run_pair.py configs/u2pl/u2pl_effnet-lite0_small.py --data synthetic',
     )
-    parser.add_argument('config', help='of a semi-supervised method')
+    parser.add_argument('config', help='config of a semi-supervised method')
     parser.add_argument('--baseline', metavar='CONFIG', help='default: found by its name')
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='0 to N-1; default: 3')
     parser.add_argument('--work-dir', help='default: work_dirs/pair_CONFIG_DATA_SPLIT')

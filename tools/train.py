@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/train.py configs/u2pl/u2pl_effnet-lite0_small.py --data camvid --split 1_8',
+        epilog='example: tools/train.py configs/u2pl/u2pl_effnet-lite0_small.py --data synthetic',
     )
     parser.add_argument('config', help='config file')
     parser.add_argument(

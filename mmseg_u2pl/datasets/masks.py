@@ -1,4 +1,4 @@
-"""Load masks of any common format: class numbers, a palette, grey values or colors."""
+"""Load masks of any common format: class numbers, a palette, gray values or colors."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ INDEX_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16L', 'I;16B')
 class LoadMask(LoadAnnotations):
     """Load a mask as class numbers, whatever it looks like on disk.
 
-    By default a pixel is its class: grey images of 8 or 16 bits, and the indices of palette
+    By default a pixel is its class: gray images of 8 or 16 bits, and the indices of palette
     images. Pixels of class 255 have no label. mmseg's ``reduce_zero_label`` and
     class maps apply to the result.
 
@@ -28,7 +28,7 @@ class LoadMask(LoadAnnotations):
     An image of no data set, as an inferencer gets it, has no mask and passes unchanged.
 
     Args:
-        values: For grey masks that hold other values: ``{0: 0, 255: 1}`` or, as a command line
+        values: For gray masks that hold other values: ``{0: 0, 255: 1}`` or, as a command line
             can write it, ``[[0, 0], [255, 1]]``: value → class, each value of the masks once.
         colors: For color masks: class c is ``colors[c]``, (R, G, B) of 0 ... 255. Palette images
             count by their colors then; transparency does not count.
@@ -48,7 +48,7 @@ class LoadMask(LoadAnnotations):
     ) -> None:
         super().__init__()
         if values is not None and colors is not None:
-            raise ValueError('LoadMask: give values for grey masks or colors for color masks')
+            raise ValueError('LoadMask: give values for gray masks or colors for color masks')
         if ignore_colors and colors is None:
             raise ValueError(f'LoadMask: ignore_colors={ignore_colors!r} needs colors')
         self.values = _parse_values(values)

@@ -14,7 +14,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.registry import MODELS
 
 from ..compat import config_path
-from ..engine.checkpoints import check_fits, trust, weights_of
+from ..engine.checkpoints import check_fits, weights_of
+from ..engine.trust import trust
 
 _REMEDY = 'give the config file that it was trained with: --config'
 _CALLS: dict[str, Any] = {'dict': dict, 'list': list, 'tuple': tuple, 'set': set}

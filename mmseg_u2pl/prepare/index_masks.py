@@ -56,7 +56,7 @@ def read_masks(
 
     Args:
         images: Image files by stem.
-        folder: Grey or palette images.
+        folder: Gray or palette images.
         num_classes: C; by default what the largest label needs.
 
     Raises:

@@ -31,7 +31,7 @@ FILES = {
     'B 2.PNG': 'B 2.tif',
     'Straße_北.png': 'Straße_北.PNG',
     'sub/deep/c.d.jpeg': 'sub/deep/c.d.bmp',
-    'grey.webp': 'grey.png',
+    'gray.webp': 'gray.png',
     'sixteen.TIF': 'sixteen.png',
     'e.bmp': None,
     'sub/f.tiff': None,
@@ -53,7 +53,7 @@ def root(tmp_path):
         array: np.ndarray = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
         if image == 'sixteen.TIF':
             array = np.arange(192, dtype=np.uint16).reshape(12, 16) * 300
-        if image == 'grey.webp':
+        if image == 'gray.webp':
             array[...] = array[..., :1]
         write(tmp_path / 'images' / image, array)
         if mask:
@@ -192,8 +192,8 @@ def test_all_formats_load_as_three_channels_of_bytes(root):
     sixteen = by_name['sixteen.TIF']['img']
     expected = np.arange(192).reshape(12, 16) * 300 // 256
     assert all(np.array_equal(sixteen[..., channel], expected) for channel in range(3))
-    grey = by_name['grey.webp']['img'].astype(int)
-    assert np.ptp(grey, axis=2).max() <= 2  # WebP has colors alone
+    gray = by_name['gray.webp']['img'].astype(int)
+    assert np.ptp(gray, axis=2).max() <= 2  # WebP has colors alone
     for name, mask in (('B 2.PNG', 'B 2.tif'), ('c.d.jpeg', 'sub/deep/c.d.bmp')):
         with Image.open(root / 'masks' / mask) as image:
             assert np.array_equal(by_name[name]['gt_seg_map'], np.asarray(image))

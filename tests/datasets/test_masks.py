@@ -105,7 +105,7 @@ def test_a_color_mask_without_colors_names_the_remedy(tmp_path, mode):
     )
 
 
-# --------------------------------------------------------------------------- grey values
+# --------------------------------------------------------------------------- gray values
 @pytest.mark.parametrize(
     'values', [{0: 0, 255: 1}, {'0': 0, '255': 1}, [[0, 0], [255, 1]], ((255, 1), (0, 0))]
 )
@@ -162,7 +162,7 @@ def test_a_palettes_colors_count_if_colors_are_given(tmp_path):
     assert turned.tolist() == [[2, 1, 0], [0, 255, 1]]
 
 
-def test_a_mask_of_one_grey_is_a_color_too(tmp_path):
+def test_a_mask_of_one_gray_is_a_color_too(tmp_path):
     Image.fromarray(np.array([[0, 255]], np.uint8)).save(tmp_path / 'm.png')
     assert load(tmp_path / 'm.png', colors=[(255,) * 3, (0,) * 3]).tolist() == [[1, 0]]
 
@@ -252,7 +252,7 @@ def test_a_mask_of_another_size_than_its_image_is_named(tmp_path):
 @pytest.mark.parametrize(
     ('settings', 'part'),
     [
-        (dict(values={0: 0}, colors=COLORS), 'values for grey masks or colors'),
+        (dict(values={0: 0}, colors=COLORS), 'values for gray masks or colors'),
         (dict(ignore_colors=[VOID]), 'needs colors'),
         (dict(values={}), 'values={}'),
         (dict(values={0: 256}), 'classes 0 ... 255'),

@@ -16,6 +16,7 @@ from mmengine.visualization import LocalVisBackend
 
 from mmseg_u2pl.engine import checkpoints
 from mmseg_u2pl.engine.checkpoints import AtomicBackend, check_fits, latest_checkpoint, plain
+from mmseg_u2pl.engine.trust import set_trust
 
 
 def files(folder):
@@ -175,11 +176,11 @@ def test_code_of_a_checkpoint_runs_only_where_it_is_trusted(tmp_path, monkeypatc
     path = str(tmp_path / 'foreign.pth')
     torch.save(dict(state_dict={}, more=Touch(tmp_path / 'owned')), path)
     for _ in range(2):  # each call says it anew
-        checkpoints.set_trust(False)
+        set_trust(False)
         with pytest.raises(pickle.UnpicklingError):
             CheckpointLoader.load_checkpoint(path)
         assert not (tmp_path / 'owned').exists()
-        checkpoints.set_trust(True)
+        set_trust(True)
         CheckpointLoader.load_checkpoint(path)['more'].close()
         (tmp_path / 'owned').unlink()
 

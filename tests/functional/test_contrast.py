@@ -1,4 +1,4 @@
-"""Ranks, masks, class centres, InfoNCE and the two ways to draw."""
+"""Ranks, masks, class centers, InfoNCE and the two ways to draw."""
 
 import math
 

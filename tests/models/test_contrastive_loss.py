@@ -156,7 +156,7 @@ def test_teacher_representations_get_no_gradient_and_the_anchors_do():
     pixels = [(SURE_0, 0, NORTH, EAST), (SURE_0, 255, NORTH, EAST)]
     inputs = arguments(pixels, [(TIED_01, '?', WEST, WEST)])
     UnreliableContrastiveLoss(3, **SMALL)(*inputs).backward()
-    # ∂/∂z at NORTH points along x alone: towards the positive, away from the negative
+    # ∂/∂z at NORTH points along x alone: toward the positive, away from the negative
     grad = inputs[0].grad[:, :, 0, 0]
     assert grad[0, 0] < -0.1
     assert grad[0, 1] == pytest.approx(0, abs=1e-7)

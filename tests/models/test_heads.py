@@ -103,7 +103,7 @@ def test_the_branch_by_hand():
         branch.layers[-1].weight[1].fill_(-2)
         branch.layers[-1].bias.fill_(0.5)
     rep = branch(torch.ones(1, 1, 5, 5))
-    assert rep[0, :, 2, 2].tolist() == [81.5, -161.5]  # neither clipped nor normalised
+    assert rep[0, :, 2, 2].tolist() == [81.5, -161.5]  # neither clipped nor normalized
 
 
 # ------------------------------------------------------------------- the paper's decoder

@@ -8,7 +8,7 @@ import torch
 from mmseg.registry import MODELS
 from torch.nn import functional as F
 
-from mmseg_u2pl.models.losses.adversarial import judge, one_hot
+from mmseg_u2pl.models.losses.adversarial import discriminate, one_hot
 
 NETWORKS = ('backbone', 'decode_head', 'network2')
 L_NAMES = ('sup.', 'cps.', 'rrn.')
@@ -29,10 +29,10 @@ def rrn(**settings):
         images = made.mixed.repeat(2, 1, 1, 1)
         with torch.no_grad():
             for discriminator in model.discriminators:
-                judged = discriminator(maps, images)[0]
-                scale = 1 / judged.std()
+                region_logits = discriminator(maps, images)[0]
+                scale = 1 / region_logits.std()
                 discriminator.classifier.weight.mul_(scale)
-                discriminator.classifier.bias.sub_(judged.median()).mul_(scale)
+                discriminator.classifier.bias.sub_(region_logits.median()).mul_(scale)
     return model.train()
 
 
@@ -272,8 +272,8 @@ def test_a_correctness_discriminator_learns_shares_of_right_pixels():
         logits = F.interpolate(made.logits_l[k].detach(), tiny.CROP, mode='bilinear')
         right, valid = logits.argmax(1) == made.batch.labels, made.batch.labels != 255
         share, count = cross.slow_share(right.numpy(), valid.numpy(), (2, 2))
-        judged = discriminator(logits.softmax(1), made.batch.images_l)[0].detach().sigmoid().numpy()
-        bce = -share * np.log(judged) - (1 - share) * np.log(1 - judged)
+        score = discriminator(logits.softmax(1), made.batch.images_l)[0].detach().sigmoid().numpy()
+        bce = -share * np.log(score) - (1 - share) * np.log(1 - score)
         expected = bce[count > 0].mean()
         assert losses[f'disc.loss_network{k + 1}'].item() == pytest.approx(expected, rel=1e-4)
     assert (count > 0).mean() == 0.5
@@ -282,7 +282,7 @@ def test_a_correctness_discriminator_learns_shares_of_right_pixels():
 def test_scores_do_not_depend_on_dropout():
     model = rrn(dropout=0.0)
     prob, images = torch.rand(2, 3, *tiny.CROP).softmax(1), torch.rand(2, 3, *tiny.CROP)
-    one, two = (judge(model.discriminators[0], prob, images)[0] for _ in range(2))
+    one, two = (discriminate(model.discriminators[0], prob, images)[0] for _ in range(2))
     assert torch.equal(one, two)
 
 

@@ -38,10 +38,10 @@ def read(root, classes=('road', 'car'), **how):
 # ---------------------------------------------------------------- images
 def test_images_of_any_suffix_size_and_mode(tmp_path):
     save(tmp_path / 'wide.jpg', np.zeros((4, 10, 3)))
-    save(tmp_path / 'grey.png', np.zeros((4, 6)))
+    save(tmp_path / 'gray.png', np.zeros((4, 6)))
     save(tmp_path / 'x y/deep.png', np.zeros((3, 5)), mode=np.uint16)
     images = read_images(tmp_path)
-    assert list(images.paths) == ['grey', 'wide', 'x y/deep']
+    assert list(images.paths) == ['gray', 'wide', 'x y/deep']
     assert images.sizes.tolist() == [[6, 4], [10, 4], [5, 3]]
     assert images.deep
 
@@ -109,7 +109,7 @@ def test_palette_masks_hold_class_numbers(mine):
 def test_two_classes_as_0_and_255(mine):
     masks_of(mine, [mask(0, 255, 255, 255), mask(0)])
     own = read(mine)
-    assert own.kind == 'grey values'
+    assert own.kind == 'gray values'
     assert own.loading == dict(values=[[0, 0], [255, 1]])
     assert own.why.startswith('0 → road, 255 → car')
     assert own.masks.counts.tolist() == [[12, 36], [48, 0]]

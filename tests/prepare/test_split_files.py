@@ -22,7 +22,7 @@ from mmseg_u2pl.prepare.split_files import (
 
 
 def save(path, values, mode=None, **options):
-    """A grey mask, or one of another mode, or a color image."""
+    """A gray mask, or one of another mode, or a color image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(np.asarray(values, dtype=np.uint8))
     if mode == 'P':

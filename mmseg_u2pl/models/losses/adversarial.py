@@ -10,7 +10,7 @@ from torch.profiler import record_function
 
 from ...functional import IGNORE, region_share, upcast
 
-Judged: TypeAlias = tuple[Tensor, Tensor]
+MapsAndImages: TypeAlias = tuple[Tensor, Tensor]
 """Label maps (B, C, H, W) and their images (B, 3, H, W) in [0, 1]."""
 
 
@@ -21,14 +21,14 @@ def one_hot(labels: Tensor, num_classes: int) -> Tensor:
 
 
 @record_function('semi/discriminators')
-def judge(discriminator: nn.Module, prob: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+def discriminate(discriminator: nn.Module, prob: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (B, 1, R, R) and φ (B, 512) of a D whose parameters get no gradient."""
     frozen = {name: value.detach() for name, value in discriminator.named_parameters()}
     return functional_call(discriminator, frozen, (prob, images, False))
 
 
 @record_function('semi/discriminators')
-def adversarial_loss(discriminator: nn.Module, fake: Judged, real: Judged) -> Tensor:
+def adversarial_loss(discriminator: nn.Module, fake: MapsAndImages, real: MapsAndImages) -> Tensor:
     """L_D = ½[BCE(D(fake), 0) + BCE(D(real), 1)], scalar."""
     both = (torch.cat(maps) for maps in zip(fake, real, strict=True))
     of_fake, of_real = upcast(discriminator(*both)[0]).split([len(fake[0]), len(real[0])])
@@ -49,9 +49,9 @@ def correctness_loss(
         images: In [0, 1], (B, 3, H, W).
         labels: (B, H, W); 255 is neither right nor wrong.
     """
-    judged = upcast(discriminator(upcast(logits).softmax(1), images)[0])
+    region_logits = upcast(discriminator(upcast(logits).softmax(1), images)[0])
     right, labeled = logits.argmax(1) == labels, labels != IGNORE
-    share, count = region_share(right, labeled, judged.shape[2:])
-    loss = F.binary_cross_entropy_with_logits(judged, share, reduction='none')
+    share, count = region_share(right, labeled, region_logits.shape[2:])
+    loss = F.binary_cross_entropy_with_logits(region_logits, share, reduction='none')
     counted = (count > 0).float()
     return (loss * counted).sum() / counted.sum().clamp(min=1)

@@ -15,7 +15,7 @@ from ...functional import (
     region_vote,
     upcast,
 )
-from ..losses.adversarial import adversarial_loss, correctness_loss, judge, one_hot
+from ..losses.adversarial import adversarial_loss, correctness_loss, discriminate, one_hot
 from ..settings import not_negative, one_of
 from .batch import PseudoLabels, SemiBatch
 from .cross_pseudo import CrossPseudo, CrossStep
@@ -116,12 +116,12 @@ class RRN(CrossPseudo):
         matching, d_real = [], []
         scores: dict[tuple[int, int], Tensor] = {}  # S_jk of discriminator j and network k
         for k, discriminator in enumerate(self.discriminators):
-            judged, feature = judge(discriminator, prob[k], mixed)
-            scores[k, k] = judged.detach().sigmoid()
+            region_logits, feature = discriminate(discriminator, prob[k], mixed)
+            scores[k, k] = region_logits.detach().sigmoid()
             with torch.no_grad():  # the other network's map and true labels in one forward
                 others = torch.cat((prob[1 - k], real)), torch.cat((mixed, images_l))
-                judged, features = judge(discriminator, *others)
-                scores[k, 1 - k], of_real = judged.sigmoid().split(sizes)
+                region_logits, features = discriminate(discriminator, *others)
+                scores[k, 1 - k], of_real = region_logits.sigmoid().split(sizes)
             d_real.append(of_real.mean())
             matching.append(feature_matching(features[sizes[0] :], feature))
             if self.discriminator_target == 'gan':
@@ -174,7 +174,7 @@ class RRN(CrossPseudo):
         found = super().pseudo_labels(images, valid)
         unit = self.data_preprocessor.unit_range(images)
         for (name, pseudo), discriminator in zip(found.items(), self.discriminators, strict=True):
-            scores = judge(discriminator, pseudo.prob, unit)[0].sigmoid()
+            scores = discriminate(discriminator, pseudo.prob, unit)[0].sigmoid()
             accepted = self._accept(scores, images.shape[2:]) > 0
             found[name] = pseudo._replace(keep=pseudo.keep & accepted)
         return found

@@ -30,7 +30,7 @@ class Images(NamedTuple):
 class OwnMasks(NamedTuple):
     """Masks as the config will load them.
 
-    ``masks`` has the pixels of each class, int64 (M, C); ``kind`` is ``'index'``, ``'grey values'``
+    ``masks`` has the pixels of each class, int64 (M, C); ``kind`` is ``'index'``, ``'gray values'``
     or ``'colors'`` and ``why`` its reason; ``loading`` are arguments of ``LoadMask``, none for class
     numbers.
     """
@@ -123,11 +123,11 @@ def read_own_masks(
     values: Sequence[int] | None = None,
     colors: dict[str, Any] | None = None,
 ) -> OwnMasks:
-    """Count the classes in masks of class numbers, of other grey values or of colors.
+    """Count the classes in masks of class numbers, of other gray values or of colors.
 
     Masks that hold 0 and 255 alone are taken as two classes, if there are two.
 
-    ``images`` are files by stem; masks have their stems and any suffix. ``values`` has the grey value
+    ``images`` are files by stem; masks have their stems and any suffix. ``values`` has the gray value
     of each class, by default 0 ... C−1; 255 is ignored where it is none. RGB masks need ``colors``,
     as :func:`parse_colors` returns them.
 
@@ -149,7 +149,7 @@ def read_own_masks(
         ignored = [] if IGNORE in labels else [[IGNORE, IGNORE]]
         loading = dict(values=[[value, label] for label, value in enumerate(labels)] + ignored)
         names = ', '.join(f'{value} → {name}' for value, name in zip(labels, classes, strict=True))
-        kind, why = 'grey values', f'{names}: --values says so, or they hold 0 and 255 alone'
+        kind, why = 'gray values', f'{names}: --values says so, or they hold 0 and 255 alone'
     masks = masks._replace(counts=masks.counts[:, labels])
     return OwnMasks(masks, kind, loading, why)
 
@@ -157,7 +157,7 @@ def read_own_masks(
 def _labels(
     counts: np.ndarray, paths: Sequence[Path], classes: Sequence[str], values: Sequence[int] | None
 ) -> list[int]:
-    """The grey value of each class; no other value is in the masks (M, 256), save 255."""
+    """The gray value of each class; no other value is in the masks (M, 256), save 255."""
     present = np.flatnonzero(counts.any(0)).tolist()
     labels = list(range(len(classes))) if values is None else list(values)
     if values is None and present == [0, IGNORE]:

@@ -47,7 +47,7 @@ def draw_ground(scene: Scene) -> None:
 
 
 def draw_building(scene: Scene, side: int, x: float, z0: float, z1: float) -> None:
-    """A house with windows: the wall towards the camera, then the wall along the street."""
+    """A house with windows: the wall toward the camera, then the wall along the street."""
     rng, wall = scene.rng, scene.material(Label.BUILDING, scene.rng.random() < 0.6)
     glass, bay, floor = material(rng, GLASS), rng.uniform(1.4, 3.5), rng.uniform(2.6, 3.6)
     share = rng.uniform(0.3, 0.8, 2)  # of a bay and a floor that is window
