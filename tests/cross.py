@@ -99,7 +99,7 @@ def slow_rrn(model, made):
         if labels[b, y, x] != 255:
             real[b, labels[b, y, x], y, x] = 1
 
-    def region_logits(j, maps, own_images):
+    def score(j, maps, own_images):
         with torch.no_grad():
             logits, feature = model.discriminators[j](maps, own_images)
         return 1 / (1 + np.exp(-logits.double().numpy())), feature.numpy()
@@ -108,9 +108,9 @@ def slow_rrn(model, made):
     terms = {'local': 0.0, 'dynamic': 0.0} if model.vote == 'sum' else {'both': 0.0}
     shares, real_scores, fake_scores = [], [], []
     for k in (0, 1):
-        own, feature = region_logits(k, prob[k], images)
-        crossed, _ = region_logits(1 - k, prob[k], images)
-        of_real, real_feature = region_logits(k, real, images_l)
+        own, feature = score(k, prob[k], images)
+        crossed, _ = score(1 - k, prob[k], images)
+        of_real, real_feature = score(k, real, images_l)
         result['rrn.loss_matching'] += 0.1 * np.abs(real_feature.mean(0) - feature.mean(0)).mean()
         result[f'disc.loss_network{k + 1}'] = (
             -np.log(1 - own).mean() - np.log(of_real).mean()

@@ -18,7 +18,7 @@ from rich.progress import track
 from mmseg_u2pl.analysis.ranking import Ranked, rank
 from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
 from mmseg_u2pl.contact_sheet import SheetRow, draw_contact_sheet
-from mmseg_u2pl.datasets.checks import infos, leaves
+from mmseg_u2pl.datasets.checks import image_paths, infos
 from mmseg_u2pl.datasets.files import list_text, stem_of
 from mmseg_u2pl.datasets.prediction import unlabeled_images
 from mmseg_u2pl.inference.checkpoint import load_model
@@ -62,10 +62,9 @@ def main() -> None:
     parts = cfg.get('train_dataloader', {}).get('dataset', {})
     known = DATASETS.build(parts.labeled) if 'labeled' in parts else []
     labeled = [Item('', info['img_path']) for info in infos(known)]
-    with_mask = {os.path.realpath(str(item.image)) for item in labeled}
-    if (cfg.get('val_dataloader') or {}).get('dataset'):
-        for _, part in leaves(DATASETS.build(cfg.val_dataloader.dataset)):
-            with_mask.update(os.path.realpath(info['img_path']) for info in infos(part))
+    with_mask = image_paths(known)
+    if dataset := (cfg.get('val_dataloader') or {}).get('dataset'):
+        with_mask |= image_paths(DATASETS.build(dataset))
     pool = [
         item
         for item in pool

@@ -74,6 +74,12 @@ def infos(dataset: Any) -> Iterator[dict]:
     return (dataset.get_data_info(index) for index in range(len(dataset)))
 
 
+def image_paths(dataset: Any) -> set[str]:
+    """Files of all images of a data set, also of a wrapper, without links."""
+    found = (info['img_path'] for _, leaf in leaves(dataset) for info in infos(leaf))
+    return set(map(os.path.realpath, found))
+
+
 def loading_step(dataset: Any, kind: type) -> Any:
     """The first step of the data set's pipeline of that kind, or None."""
     return next((step for step in dataset.pipeline.transforms if isinstance(step, kind)), None)

@@ -191,10 +191,8 @@ def _pools_all(model: Any) -> str:
     for name in ('decode_head', 'auxiliary_head'):
         head = getattr(model, name, None) or nn.Module()
         for part in (part for part in head.modules() if isinstance(part, nn.Sequential) and part):
-            averages = isinstance(part[0], nn.AdaptiveAvgPool2d) and part[0].output_size in (
-                1,
-                (1, 1),
-            )
+            first = part[0]
+            averages = isinstance(first, nn.AdaptiveAvgPool2d) and first.output_size in (1, (1, 1))
             norms = [each for each in part.modules() if isinstance(each, _BatchNorm)]
             if averages and any(not isinstance(each, shared) for each in norms):
                 return f'{name} ({type(head).__name__})'

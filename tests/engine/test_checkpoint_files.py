@@ -175,7 +175,7 @@ def test_code_of_a_checkpoint_runs_only_where_it_is_trusted(tmp_path, monkeypatc
     monkeypatch.setattr(os, 'environ', os.environ.copy())
     path = str(tmp_path / 'foreign.pth')
     torch.save(dict(state_dict={}, more=Touch(tmp_path / 'owned')), path)
-    for _ in range(2):  # each call says it anew
+    for _ in range(2):  # each call sets it again
         set_trust(False)
         with pytest.raises(pickle.UnpicklingError):
             CheckpointLoader.load_checkpoint(path)

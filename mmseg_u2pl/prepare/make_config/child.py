@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch.utils._pytree import tree_flatten
 
-from ...datasets.checks import infos, leaves
+from ...datasets.checks import image_paths
 from ...datasets.files import list_text
 from ...models.data_preprocessor import Grid
 from ..index_masks import find_images
@@ -53,8 +53,7 @@ def child_texts(
     used: set[str] = set()
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if dataset := (cfg.get(loader) or {}).get('dataset'):
-            for _, leaf in leaves(DATASETS.build(dataset)):
-                used.update(os.path.realpath(info['img_path']) for info in infos(leaf))
+            used |= image_paths(DATASETS.build(dataset))
     others = [stem for stem, path in images.items() if os.path.realpath(path) not in used]
     if not others:
         raise ValueError(
