@@ -5,12 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import mmseg
+from mmengine.config import config as mmengine_config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmseg.models.losses import cross_entropy_loss
 from torch import Tensor
 
-# For ``_base_ = 'PACKAGE::PATH'``. The import name is found on both stacks, and in an editable install.
+
+def package_folder(package: str) -> str:
+    """The folder of a package; mmengine 0.10.7 looks for an editable install in site-packages."""
+    return str(import_module(package).__path__[0])
+
+
+# For ``_base_ = 'PACKAGE::PATH'``: names and folders of the import, right on both stacks
 MODULE2PACKAGE.update(mmseg='mmseg', mmseg_u2pl='mmseg_u2pl')
+mmengine_config.get_installed_path = package_folder
 
 _cross_entropy = cross_entropy_loss.cross_entropy
 
@@ -39,4 +47,4 @@ def swaps_channels(preprocessor: Any) -> bool:
 def config_path(name: str | Path) -> Path:
     """The file of a config: a path, or ``PACKAGE::PATH`` as in ``_base_``."""
     package, _, path = str(name).rpartition('::')
-    return Path(import_module(package).__path__[0], '.mim/configs', path) if package else Path(path)
+    return Path(package_folder(package), '.mim/configs', path) if package else Path(path)
