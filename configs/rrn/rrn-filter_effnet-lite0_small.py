@@ -1,3 +1,3 @@
-_base_ = ['../cps/cps_effnet-lite0_small.py', '../_base_/methods/rrn_filter.py']
-model = dict(_base_.rrn, discriminator=dict(grid=3))
+_base_ = ['../cps/cps_effnet-lite0_small.py', '../_base_/methods/rrn_filter_small.py']
+model = dict(_base_.rrn)
 optim_wrapper = dict(_base_.rrn_optimizers)

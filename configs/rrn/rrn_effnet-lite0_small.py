@@ -1,3 +1,3 @@
-_base_ = ['../cps/cps_effnet-lite0_small.py', '../_base_/methods/rrn.py']
-model = dict(_base_.rrn, discriminator=dict(grid=3), selftrain_warmup_iters=_base_.epoch)
+_base_ = ['../cps/cps_effnet-lite0_small.py', '../_base_/methods/rrn_small.py']
+model = dict(_base_.rrn, selftrain_warmup_iters=_base_.epoch)
 optim_wrapper = dict(_base_.rrn_optimizers)

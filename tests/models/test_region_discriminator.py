@@ -75,6 +75,9 @@ def test_layers_are_the_papers():
     assert discriminator.classifier.weight.shape == (1, 512, 10, 10)
     assert discriminator.classifier.stride == (10, 10)
     assert not any(isinstance(m, nn.modules.batchnorm._NormBase) for m in discriminator.modules())
+    narrow = RegionDiscriminator(num_classes=5, channels=4, grid=2)
+    assert [conv.out_channels for conv in narrow.convs] == [4, 8, 16, 32]
+    assert narrow(*maps((32, 48), 5))[1].shape == (1, 32)
 
 
 def test_forward_by_the_layers():

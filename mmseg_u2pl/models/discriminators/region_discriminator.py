@@ -11,9 +11,6 @@ from torch import Tensor, nn
 
 from ..settings import one_of
 
-WIDTHS = (64, 128, 256, 512)
-"""Channels of the four convolutions; the last is the width of φ."""
-
 CELL = 10
 """Side of a region on the map of the fourth convolution: 160 pixels of the image."""
 
@@ -22,8 +19,8 @@ CELL = 10
 class RegionDiscriminator(BaseModule):
     """Scores how much a label map looks like ground truth, in each region of a grid (RRN).
 
-    Four 4×4 convolutions of stride 2, C → 64 → 128 → 256 → 512, with LeakyReLU 0.2 and channel
-    dropout 0.5 after the first three, then a head; no normalization layers.
+    Four 4×4 convolutions of stride 2 to 1, 2, 4 and 8 times ``channels``, with LeakyReLU 0.2 and
+    channel dropout 0.5 after the first three, then a head; no normalization layers.
 
     ========  ==========================================  =======================================
     head      layers                                      logits
@@ -40,6 +37,7 @@ class RegionDiscriminator(BaseModule):
         num_classes: C.
         head: ``'region'``, ``'scalar'`` or ``'pixel'``.
         grid: R; None: cells of 160 pixels, for crops of 160 pixels and more.
+        channels: Of the first convolution; 64 as published.
 
     Raises:
         ValueError: A setting outside its range, or an input too small for the cells.
@@ -50,6 +48,7 @@ class RegionDiscriminator(BaseModule):
         num_classes: int,
         head: Literal['region', 'scalar', 'pixel'] = 'region',
         grid: int | None = None,
+        channels: int = 64,
     ) -> None:
         super().__init__()
         one_of(('region', 'scalar', 'pixel'), head=head)
@@ -60,14 +59,15 @@ class RegionDiscriminator(BaseModule):
             )
         self.head = head
         self.pool = 1 if head == 'scalar' else grid
-        channels = (num_classes + (3 if head == 'scalar' else 0), *WIDTHS)
+        inputs = num_classes + (3 if head == 'scalar' else 0)
+        widths = (inputs, *(factor * channels for factor in (1, 2, 4, 8)))
         self.convs = nn.ModuleList(
-            nn.Conv2d(before, after, 4, stride=2, padding=1) for before, after in pairwise(channels)
+            nn.Conv2d(before, after, 4, stride=2, padding=1) for before, after in pairwise(widths)
         )
         self.relu = nn.LeakyReLU(0.2)
         side = CELL if self.pool is None else 1
         side, stride, padding = (4, 2, 1) if head == 'pixel' else (side, side, 0)
-        self.classifier = nn.Conv2d(WIDTHS[-1], 1, side, stride, padding)
+        self.classifier = nn.Conv2d(widths[-1], 1, side, stride, padding)
 
     def forward(self, prob: Tensor, images: Tensor, dropout: bool = True) -> tuple[Tensor, Tensor]:
         """Score label maps.
@@ -78,7 +78,7 @@ class RegionDiscriminator(BaseModule):
             dropout: Whether channels are dropped in training mode; never in eval mode.
 
         Returns:
-            Logits (B, 1, R, R) of "true", and φ (B, 512), the mean of the last feature map.
+            Logits (B, 1, R, R) of "true", and φ (B, 8·``channels``), the mean of the last feature map.
         """
         x = torch.cat((prob, images), dim=1) if self.head == 'scalar' else prob
         for index, conv in enumerate(self.convs):

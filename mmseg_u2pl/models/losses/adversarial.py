@@ -22,7 +22,7 @@ def one_hot(labels: Tensor, num_classes: int) -> Tensor:
 
 @record_function('semi/discriminators')
 def discriminate(discriminator: nn.Module, prob: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (B, 1, R, R) and φ (B, 512) of a D whose parameters get no gradient."""
+    """Logits (B, 1, R, R) and φ (B, D) of a D whose parameters get no gradient."""
     frozen = {name: value.detach() for name, value in discriminator.named_parameters()}
     return functional_call(discriminator, frozen, (prob, images, False))
 

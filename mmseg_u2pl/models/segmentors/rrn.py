@@ -36,7 +36,7 @@ class RRN(CrossPseudo):
       inside L, and a detached P_k inside L_D.
 
     Args:
-        discriminator: Settings of ``RegionDiscriminator``: ``head``, ``grid``.
+        discriminator: Settings of ``RegionDiscriminator``: ``head``, ``grid``, ``channels``.
         threshold: γ.
         accepted_share: Instead of a fixed γ: this share of the regions of a step (of a
             process) is accepted, those with the highest scores. Ours, not the paper's.

@@ -40,7 +40,8 @@ class Method(NamedTuple):
         if self.ramp:
             settings[self.ramp] = iterations // 4  # as measured in docs/results.md
         if settings.get('type') == 'RRN' and min(crop) < 512:
-            settings['discriminator'] = dict(grid=3)  # as many regions as at 512
+            # as many regions as at 512
+            settings['discriminator'] = {**settings.get('discriminator', {}), 'grid': 3}
         return settings
 
 
