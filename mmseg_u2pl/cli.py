@@ -191,7 +191,7 @@ def check_split(cfg: Config) -> None:
     # the name may be a variable of the user's; without a list all images of a folder are labeled
     if not isinstance(cfg.get('split'), str) or not labeled.get('ann_file'):
         return
-    path = Path(labeled.data_root, labeled.ann_file)
+    path = Path(labeled.get('data_root') or '', labeled.ann_file)
     if not path.is_file():
         folder, suffix = path.parents[cfg.split.count('/')], '_labeled.txt'
         found = folder.rglob(f'*{suffix}')

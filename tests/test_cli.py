@@ -39,6 +39,7 @@ def test_a_variable_named_split_is_the_users():
         dict(split=0, train_dataloader=dict(dataset=dict(type='RepeatDataset'))),
         dict(split=0, train_dataloader=labeled),
         dict(train_dataloader=labeled),
+        dict(split='1_8', train_dataloader=dict(dataset=dict(labeled=dict(ann_file=__file__)))),
     ):
         check_split(Config(cfg))
     with pytest.raises(SystemExit, match=r"split '1_3': nowhere\.txt does not exist"):

@@ -82,10 +82,20 @@ class RunFolder:
         return path if zipfile.is_zipfile(path) else None  # a zip ends with its contents
 
     def best(self, until: float = math.inf) -> tuple[str, int] | None:
-        """``save_best`` and the iteration with the highest score; None where nothing is kept."""
-        key = self.config and self.config.default_hooks.checkpoint.get('save_best')
+        """``save_best``, or the first of several, and the iteration with the best score.
+
+        None where nothing is kept.
+        """
+        if self.config is None:
+            return None
+        kept = self.config.default_hooks.checkpoint
+        key, rule = (
+            value[0] if isinstance(value, list | tuple) else value
+            for value in (kept.get('save_best'), kept.get('rule'))
+        )
         scores = {n: m[key] for n, m in self.validations.items() if n <= until and key in m}
-        return (str(key), max(scores, key=lambda n: scores[n])) if scores else None
+        choose = min if rule == 'less' else max
+        return (str(key), choose(scores, key=lambda n: scores[n])) if scores else None
 
     def best_checkpoint(self, until: float = math.inf) -> Path | None:
         """That of :meth:`best`."""

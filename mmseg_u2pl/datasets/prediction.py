@@ -102,7 +102,7 @@ def unlabeled_images(cfg: Any, masks: str | None = None) -> Any:
 
     Raises:
         FileNotFoundError: An image has no mask in the folder.
-        ValueError: The config has no unlabeled images.
+        ValueError: The config has no unlabeled images; with ``masks``, several data sets in one.
     """
     parts = cfg.get('train_dataloader', {}).get('dataset', {})
     unlabeled = parts.get('unlabeled')
@@ -113,10 +113,11 @@ def unlabeled_images(cfg: Any, masks: str | None = None) -> Any:
         )
     if masks is None:
         return WithoutMasks(DATASETS.build(unlabeled), cfg)
+    labeled, unlabeled = map(_repeated, (parts.labeled, unlabeled))
     root = unlabeled.get('data_root') or ''
     dataset = DATASETS.build(
         {
-            **parts.labeled,
+            **labeled,
             'data_root': root,
             'data_prefix': dict(img_path=unlabeled.data_prefix['img_path'], seg_map_path=masks),
             'ann_file': unlabeled.get('ann_file') or '',
@@ -129,6 +130,18 @@ def unlabeled_images(cfg: Any, masks: str | None = None) -> Any:
         paths = [info['img_path'] for info in infos(dataset)]
         dataset.get_subset_([i for i, path in enumerate(paths) if path in chosen])
     return dataset
+
+
+def _repeated(settings: Any) -> Any:
+    """Settings of the data set inside wrappers such as ``RepeatDataset``."""
+    while 'dataset' in settings:
+        settings = settings['dataset']
+    if 'datasets' in settings:
+        raise ValueError(
+            f'{settings["type"]}: masks of one folder cannot be compared with several data sets; give '
+            'a config with one of them, by --config'
+        )
+    return settings
 
 
 def spread(num: int, count: int) -> list[int]:

@@ -28,7 +28,7 @@ class UnlabeledDataset(BaseSegDataset):
             has; giving it saves a walk over a large folder.
         without: A folder of masks, of which only the names are read: ``without='masks'`` is every
             image that has no mask.
-        **kwargs: As in mmseg's ``BaseSegDataset``.
+        **kwargs: As in mmseg's ``BaseSegDataset``, but for ``serialize_data``: names always are.
 
     Raises:
         FileNotFoundError: A folder or list is missing; a line names no image.
@@ -40,7 +40,7 @@ class UnlabeledDataset(BaseSegDataset):
         self, img_suffix: str | None = None, without: str | None = None, **kwargs: Any
     ) -> None:
         self.without = without
-        super().__init__(img_suffix=img_suffix, **kwargs)
+        super().__init__(img_suffix=img_suffix, **{**kwargs, 'serialize_data': True})
 
     def load_data_list(self) -> list[str]:
         """Names in the image folder; :meth:`get_data_info` makes a dict of one when it is needed."""

@@ -19,7 +19,8 @@ PATIENCE = 20
 class FiniteGuard:
     """Skips an optimizer step, and what the forward pass left in buffers, if a gradient is NaN or infinite.
 
-    A NaN pixel, an overflow or a too large learning rate would otherwise make the student NaN, then
+    With gradient accumulation that is the step of several passes, and what all of them left. A NaN
+    pixel, an overflow or a too large learning rate would otherwise make the student NaN, then
     teacher, running statistics and class shares, and all later checkpoints. The bank refuses keys
     that are not finite by itself. In mixed precision an infinite gradient with a finite loss is how
     the loss scale is found, and is left to the scaler.
@@ -37,6 +38,8 @@ class FiniteGuard:
     def __init__(self, runner: Runner) -> None:
         self.in_a_row = 0
         self.skipped = False
+        self._stepped = True
+        self._seen: list[tuple[list[str], dict[str, Tensor]]] = []  # since the last step
         self._wrapper = runner.optim_wrapper
         self._step, self._backward = self._wrapper.step, self._wrapper.backward
         # schedulers mark the function that they count with, and miss the mark on another one
@@ -52,16 +55,22 @@ class FiniteGuard:
 
     def backward(self, loss: Tensor, **settings: Any) -> None:
         """As in ``OptimWrapper``."""
-        self._loss = loss.detach()
+        self._loss = self._loss + loss.detach()
         self._backward(loss, **settings)
 
     def remember(self) -> None:
-        """Before the forward pass: what it may change."""
+        """Before a forward pass, the first after a step: what such passes may change."""
+        if not self._stepped:  # gradients are accumulated
+            return
+        self._stepped = self.skipped = False
+        self._seen.clear()
+        self._loss = torch.zeros(())
         if self._buffers:
             torch._foreach_copy_(self._before, self._buffers)
 
     def step(self, **settings: Any) -> None:
         """As in ``OptimWrapper``, or nothing."""
+        self._stepped = True
         parameters = (p for group in self._wrapper.param_groups for p in group['params'])
         gradients = [p.grad for p in parameters if p.grad is not None]
         finite = torch.stack(torch._foreach_norm(gradients)).sum().isfinite() if gradients else True
@@ -81,15 +90,30 @@ class FiniteGuard:
         all_reduce(finite, 'min')
         return bool(finite)
 
-    def report(self, runner: Runner, data_batch: Any, outputs: dict[str, Tensor]) -> None:
-        """Log a skipped step.
+    def after_iter(self, runner: Runner, data_batch: Any, outputs: dict[str, Tensor]) -> bool:
+        """Whether the step of this iteration was skipped, which is logged.
 
         Raises:
             FloatingPointError: ``PATIENCE`` steps in a row were skipped.
         """
-        wrong = [name for name, value in outputs.items() if not torch.as_tensor(value).isfinite()]
         samples = data_batch.get('data_samples', []) if isinstance(data_batch, dict) else []
-        images = [sample.img_path for sample in samples if hasattr(sample, 'img_path')]
+        paths = [sample.img_path for sample in samples if hasattr(sample, 'img_path')]
+        self._seen.append((paths, outputs))
+        if self.skipped:
+            self._report(runner)
+        return self.skipped
+
+    def _report(self, runner: Runner) -> None:
+        """Of batches whose gradients were added up, name those with a number that is not finite."""
+        wrong: dict[str, None] = {}
+        images: list[str] = []
+        for paths, outputs in self._seen:
+            names = [
+                name for name, value in outputs.items() if not torch.as_tensor(value).isfinite()
+            ]
+            wrong |= dict.fromkeys(names)
+            images += paths if names else []
+        images = images or [path for paths, _ in self._seen for path in paths]
         what = ', '.join(wrong) or 'the gradient alone'
         message = (
             f'iteration {runner.iter + 1}: not finite ({what}); the step is skipped. Images: '

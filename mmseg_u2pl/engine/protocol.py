@@ -80,7 +80,7 @@ class ProtocolHook(Hook):
         try:
             trained_on = _images(DATASETS.build(labeled)) if labeled else []
             check_disjoint(dict(labeled=trained_on, test=images))
-        except OSError:  # a machine without the training data
+        except (OSError, AssertionError):  # mmseg's of a list: a machine without training data
             pass
         except ValueError as error:
             runner.logger.warning(f'{error}')

@@ -44,8 +44,10 @@ class ResumeBatchHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Rewrite what the runner is about to resume; checkpoints of other code do not say P."""
         meta = checkpoint.get('meta', {})
-        before, (base, now, shares) = meta.get(KEY), _batch(runner)
-        if not runner._resume or before in (None, now):
+        if not runner._resume or (before := meta.get(KEY)) is None:
+            return  # without a look at the training images, which a test does not need
+        base, now, shares = _batch(runner)
+        if before == now:
             return
         if base != now:
             raise ValueError(

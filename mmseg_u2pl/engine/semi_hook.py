@@ -69,8 +69,7 @@ class SemiTrainingHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Let the teacher follow an optimizer step; log what the model says."""
-        if self._guard is not None and self._guard.skipped:
-            self._guard.report(runner, data_batch, outputs)
+        if self._guard is not None and self._guard.after_iter(runner, data_batch, outputs):
             return
         if (model := _method(runner)) is None:
             return

@@ -123,9 +123,10 @@ def images(model: Any, dataset: Any, indices: Iterable[int], where: str) -> Iter
     mean = getattr(model.data_preprocessor, 'mean', None)
     means = 1 if mean is None else len(mean)
     convolutions = (part for part in model.backbone.modules() if isinstance(part, nn.Conv2d))
+    first = next(convolutions, None)
     for channels in {len(image) for image in made}:
         after = max(channels, means)  # a gray image becomes three equal channels
-        taken = getattr(next(convolutions, None), 'in_channels', after)
+        taken = getattr(first, 'in_channels', after)
         if taken != after or min(channels, means) not in (1, after):
             yield (
                 f'{where}: images have {channels} channels, data_preprocessor.mean {means} and the '

@@ -12,6 +12,13 @@ def one_of(choices: Sequence[str], **settings: str) -> None:
             raise ValueError(f'{name} must be {", ".join(first)} or {last}, got {value!r}')
 
 
+def unused(owner: object, **settings: object) -> None:
+    """Refuse a setting that a method does nothing with."""
+    for name, value in settings.items():
+        if value is not None:
+            raise ValueError(f'{type(owner).__name__} has no {name}: leave {name} out')
+
+
 def not_negative(**settings: float) -> None:
     """Refuse a setting below zero."""
     for name, value in settings.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 import fake_tools
 import pytest
 import runs
+from mmengine.config import Config
 from rich.console import Console
 
 from mmseg_u2pl.analysis.experiment_runner import run_all
@@ -391,3 +392,23 @@ def test_the_command_trains_a_pair_and_ends_with_a_page(worker, tmp_path, run_to
     with pytest.raises(SystemExit) as stop:
         run_tool(tool, config, '--seeds', 0)
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ('kept', 'expected'),
+    [
+        (dict(save_best='teacher/mIoU'), ('teacher/mIoU', 4)),
+        (dict(save_best=['student/loss', 'teacher/mIoU'], rule=['less']), ('student/loss', 6)),
+        (dict(save_best='student/loss', rule='less'), ('student/loss', 6)),
+        (dict(save_best='auto'), None),
+        (dict(), None),
+    ],
+)
+def test_the_best_of_a_run_is_by_its_own_rule(tmp_path, kept, expected):
+    folder = RunFolder(tmp_path)
+    folder.config = Config(dict(default_hooks=dict(checkpoint=kept)))
+    scores = {2: (30.0, 0.9), 4: (50.0, 0.5), 6: (40.0, 0.1)}
+    folder.validations = {
+        n: {'teacher/mIoU': score, 'student/loss': loss} for n, (score, loss) in scores.items()
+    }
+    assert folder.best() == expected

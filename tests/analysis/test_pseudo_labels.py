@@ -15,6 +15,7 @@ from mmengine.runner import save_checkpoint
 from mmseg.registry import MODELS
 
 from mmseg_u2pl.analysis.pseudo_labels import load_method, measure
+from mmseg_u2pl.datasets.checks import infos
 from mmseg_u2pl.datasets.prediction import batches, unlabeled_images, unlabeled_per_batch
 
 
@@ -63,6 +64,18 @@ def test_the_data_set_holds_the_unlabeled_images_and_their_masks(cfg):
     ]
     assert '/truth/' in infos[0]['seg_map_path']
     assert dataset.metainfo['classes'] == tiny.META['classes']
+
+
+def test_data_sets_inside_wrappers_are_found(cfg):
+    parts = cfg.train_dataloader.dataset
+    expected = [info['img_path'] for info in infos(unlabeled_images(cfg, 'truth'))]
+    parts.labeled = dict(type='RepeatDataset', times=2, dataset=parts.labeled)
+    parts.unlabeled = dict(type='RepeatDataset', times=2, dataset=parts.unlabeled)
+    assert [info['img_path'] for info in infos(unlabeled_images(cfg, 'truth'))] == expected
+    parts.unlabeled = dict(type='ConcatDataset', datasets=[parts.unlabeled])
+    tiny.assert_raises(
+        ValueError, lambda: unlabeled_images(cfg, 'truth'), 'ConcatDataset', '--config'
+    )
 
 
 def test_missing_masks_are_named(cfg):

@@ -44,6 +44,10 @@ def test_a_folder_is_searched_to_its_depth_in_any_spelling_and_sorted(folder):
     ]
 
 
+def test_names_are_bytes_whatever_the_setting(folder):
+    assert found(folder, serialize_data=False) == found(folder)
+
+
 def test_a_list_names_images_with_or_without_suffix(folder, tmp_path):
     listed = tmp_path / 'list.txt'
     listed.write_text('x/g.with.dots\n\n  b \nx/y/d.tif\na.JPG\n')

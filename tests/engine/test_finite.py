@@ -1,6 +1,8 @@
 """A step that is not finite changes nothing; many in a row end the run with a reason."""
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import runs
@@ -27,11 +29,13 @@ class Spoil:
     def __init__(self, runner, at, how):
         self.states: dict[int, dict] = {}
         self.momentum: dict[int, list] = {}
+        self.images: dict[int, list[str]] = {}
         train_step = runner.model.train_step
 
         def spoiled(data, optim_wrapper):
             iteration = runner.iter
             self.states[iteration] = state(runner)
+            self.images[iteration] = [Path(s.img_path).name for s in data['data_samples']]
             slots = runner.optim_wrapper.optimizer.state.values()
             self.momentum[iteration] = [slot['momentum_buffer'].clone() for slot in slots]
             if iteration in at and how == 'pixel':
@@ -66,6 +70,28 @@ def test_a_step_that_is_not_finite_changes_nothing(data_root, tmp_path, how):
     assert log.count('the step is skipped') == 1
     assert 'iteration 4: not finite (' in log
     assert '.png' in log.split('the step is skipped. Images: ')[1].splitlines()[0]
+
+
+def test_accumulated_gradients_are_skipped_together(data_root, tmp_path):
+    """The first of two passes is spoiled: neither pass, nor what they left in buffers, counts."""
+    runner = runs.runner(
+        data_root, tmp_path, 8, **PLAIN, **{'optim_wrapper.accumulative_counts': 2}
+    )
+    spoiled = Spoil(runner, {2}, 'pixel')
+    runner.train()
+    changed = set(differing(spoiled.states[2], spoiled.states[4]))
+    assert changed == {name for name in changed if '.bank.' in name}  # keys of the second pass
+    assert {'backbone.conv1.weight', 'backbone.bn1.running_mean'} <= set(
+        differing(spoiled.states[4], runner.model.state_dict())
+    )
+    assert all(value.isfinite().all() for value in runner.model.state_dict().values())
+    (line,) = (
+        line
+        for line in next(tmp_path.glob('*/*.log')).read_text().splitlines()
+        if 'the step is skipped' in line
+    )
+    assert 'iteration 4: not finite (' in line
+    assert set(re.findall(r'\w+\.png', line)) == set(spoiled.images[2])
 
 
 def test_the_momentum_is_left_alone(data_root, tmp_path):

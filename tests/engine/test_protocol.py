@@ -158,6 +158,24 @@ def test_weights_predict_without_the_hook(trained):
     assert init_model(Config.fromfile(trained.folder / 'tiny.py'), trained.weights, device='cpu')
 
 
+def test_a_test_needs_no_training_images(trained, tmp_path):
+    """And a checkpoint that lacks weights is refused, as it is not a start for training."""
+    tested = runner(
+        trained.root, tmp_path, **{'train_dataloader.dataset.labeled.data_root': 'gone'}
+    )
+    tested.load_checkpoint(trained.weights)
+    assert 'teacher/mIoU' in tested.test()
+
+    checkpoint = load(trained.weights)
+    weights = checkpoint['state_dict']
+    checkpoint['state_dict'] = {k: v for k, v in weights.items() if k.startswith('backbone.')}
+    torch.save(checkpoint, tmp_path / 'part.pth')
+    other = runner(trained.root, tmp_path / 'other')
+    tiny.assert_raises(
+        ValueError, lambda: other.load_checkpoint(str(tmp_path / 'part.pth')), 'a backbone alone'
+    )
+
+
 @pytest.mark.parametrize('wrapped', [False, True])
 def test_supervised_baselines_and_wrapped_data_sets(own_root, tmp_path, wrapped):
     dataset = tiny.labeled_config(own_root)

@@ -1,11 +1,16 @@
 """Settings that used to run on silently, or to fail after the first step, are refused before it."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 import runs
 import tiny
+import torch
 from mmengine.hooks import Hook
+
+from mmseg_u2pl.engine import setting_checks
 
 SCHEDULE = dict(type='PolyLR', power=0.9, end=4)  # mmengine's default is by_epoch=True
 NORMALIZE = dict(type='Normalize', mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True)
@@ -197,3 +202,17 @@ def test_masks_that_are_scored_are_checked_like_labeled_ones(part, own_root, tmp
     cv2.imwrite(str(folder / 'v1.png'), mask)
     path, remedy = folder / 'v1.png', 'reduce_zero_label=True'
     refused(own_root, tmp_path / 'label 3', path, 'the label 3', remedy, **changes)
+
+
+def test_gray_and_color_images_may_be_mixed():
+    backbone = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 1), torch.nn.Conv2d(32, 8, 1))
+    model = SimpleNamespace(
+        backbone=backbone,
+        modules=backbone.modules,
+        data_preprocessor=SimpleNamespace(mean=torch.zeros(3)),
+    )
+    dataset = [dict(inputs=torch.full((c, 4, 4), 99, dtype=torch.uint8)) for c in (1, 3)]
+    assert list(setting_checks.images(model, dataset, [0, 1], 'here')) == []
+    dataset.append(dict(inputs=torch.full((4, 4, 4), 99, dtype=torch.uint8)))
+    (says,) = setting_checks.images(model, dataset, [0, 1, 2], 'here')
+    assert 'here: images have 4 channels, data_preprocessor.mean 3 and the backbone takes 3' in says

@@ -317,3 +317,9 @@ def test_mistakes_are_named():
         '1 masks mix 2 maps, got 3',
     )
     tiny.assert_raises(ValueError, lambda: cross.build(predictor='teacher'), 'teacher', 'network2')
+    for name, settings in (('teacher', dict(momentum=0.9)), ('contrastive', dict(bank_size=8))):
+        tiny.assert_raises(
+            ValueError,
+            lambda n=name, s=settings: cross.build(**{n: s}),
+            f'CrossPseudo has no {name}',
+        )

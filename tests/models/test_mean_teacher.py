@@ -130,6 +130,11 @@ def test_statistics_of_the_teacher_follow_the_student(kind):
     tiny.assert_raises(ValueError, lambda: MODELS.build(config), kind, "norm='ema'")
 
 
+def test_a_contrastive_loss_is_refused():
+    config = tiny.semi_config('MeanTeacher', contrastive=dict(bank_size=8))
+    tiny.assert_raises(ValueError, lambda: MODELS.build(config), 'MeanTeacher has no contrastive')
+
+
 def test_settings_outside_their_range_are_named():
     for kind, name in (
         ('MeanTeacher', 'mse_weight'), ('MeanTeacher', 'rampup_iters'), ('FixMatch', 'unsup_weight')

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from ...functional import IGNORE, cutmix_pair_masks, hard_labels, masked_cross_entropy, mix_pairs
-from ..settings import not_negative
+from ..settings import not_negative, unused
 from .batch import PseudoLabels, SemiBatch, View
 from .networks import SemiNetworks
 from .semi import SemiSegmentor
@@ -50,7 +50,8 @@ class CrossPseudo(SemiSegmentor):
         **semi: As in :class:`SemiSegmentor`.
 
     Raises:
-        ValueError: A negative weight; an odd number of unlabeled images in a batch.
+        ValueError: A negative weight; a teacher or a contrastive loss, which CPS does not have; an
+            odd number of unlabeled images in a batch.
     """
 
     predictors = ('mean', 'network1', 'network2')
@@ -59,6 +60,8 @@ class CrossPseudo(SemiSegmentor):
     def __init__(self, *, cps_weight: float = 1.0, **semi: Any) -> None:
         config = copy.deepcopy(semi)  # building changes it
         super().__init__(**semi)
+        names = ('teacher', 'contrastive', 'representation_head')
+        unused(self, **{name: config.get(name) for name in names})
         not_negative(cps_weight=cps_weight)
         self.cps_weight = cps_weight
         for name in ('predictor', 'warmup_iters', 'data_preprocessor'):
