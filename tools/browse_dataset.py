@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner, set_random_seed
+from mmengine.runner import Runner, load_checkpoint, set_random_seed
 from mmseg.registry import MODELS
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from mmseg_u2pl.analysis.pseudo_labels import load_method
+from mmseg_u2pl.analysis.pseudo_labels import place_in_training
 from mmseg_u2pl.cli import (
     add_config_arguments,
     add_trust_argument,
@@ -75,13 +75,14 @@ def build_model(cfg: Config, checkpoint: str | None) -> Any:
     """The model in evaluation mode; without a checkpoint with random weights.
 
     Raises:
-        ValueError: As in :func:`load_method`.
+        ValueError: As in :func:`place_in_training`.
     """
     if cfg.model.get('backbone', {}).get('pretrained') is True:
         cfg.model.backbone.pretrained = False  # some backbones download as they are built
     model = MODELS.build(cfg.model).eval()
     if checkpoint:
-        load_method(model, checkpoint, cfg.train_cfg.max_iters)
+        content = load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
+        place_in_training(model, content, checkpoint, cfg.train_cfg.max_iters)
     return model
 
 

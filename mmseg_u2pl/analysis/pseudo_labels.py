@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.runner import load_checkpoint
 from torch import Tensor
 
 from ..functional import IGNORE, nearest
@@ -119,12 +118,13 @@ class Measurement(NamedTuple):
     quality: PseudoLabelQuality
 
 
-def load_method(model: Any, path: str | Path, max_iters: int) -> int:
-    """Load a checkpoint and put the method where training stood when it was saved.
+def place_in_training(model: Any, checkpoint: dict, path: str | Path, max_iters: int) -> int:
+    """Put a method where training stood when its checkpoint was saved.
 
     Args:
-        model: As its config builds it; afterwards in evaluation mode.
-        path: ``iter_*.pth``.
+        model: With the weights; afterwards in evaluation mode.
+        checkpoint: All that the file holds.
+        path: ``iter_*.pth``, for messages.
         max_iters: T, iterations of the whole training.
 
     Returns:
@@ -134,12 +134,6 @@ def load_method(model: Any, path: str | Path, max_iters: int) -> int:
         ValueError: The model makes no pseudo-labels, not yet at this checkpoint, or the checkpoint
             does not say at which iteration it was saved.
     """
-    checkpoint = load_checkpoint(model, str(path), map_location='cpu', strict=True)
-    return place_in_training(model, checkpoint, path, max_iters)
-
-
-def place_in_training(model: Any, checkpoint: dict, path: str | Path, max_iters: int) -> int:
-    """The part of :func:`load_method` after the weights are loaded."""
     if not isinstance(model, SemiSegmentor):
         raise ValueError(
             f'{type(model).__name__} makes no pseudo-labels: give the config of a '
@@ -166,7 +160,7 @@ def measure(model: SemiSegmentor, groups: Iterable[list[dict]]) -> dict[str, Pse
     training, a percentile is taken over all pixels of a group.
 
     Args:
-        model: Loaded by :func:`load_method`.
+        model: After :func:`place_in_training`.
         groups: Samples of equal size, from :func:`batches`.
 
     Returns:
