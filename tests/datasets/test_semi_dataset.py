@@ -134,5 +134,6 @@ def test_a_file_that_cannot_be_loaded_is_named_when_it_is_drawn(own_root, seed):
 def test_a_worker_of_the_data_loader_names_it_too(own_root):
     dataset = tiny.semi_dataset(own_root)
     (own_root / 'images' / 'train' / 'u1.png').write_text('not an image')
-    loader = DataLoader(dataset, sampler=[5], num_workers=1, collate_fn=list)
-    tiny.assert_raises(ValueError, lambda: next(iter(loader)), 'u1.png', 'tools/check_data.py')
+    batches = iter(DataLoader(dataset, sampler=[5], num_workers=1, collate_fn=list))
+    tiny.assert_raises(ValueError, lambda: next(batches), 'u1.png', 'tools/check_data.py')
+    batches._shutdown_workers()  # the error holds the iterator; torch would wait 5 s for the worker
