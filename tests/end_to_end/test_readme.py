@@ -65,6 +65,8 @@ def test_commands_and_prediction(tmp_path, run_tool, capsys):
         if name == 'make_config.py':
             printed = capsys.readouterr().out
             assert f'tools/test.py {tmp_path}/crack/crack.py work_dirs/crack/best_*.pth' in printed
+            assert 'about 1 min' in printed  # as measured
+            assert 'the largest that trains in 60 minutes' in printed
     assert list((tmp_path / 'browse').glob('*.png'))
     (result,) = (tmp_path / 'test').glob('*/*.json')
     assert 'teacher/IoU.crack' in result.read_text()

@@ -3,9 +3,15 @@
 import glob
 import re
 import shlex
+import subprocess
+from types import SimpleNamespace
 
+import processes
 import pytest
 from test_command_lines import ROOT
+
+from mmseg_u2pl.analysis import experiment_worker
+from mmseg_u2pl.prepare.make_config import pace
 
 pytest.importorskip('efficientnet_lite_pytorch')
 pytest.importorskip('onnxruntime')
@@ -13,9 +19,12 @@ pytest.importorskip('onnxruntime')
 
 @pytest.fixture
 def there(tmp_path, monkeypatch):
-    """Commands run in an empty folder."""
+    """Commands run in an empty folder; processes start fast, and the machine is of infinite speed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    monkeypatch.setattr(pace, 'measure_pace', lambda *_: 0.0)
+    forked = SimpleNamespace(**{**vars(subprocess), 'Popen': processes.Forked})
+    monkeypatch.setattr(experiment_worker, 'subprocess', forked)
     return tmp_path
 
 

@@ -35,8 +35,9 @@ import sys
 sys.modules['mmseg_u2pl'] = None  # importing it fails
 import numpy as np
 from mmseg.apis import inference_model, init_model
-model = init_model('config.py', 'model.pth', device='cpu')
-np.save('mask.npy', inference_model(model, sys.argv[1]).pred_sem_seg.data[0].numpy())
+for name in sys.argv[1:]:
+    model = init_model(f'{name}/config.py', f'{name}/model.pth', device='cpu')
+    np.save(f'{name}.npy', inference_model(model, 'image.png').pred_sem_seg.data[0].numpy())
 """
 
 
@@ -78,20 +79,19 @@ def test_every_format_gives_the_logits_of_the_network_at_two_sizes(exported):
         assert not each.fixed
 
 
-@pytest.mark.parametrize('predictor', ['teacher', 'student'])
-def test_plain_mmseg_predicts_the_same_masks(tmp_path, predictor):
-    source = source_of(predictor)
-    export(source, tmp_path, ['mmseg'], [pixels(32, 32)])
+def test_plain_mmseg_predicts_the_same_masks(tmp_path):
     image = pixels(45, 70)
     cv2.imwrite(str(tmp_path / 'image.png'), image.flip(0).permute(1, 2, 0).numpy())
-    command = [sys.executable, '-c', WITHOUT_PACKAGE, 'image.png']
+    expected = {}
+    for predictor in ('teacher', 'student'):
+        source = source_of(predictor)
+        export(source, tmp_path / predictor, ['mmseg'], [pixels(32, 32)])
+        expected[predictor] = predict(source.model, image).argmax(0).numpy()
+    command = [sys.executable, '-c', WITHOUT_PACKAGE, *expected]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    mask = np.load(tmp_path / 'mask.npy')
-    expected = predict(source.model, image).argmax(0).numpy()
-    np.testing.assert_array_equal(mask, expected)
-    other = 'student' if predictor == 'teacher' else 'teacher'
-    source.model.predictor = other
-    assert (predict(source.model, image).argmax(0).numpy() != mask).any()
+    for predictor, mask in expected.items():
+        np.testing.assert_array_equal(np.load(tmp_path / f'{predictor}.npy'), mask)
+    assert (expected['teacher'] != expected['student']).any()
 
 
 def test_nothing_of_the_training_is_inside(exported):
@@ -133,9 +133,7 @@ def test_safetensors_says_what_it_is(exported):
 def test_networks_with_corners_aligned_keep_their_own_grid(tmp_path):
     head = dict(tiny.networks()['decode_head'], align_corners=True)
     source = source_of('student', grid=dict(stride=8, offset=1), decode_head=head)
-    compared = export(
-        source, tmp_path, ['mmseg', 'onnx', 'torchscript'], [pixels(30, 44), pixels(57, 33)]
-    )
+    compared = export(source, tmp_path, ['mmseg', 'onnx'], [pixels(30, 44), pixels(57, 33)])
     sizes = {(each.format, each.size) for each in compared}
     assert {('mmseg', (33, 49)), ('mmseg', (57, 33)), ('onnx', (30, 44))} < sizes
     assert max(each.difference for each in compared) <= 1e-4

@@ -7,11 +7,8 @@ import torch
 from mmseg.registry import MODELS
 
 CONFIGS = {
-    'U2PL': tiny.semi_config('U2PL'),
-    'FixMatch': tiny.semi_config('FixMatch', teacher=dict(norm='ema')),
-    'MeanTeacher': tiny.semi_config('MeanTeacher'),
-    'UniMatch': tiny.semi_config('UniMatch'),
-    'UniMatchV2': tiny.semi_config('UniMatchV2'),
+    'U2PL': tiny.semi_config('U2PL'),  # predicts with the teacher
+    'UniMatch': tiny.semi_config('UniMatch'),  # with the student
     'CrossPseudo': cross.config(),
 }
 
