@@ -17,9 +17,13 @@ def pixels(array):
     return list(product(range(shape[0]), range(shape[-2]), range(shape[-1])))
 
 
+def log_softmax(values):
+    log_sum = max(values) + math.log(sum(math.exp(value - max(values)) for value in values))
+    return [value - log_sum for value in values]
+
+
 def softmax(values):
-    shifted = [math.exp(value - max(values)) for value in values]
-    return [value / sum(shifted) for value in shifted]
+    return [math.exp(value) for value in log_softmax(values)]
 
 
 def entropy(prob):
@@ -48,11 +52,11 @@ def reliable_loss(logits, target, reverse_weight=0.0):
         return 0.0, 0.0
     total = 0.0
     for b, y, x in places:
-        prob = softmax([float(value) for value in logits[b, :, y, x]])
-        total -= math.log(prob[target[b, y, x]])
-        for c, p in enumerate(prob):
+        log_prob = log_softmax([float(value) for value in logits[b, :, y, x]])
+        total -= log_prob[target[b, y, x]]
+        for c, log_p in enumerate(log_prob):
             one_hot = 1.0 if c == target[b, y, x] else 1e-4
-            total -= reverse_weight * p * math.log(one_hot)
+            total -= reverse_weight * math.exp(log_p) * math.log(one_hot)
     weight = target.size / len(places)
     return weight * total / len(places), weight
 
@@ -66,7 +70,7 @@ def consistency_loss(logits, label, q, threshold):
         valid += 1
         if q[b, y, x] >= threshold:
             kept += 1
-            total -= math.log(softmax(logits[b, :, y, x].tolist())[label[b, y, x]])
+            total -= log_softmax(logits[b, :, y, x].tolist())[label[b, y, x]]
     return total / valid, kept / valid
 
 

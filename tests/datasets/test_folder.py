@@ -320,13 +320,13 @@ def test_settings_that_nothing_would_read_are_named(root):
 
 # ------------------------------------------------------------------------------- scaling
 def test_time_grows_with_the_list_not_with_its_square(tmp_path):
-    """20 000 lines among 20 000 files; quadratic look-ups would take minutes."""
-    for number in range(20_000):
+    """5000 lines among 5000 files; looking at the folder for each takes 10 s and more."""
+    for number in range(5000):
         (tmp_path / f'{number}.jpg').touch()
-    lines = [str(number) for number in range(20_000)]
+    lines = [str(number) for number in range(5000)]
     (tmp_path / 'list.txt').write_text('\n'.join(lines))
-    start = time.monotonic()
+    start = time.process_time()
     found = listed_images(tmp_path / 'list.txt', tmp_path)
     assert list(found.items()) == [(f'{line}.jpg', n) for n, line in enumerate(lines, 1)]
-    assert len(UnlabeledDataset(data_prefix=dict(img_path=str(tmp_path)))) == 20_000
-    assert time.monotonic() - start < 20
+    assert len(UnlabeledDataset(data_prefix=dict(img_path=str(tmp_path)))) == 5000
+    assert time.process_time() - start < 5

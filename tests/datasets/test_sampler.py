@@ -103,6 +103,15 @@ def test_a_seed_gives_the_order_that_it_always_gave(labeled, unlabeled, epoch):
         assert indices_of(stream, 2 * len(order))[place::2] == order.tolist()
 
 
+def test_known_draws_stay_as_they_are():
+    """Indices, three labeled and seven unlabeled in turn, and augmentation seeds."""
+    assert draws(sampler_of(3, 7), 12) == [
+        (2, 1576890651), (4, 457190280), (1, 960329833), (9, 4253259675),
+        (0, 2746448868), (8, 3746004709), (2, 534926514), (6, 2580024465),
+        (0, 1820076146), (5, 2954317433), (1, 3843874747), (7, 1841034276),
+    ]  # fmt: skip
+
+
 def test_shuffling_is_uniform():
     first = [next(iter(sampler_of(5, 1, seed=seed)))[0] for seed in range(2000)]
     counts = np.bincount(first, minlength=5)

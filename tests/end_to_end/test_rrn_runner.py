@@ -258,14 +258,6 @@ def test_gradients_accumulate(data_root, tmp_path):
     assert {int(state['step']) for state in adam.state.values()} == {1}
 
 
-def test_without_its_optimizer_constructor_rrn_is_refused_before_training(data_root, tmp_path):
-    runner = cross.runner(
-        data_root, tmp_path, **{'optim_wrapper.constructor': 'DefaultOptimWrapperConstructor'}
-    )
-    with pytest.raises(ValueError, match="constructor='SemiOptimWrapperConstructor'"):
-        runner.train()
-
-
 def test_resuming_from_cps_is_refused(cps, data_root, tmp_path):
     runner = cross.runner(
         data_root, tmp_path, load_from=str(cps.folder / 'iter_3.pth'), resume=True

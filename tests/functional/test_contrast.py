@@ -82,23 +82,6 @@ def test_unlabeled_negatives_by_hand():
     assert not unlabeled_negative_mask(ranks, torch.tensor([[[False]]]), 1, 3).any()
 
 
-@given(seed=SEEDS, batch=st.integers(1, 3), classes=st.integers(1, 6))
-def test_ranks_and_masks_are_the_references(seed, batch, classes):
-    prob, label, unreliable, _ = case(seed, batch, classes)
-    p, y, u = torch.tensor(prob), torch.tensor(label), torch.tensor(unreliable)
-    rank = reference.ranks(prob)
-    for got, expected in (
-        (class_ranks(p), rank),
-        (anchor_mask(p, y, 0.3), reference.anchors(prob, label, 0.3)),
-        (labeled_negative_mask(class_ranks(p), y, 2), reference.labeled_negatives(rank, label, 2)),
-        (
-            unlabeled_negative_mask(class_ranks(p), u, 1, 3),
-            reference.unlabeled_negatives(rank, unreliable, 1, 3),
-        ),
-    ):
-        np.testing.assert_array_equal(got, expected)
-
-
 # -------------------------------------------------------------------------------- means
 def test_prototypes_by_hand():
     rep = torch.tensor([[[[1.0, 3.0]], [[0.0, 2.0]]]])  # pixels (1, 0) and (3, 2)
@@ -106,17 +89,6 @@ def test_prototypes_by_hand():
     means, present = class_prototypes(rep, mask)
     assert means.tolist() == [[2, 1], [3, 2], [0, 0]]
     assert present.tolist() == [True, True, False]
-
-
-@given(seed=SEEDS)
-def test_prototypes_are_the_references(seed):
-    prob, label, _, rep = case(seed)
-    mask = reference.anchors(prob, label, 0.2)
-    expected = reference.prototypes(rep, mask)
-    means, present = class_prototypes(torch.tensor(rep), torch.tensor(mask))
-    assert {c for c in range(4) if present[c]} == set(expected)
-    for c in range(4):
-        np.testing.assert_allclose(means[c], expected.get(c, np.zeros(5)), atol=1e-12)
 
 
 @pytest.mark.parametrize('autocast', [False, True])

@@ -295,10 +295,6 @@ def test_each_predictor_is_its_network():
             torch.testing.assert_close(model(images, mode='tensor'), expected)
 
 
-def test_the_mean_is_the_default():
-    assert cross.build().predictor == 'mean'
-
-
 # ------------------------------------------------------------------------------------ mistakes
 def test_mistakes_are_named():
     tiny.assert_raises(
