@@ -21,11 +21,13 @@ import cv2
 import numpy as np
 import processes
 import pytest
+import tiny
 import torch
 from hypothesis import settings
 from mmengine.logging import MMLogger
 
-import mmseg_u2pl  # noqa: F401 - registers everything
+from mmseg_u2pl.functional import box_masks
+from mmseg_u2pl.models import CutMix
 
 processes.start()
 settings.register_profile('suite', max_examples=20, deadline=None, derandomize=True)
@@ -77,6 +79,24 @@ def own_root(tmp_path: Path, data_root: Path) -> Path:
     """A copy of ``data_root`` that a test may spoil."""
     shutil.copytree(data_root, tmp_path / 'data')
     return tmp_path / 'data'
+
+
+@pytest.fixture
+def masked_root(own_root):
+    """The tiny data set, with the unlabeled images' masks in a folder that training never sees."""
+    (own_root / 'truth').mkdir()
+    for name in NAMES['unlabeled']:
+        _, mask = scene(sum(name.encode()))
+        mask[:3] = 255
+        cv2.imwrite(str(own_root / 'truth' / f'{name}.png'), mask)
+    return own_root
+
+
+@pytest.fixture
+def boxes(monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
+    """Every step of CutMix mixes with the same boxes."""
+    monkeypatch.setattr(CutMix, 'masks', lambda *_: box_masks(tiny.BOXES, *tiny.CROP))
+    return tiny.BOXES
 
 
 @pytest.fixture(scope='session')

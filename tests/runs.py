@@ -2,9 +2,12 @@
 
 import uuid
 from pathlib import Path
+from typing import NamedTuple
 
 import tiny
+import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 BASE = Path(__file__).parents[1] / 'configs' / '_base_'
@@ -13,6 +16,18 @@ TEST_PIPELINE = [
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
+
+OFFLINE = {
+    'model.backbone.pretrained': False,
+    **{f'{part}_dataloader.num_workers': 0 for part in ('train', 'val', 'test')},
+    **{f'{part}_dataloader.persistent_workers': False for part in ('train', 'val', 'test')},
+}
+"""What a shipped config needs for a short run: no download, no processes that load data."""
+
+
+def words(options):
+    """Options as on a command line."""
+    return [f'{name}={value}' for name, value in options.items()]
 
 
 def settings(root, max_iters):
@@ -78,3 +93,45 @@ def config(root, work_dir, max_iters=6, **changes):
 
 def runner(root, work_dir, max_iters=6, **changes):
     return Runner.from_cfg(config(root, work_dir, max_iters, **changes))
+
+
+class Trained(NamedTuple):
+    """A finished training, and what each of its validations reported."""
+
+    runner: Runner
+    folder: Path
+    metrics: dict[int, dict[str, float]]
+
+
+class Collect(Hook):
+    """What each validation reported, by iteration."""
+
+    def __init__(self):
+        self.metrics = {}
+
+    def after_val_epoch(self, runner, metrics=None):
+        self.metrics[runner.iter] = dict(metrics)
+
+
+def train(runner):
+    """Train to the end."""
+    collect = Collect()
+    runner.register_hook(collect)
+    runner.train()
+    return Trained(runner, Path(runner.work_dir), collect.metrics)
+
+
+def load(path):
+    """A checkpoint."""
+    return torch.load(path, map_location='cpu', weights_only=False)
+
+
+def differing(one, other):
+    """Names of tensors that are not equal bit for bit."""
+    assert set(one) == set(other)
+    return [name for name in one if not torch.equal(one[name], other[name])]
+
+
+def log_of(work_dir):
+    """What the runs of a work dir logged."""
+    return '\n'.join(path.read_text() for path in sorted(work_dir.glob('*/*.log')))

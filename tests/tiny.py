@@ -13,6 +13,11 @@ from mmseg_u2pl.datasets import SemiDataset
 
 META = dict(classes=('red', 'green', 'blue'), palette=[[200, 0, 0], [0, 200, 0], [0, 0, 200]])
 CROP = (32, 32)
+BOXES = torch.tensor([[0, 0, 32, 16], [4, 8, 20, 32]])
+COARSE = BOXES // 4
+"""The same boxes at stride 4."""
+EMA = dict(momentum=0.95, norm='ema')
+"""A teacher."""
 COUNTS = (
     'anchors_labeled',
     'anchors_unlabeled',
@@ -60,7 +65,7 @@ METHODS: dict[str, dict] = {
 }
 """What a tiny model of each method is built with."""
 BALANCED: dict[str, dict | float] = dict(
-    teacher=dict(momentum=0.95, norm='ema'),
+    teacher=EMA,
     view=dict(type='PhotometricView', hue=0.0),
     selection=dict(type='EntropyPercentile', anneal=False, per_class=True),
     alignment=dict(type='ClassAlignment'),
@@ -217,9 +222,14 @@ def semi_dataset(root, labeled=None, unlabeled=None):
     )
 
 
+def mask_path(root, name):
+    """The mask of a labeled image."""
+    return root / 'masks' / 'train' / f'{name}.png'
+
+
 def set_label(root, value, name='l2'):
     """Change one pixel of a labeled mask."""
-    path = root / 'masks' / 'train' / f'{name}.png'
+    path = mask_path(root, name)
     mask = np.array(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
     mask[5, 5] = value
     cv2.imwrite(str(path), mask)

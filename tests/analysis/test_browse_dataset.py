@@ -89,12 +89,9 @@ def test_a_checkpoint_adds_its_pseudo_labels(browse, config, tmp_path, capsys):
         ('model.mix.prob=2', 'prob must be in [0, 1], got 2'),
     ],
 )
-def test_a_mistake_is_one_line(browse, config, option, says, capsys):
-    with pytest.raises(SystemExit) as error:
+def test_a_mistake_is_one_line(browse, config, option, says, refuses):
+    with refuses(re.escape(says)):
         browse(config, '--cfg-options', option)
-    assert error.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert says in line
 
 
 def test_at_least_one_batch(browse, config, capsys):

@@ -152,6 +152,6 @@ def test_the_tool_writes_both_files(run_tool, tmp_path):
         **{f'student mIoU at {at}': score - 10 for at, score in fake_tools.SCORES.items()},
     }  # fmt: skip
     assert markdown(report) == (out / 'report.md').read_text()
-    train = runpy.run_path(tool)['train']
+    train = runpy.run_path(str(tool))['train']
     failed = train('config.py', '--cfg-options fail=1', out / 'failed', 60)
     assert failed == {'error': 'tools/train.py ended with 1: see train.txt'}

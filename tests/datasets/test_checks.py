@@ -31,10 +31,6 @@ def image(root, name):
     return root / 'images' / 'train' / f'{name}.png'
 
 
-def mask(root, name):
-    return root / 'masks' / 'train' / f'{name}.png'
-
-
 # --------------------------------------------------------------------- before it is built
 @pytest.mark.parametrize('part', ['labeled', 'unlabeled'])
 def test_a_missing_root_is_named(own_root, part):
@@ -141,12 +137,12 @@ def test_missing_images_are_counted_and_the_first_is_named(own_root):
 
 
 def test_a_missing_mask_is_named(own_root):
-    mask(own_root, 'l3').unlink()
+    tiny.mask_path(own_root, 'l3').unlink()
     tiny.assert_raises(
         FileNotFoundError,
         lambda: checked(own_root),
         f'{WHERE}.labeled: 1 files are missing',
-        mask(own_root, 'l3'),
+        tiny.mask_path(own_root, 'l3'),
         'seg_map_suffix',
     )
 
@@ -228,12 +224,12 @@ def test_an_image_on_its_side_has_the_size_it_is_loaded_with(own_root):
 # ---------------------------------------------------------------------------------- masks
 def test_masks_of_another_size_are_named(own_root):
     for name in ('l1', 'l3'):
-        cv2.imwrite(str(mask(own_root, name)), np.zeros((40, 47), np.uint8))
+        cv2.imwrite(str(tiny.mask_path(own_root, name)), np.zeros((40, 47), np.uint8))
     tiny.assert_raises(
         ValueError,
         lambda: checked(own_root),
         f'{WHERE}.labeled: 2 files cannot be used',
-        mask(own_root, 'l1'),
+        tiny.mask_path(own_root, 'l1'),
         'is 47x40 pixels',
         image(own_root, 'l1'),
         '48x40',
@@ -241,12 +237,12 @@ def test_masks_of_another_size_are_named(own_root):
 
 
 def test_a_color_mask_is_named_with_the_remedy(own_root):
-    cv2.imwrite(str(mask(own_root, 'l1')), np.zeros((40, 48, 3), np.uint8))
+    cv2.imwrite(str(tiny.mask_path(own_root, 'l1')), np.zeros((40, 48, 3), np.uint8))
     for step in (LOAD_MASK, dict(type='LoadMask')):
         tiny.assert_raises(
             ValueError,
             lambda step=step: checked(own_root, labeled=dict(pipeline=[LOAD_IMAGE, step])),
-            mask(own_root, 'l1'),
+            tiny.mask_path(own_root, 'l1'),
             "type='LoadMask', colors=",
         )
     load = dict(type='LoadMask', colors=[[0, 0, 0]])
@@ -256,15 +252,19 @@ def test_a_color_mask_is_named_with_the_remedy(own_root):
 def test_labels_beyond_a_byte_do_not_pass_as_others(own_root):
     labels = np.zeros((40, 48), np.uint16)
     labels[0, 0] = 257  # mmseg would make it 1
-    cv2.imwrite(str(mask(own_root, 'l2')), labels)
+    cv2.imwrite(str(tiny.mask_path(own_root, 'l2')), labels)
     tiny.assert_raises(
-        ValueError, lambda: checked(own_root), mask(own_root, 'l2'), 'values to 257', 'LoadMask'
+        ValueError,
+        lambda: checked(own_root),
+        tiny.mask_path(own_root, 'l2'),
+        'values to 257',
+        'LoadMask',
     )
 
 
 def test_each_header_is_read_once_and_no_mask_of_an_unlabeled_image(own_root, monkeypatch):
     for name in ('u0', 'u1'):
-        mask(own_root, name).write_text('no image')
+        tiny.mask_path(own_root, name).write_text('no image')
     opened: Any = []
     really_open = Image.open
     monkeypatch.setattr(Image, 'open', lambda path: opened.append(path) or really_open(path))
@@ -294,7 +294,7 @@ def test_wrapped_data_sets_are_checked_and_named(own_root):
 
 
 def test_a_data_set_without_masks_in_its_pipeline_needs_none(own_root):
-    mask(own_root, 'l1').unlink()
+    tiny.mask_path(own_root, 'l1').unlink()
     config = tiny.labeled_config(own_root, pipeline=[LOAD_IMAGE])
     check_files(DATASETS.build(config), 'test_dataloader.dataset')
 

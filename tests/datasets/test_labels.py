@@ -13,13 +13,9 @@ from mmseg_u2pl.datasets.labels import count_labels
 LOAD_IMAGE, LOAD_MASK = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
 
 
-def mask(root, name):
-    return root / 'masks' / 'train' / f'{name}.png'
-
-
 def pixels(root, *names):
     """Labels of masks, counted directly (256,)."""
-    masks = [np.ravel(np.array(cv2.imread(str(mask(root, n)), 0))) for n in names]
+    masks = [np.ravel(np.array(cv2.imread(str(tiny.mask_path(root, n)), 0))) for n in names]
     return np.bincount(np.concatenate(masks), minlength=256)
 
 
@@ -34,8 +30,8 @@ def test_pixels_and_the_first_mask_of_each_label(own_root):
     assert found.counts.dtype == np.int64
     assert np.array_equal(found.counts, pixels(own_root, 'l0', 'l1', 'l2', 'l3'))
     assert list(found.examples) == [0, 1, 2, 7, 255]
-    assert found.examples[7] == str(mask(own_root, 'l1'))
-    assert found.examples[255] == str(mask(own_root, 'l0'))
+    assert found.examples[7] == str(tiny.mask_path(own_root, 'l1'))
+    assert found.examples[255] == str(tiny.mask_path(own_root, 'l0'))
 
 
 def test_value_tables_and_the_data_sets_mapping_apply(own_root):
@@ -81,17 +77,17 @@ def test_each_mask_is_loaded_once_however_often_it_is_asked_for(own_root, monkey
     monkeypatch.setattr(LoadAnnotations, '_load_seg_map', counted)
     dataset = tiny.semi_dataset(own_root)
     assert dataset.labels is dataset.labels
-    assert sorted(loaded) == [str(mask(own_root, f'l{i}')) for i in range(4)]
+    assert sorted(loaded) == [str(tiny.mask_path(own_root, f'l{i}')) for i in range(4)]
 
 
 # --------------------------------------------------------------------------------- errors
 def test_damaged_masks_are_named_and_counted(own_root):
     for name in ('l1', 'l2'):
-        content = mask(own_root, name).read_bytes()
-        mask(own_root, name).write_bytes(content[: len(content) // 2])
+        content = tiny.mask_path(own_root, name).read_bytes()
+        tiny.mask_path(own_root, name).write_bytes(content[: len(content) // 2])
     for step in ('LoadAnnotations', 'LoadMask'):
         pipeline = [LOAD_IMAGE, dict(type=step)]
-        parts = ('train_dataloader.dataset.labeled: ', str(mask(own_root, 'l2')))
+        parts = ('train_dataloader.dataset.labeled: ', str(tiny.mask_path(own_root, 'l2')))
         tiny.assert_raises(ValueError, lambda p=pipeline: labels(own_root, pipeline=p), *parts)
 
 
@@ -100,12 +96,12 @@ def test_an_unknown_color_is_named(own_root):
         cv2.imwrite(str(path), np.zeros((40, 48, 3), np.uint8))
     colored = np.zeros((40, 48, 3), np.uint8)
     colored[3, 4] = 3, 2, 1  # blue, green, red
-    cv2.imwrite(str(mask(own_root, 'l2')), colored)
+    cv2.imwrite(str(tiny.mask_path(own_root, 'l2')), colored)
     step = dict(type='LoadMask', colors=[[0, 0, 0], [9, 9, 9], [8, 8, 8]])
     tiny.assert_raises(
         ValueError,
         lambda: labels(own_root, pipeline=[LOAD_IMAGE, step]),
-        mask(own_root, 'l2'),
+        tiny.mask_path(own_root, 'l2'),
         'color [1, 2, 3]',
         '(x=4, y=3)',
     )

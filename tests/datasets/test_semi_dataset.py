@@ -136,4 +136,5 @@ def test_a_worker_of_the_data_loader_names_it_too(own_root):
     (own_root / 'images' / 'train' / 'u1.png').write_text('not an image')
     batches = iter(DataLoader(dataset, sampler=[5], num_workers=1, collate_fn=list))
     tiny.assert_raises(ValueError, lambda: next(batches), 'u1.png', 'tools/check_data.py')
-    batches._shutdown_workers()  # the error holds the iterator; torch would wait 5 s for the worker
+    # the error holds the iterator; torch would wait 5 s for the worker
+    batches._shutdown_workers()  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import runs
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -57,12 +58,10 @@ def test_the_added_method_trains(tmp_path, monkeypatch):
         'train_cfg.max_iters': 3,
         'train_cfg.val_interval': 3,
         'default_hooks.logger.interval': 1,
-        'model.backbone.pretrained': False,
+        **runs.OFFLINE,
         'model.warmup_iters': 1,
         'model.rampup_iters': 1,
         'train_dataloader.batch_size': 2,
-        **{f'{part}_dataloader.num_workers': 0 for part in ('train', 'val', 'test')},
-        **{f'{part}_dataloader.persistent_workers': False for part in ('train', 'val', 'test')},
     }
     cfg.merge_from_dict(small)
     runner = Runner.from_cfg(cfg)

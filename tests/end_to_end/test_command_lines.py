@@ -8,6 +8,7 @@ import mmseg
 import numpy as np
 import pytest
 import torch
+from runs import OFFLINE, log_of, words
 
 from mmseg_u2pl.analysis.report import read_test_metrics
 from mmseg_u2pl.prepare.synthetic import write_dataset
@@ -17,10 +18,7 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/u2pl/u2pl_effnet-lite0_small.py'
 SMALL = (
     'model.warmup_iters=1', 'model.contrastive.bank_size=64', 'model.contrastive.num_anchors=8',
-    'model.backbone.pretrained=False', 'default_hooks.logger.interval=1',
-    'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
-    'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False',
-    'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False',
+    'default_hooks.logger.interval=1', *words(OFFLINE),
 )  # fmt: skip
 
 
@@ -31,11 +29,6 @@ def call(*command):
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     return output
-
-
-def log_of(work_dir):
-    """What the trainings of a work dir logged."""
-    return '\n'.join(path.read_text() for path in sorted(work_dir.glob('*/*.log')))
 
 
 @pytest.fixture(scope='module')

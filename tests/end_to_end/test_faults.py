@@ -159,8 +159,7 @@ def test_a_run_of_u2pl_starts_from_a_supervised_checkpoint(data_root, tmp_path):
     scores = runner.test()
     for name in ('mIoU', 'IoU.red', 'IoU.green', 'IoU.blue'):
         assert np.array_equal(scores[f'teacher/{name}'], scores[f'student/{name}'], equal_nan=True)
-    logs = ''.join(log.read_text() for log in (tmp_path / 'run').rglob('*.log'))
-    assert 'it is a copy of the student' in logs
+    assert 'it is a copy of the student' in runs.log_of(tmp_path / 'run')
 
 
 # --------------------------------------------------------------------------- every method

@@ -10,20 +10,10 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
+from runs import OFFLINE, words
 from test_command_lines import ROOT
 
 pytest.importorskip('efficientnet_lite_pytorch')
-OFFLINE = {
-    'model.backbone.pretrained': False,
-    **{f'{s}_dataloader.num_workers': 0 for s in ('train', 'val', 'test')},
-    **{f'{s}_dataloader.persistent_workers': False for s in ('train', 'val', 'test')},
-}
-
-
-@pytest.fixture(autouse=True)
-def plain_dumps(monkeypatch):
-    """Runners write their config several times; laying it out takes most of a short run."""
-    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, False))
 
 
 def write_folder(root):
@@ -42,6 +32,11 @@ def write_folder(root):
     (root / 'val.txt').write_text('d\ne\n')
 
 
+def found(arguments):
+    """As a shell passes them on: files instead of patterns."""
+    return [w for word in arguments for w in (glob.glob(word) if '*' in word else [word])]
+
+
 def test_commands_and_prediction(tmp_path, run_tool, capsys):
     """The blocks of README.md's sections "Your own data" and "Predict", with other paths."""
     write_folder(tmp_path / 'mine')
@@ -51,17 +46,16 @@ def test_commands_and_prediction(tmp_path, run_tool, capsys):
     block = re.sub(r'(?<= )crack/|(?<=--out )crack|work_dirs/', rf'{tmp_path}/\g<0>', block)
     commands = [shlex.split(line, comments=True) for line in block.splitlines()]
     work_dir = tmp_path / 'work_dirs/crack'
-    flags = ['--cfg-options', *(f'{key}={value}' for key, value in OFFLINE.items())]
+    flags = ['--cfg-options', *words(OFFLINE)]
     more = {
         'make_config.py': ['--iters', 2],
         'browse_dataset.py': ['--out', tmp_path / 'browse', *flags],
         'train.py': ['--work-dir', work_dir, *flags],
         'test.py': ['--work-dir', tmp_path / 'test', *flags],
     }
-    for (python, tool, *words), name in zip(commands, more, strict=True):
+    for (python, tool, *arguments), name in zip(commands, more, strict=True):
         assert (python, tool) == ('python', f'tools/{name}')
-        words = [w for word in words for w in (glob.glob(word) if '*' in word else [word])]
-        run_tool(name, *words, *more[name])
+        run_tool(name, *found(arguments), *more[name])
         if name == 'make_config.py':
             printed = capsys.readouterr().out
             assert f'tools/test.py {tmp_path}/crack/crack.py work_dirs/crack/best_*.pth' in printed
@@ -73,10 +67,9 @@ def test_commands_and_prediction(tmp_path, run_tool, capsys):
 
     (predict,) = re.findall(r'```bash\npython tools/predict.py (.*?)```', text, re.S)
     predict = predict.replace('work_dirs/', f'{tmp_path}/work_dirs/')
-    words = shlex.split(predict.replace('/data/mine', f'{tmp_path}/mine'))
-    words = [w for word in words for w in (glob.glob(word) if '*' in word else [word])]
-    words[words.index('predicted')] = str(tmp_path / 'predicted')
-    run_tool('predict.py', *words)
+    arguments = found(shlex.split(predict.replace('/data/mine', f'{tmp_path}/mine')))
+    arguments[arguments.index('predicted')] = str(tmp_path / 'predicted')
+    run_tool('predict.py', *arguments)
     for name, shape in (('a', (90, 120)), ('X', (150, 100)), ('y z', (150, 100))):
         path = tmp_path / f'predicted/masks/{name}.png'
         mask = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))

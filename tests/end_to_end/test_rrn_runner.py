@@ -3,46 +3,24 @@
 import json
 import shutil
 import uuid
-from pathlib import Path
-from typing import NamedTuple
 
 import cross
 import cv2
 import numpy as np
 import pytest
+import runs
 import tiny
 import torch
 from conftest import NAMES
 from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.runner import Runner, save_checkpoint
+from mmengine.runner import save_checkpoint
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
-
-
-class Collect(Hook):
-    """What each validation reported."""
-
-    def __init__(self):
-        self.metrics = {}
-
-    def after_val_epoch(self, runner, metrics=None):
-        self.metrics[runner.iter] = dict(metrics)
-
-
-class Trained(NamedTuple):
-    """An uninterrupted run of six iterations with a checkpoint at three."""
-
-    runner: Runner
-    folder: Path
-    metrics: dict[int, dict[str, float]]
+from runs import differing, load, log_of
 
 
 def train(root, folder, kind, **changes):
-    runner, collect = cross.runner(root, folder, kind, **changes), Collect()
-    runner.register_hook(collect)
-    runner.train()
-    return Trained(runner, folder, collect.metrics)
+    return runs.train(cross.runner(root, folder, kind, **changes))
 
 
 # γ of 0.5: an untrained discriminator says about that much, so some regions are accepted
@@ -57,15 +35,6 @@ def rrn(data_root, tmp_path_factory):
 @pytest.fixture(scope='module')
 def cps(data_root, tmp_path_factory):
     return train(data_root, tmp_path_factory.mktemp('cps'), 'CrossPseudo')
-
-
-def load(path):
-    return torch.load(path, map_location='cpu', weights_only=False)
-
-
-def differing(one, other):
-    assert set(one) == set(other)
-    return [name for name in one if not torch.equal(one[name], other[name])]
 
 
 def values_of_steps(message_hub):
@@ -245,8 +214,7 @@ def test_a_run_starts_from_a_plain_checkpoint(data_root, tmp_path):
             if not name.startswith(('network2.', 'discriminators.'))
         }) == []  # fmt: skip
     runner.train()
-    logs = ''.join(log.read_text() for log in (tmp_path / 'run').rglob('*.log'))
-    assert 'The checkpoint holds one network: both start from it' in logs
+    assert 'The checkpoint holds one network: both start from it' in log_of(tmp_path / 'run')
     assert runner.iter == 1
 
 

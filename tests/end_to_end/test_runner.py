@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,44 +10,14 @@ import runs
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
 from mmseg.apis import MMSegInferencer, inference_model, init_model
-
-
-class Trained(NamedTuple):
-    """An uninterrupted run of six iterations with a checkpoint at three."""
-
-    runner: Runner
-    folder: Path
-    metrics: dict[int, dict[str, float]]
-
-
-class Collect(Hook):
-    """What each validation reported."""
-
-    def __init__(self):
-        self.metrics = {}
-
-    def after_val_epoch(self, runner, metrics=None):
-        self.metrics[runner.iter] = dict(metrics)
+from runs import Trained, differing, load
 
 
 @pytest.fixture(scope='module')
 def trained(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    folder = tmp_path_factory.mktemp('run')
-    runner, collect = runs.runner(data_root, folder), Collect()
-    runner.register_hook(collect)
-    runner.train()
-    return Trained(runner, folder, collect.metrics)
-
-
-def load(path):
-    return torch.load(path, map_location='cpu', weights_only=False)
-
-
-def differing(one, other):
-    assert set(one) == set(other)
-    return [name for name in one if not torch.equal(one[name], other[name])]
+    """Six iterations with a checkpoint at three."""
+    return runs.train(runs.runner(data_root, tmp_path_factory.mktemp('run')))
 
 
 def test_training_moves_student_teacher_and_bank(trained):

@@ -88,7 +88,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_and_training_goes_on(
     assert trained.iter == 7
     assert 'iter_3.pth' in after_six
     assert [name for name in files(tmp_path) if name.startswith('iter_')] == ['iter_7.pth']
-    log = next(tmp_path.glob('*/*.log')).read_text()
+    log = runs.log_of(tmp_path)
     assert 'no checkpoint at iteration 6' in log
     assert 'No space left on device' in log
 

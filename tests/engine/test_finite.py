@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import runs
 import torch
+from runs import differing, log_of
 
 from mmseg_u2pl.engine import finite
 from mmseg_u2pl.models.parts.memory_bank import MemoryBank
@@ -17,10 +18,6 @@ PLAIN = {'train_dataloader.num_workers': 0, 'val_cfg': None, 'val_dataloader': N
 
 def state(runner):
     return copy.deepcopy(runner.model.state_dict())
-
-
-def differing(one, other):
-    return [name for name in one if not torch.equal(one[name], other[name])]
 
 
 class Spoil:
@@ -66,7 +63,7 @@ def test_a_step_that_is_not_finite_changes_nothing(data_root, tmp_path, how):
     assert set(changed) <= set(allowed)
     assert {'backbone.conv1.weight', 'teacher.updates'} <= set(differing(after, spoiled.states[5]))
     assert all(value.isfinite().all() for value in runner.model.state_dict().values())
-    log = next(tmp_path.glob('*/*.log')).read_text()
+    log = log_of(tmp_path)
     assert log.count('the step is skipped') == 1
     assert 'iteration 4: not finite (' in log
     assert '.png' in log.split('the step is skipped. Images: ')[1].splitlines()[0]

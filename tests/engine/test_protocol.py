@@ -12,6 +12,7 @@ import tiny
 import torch
 from mmengine.config import Config
 from mmseg.apis import init_model
+from runs import load, log_of
 
 from mmseg_u2pl.analysis.report import markdown_table, read_test_metrics
 
@@ -57,14 +58,6 @@ def publish(root):
     """Give the labeled list a record, as tools that write lists do."""
     entry = dict(sha256=sha256(root / 'labeled.txt'), family='u2pl')
     (root / 'provenance.json').write_text(json.dumps(dict(lists=dict(labeled=entry))))
-
-
-def log_of(work_dir):
-    return next(work_dir.glob('*/*.log')).read_text()
-
-
-def load(path):
-    return torch.load(path, map_location='cpu', weights_only=False)
 
 
 class Trained(NamedTuple):

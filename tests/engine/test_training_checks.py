@@ -8,6 +8,7 @@ import cross
 import cv2
 import numpy as np
 import pytest
+import runs
 import tiny
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler, pseudo_collate
@@ -21,18 +22,13 @@ from mmseg_u2pl.engine import ClassWeightsHook, ProtocolHook
 from mmseg_u2pl.engine.checks import check_labels, check_training, scored_datasets
 from mmseg_u2pl.models.data_preprocessor import Grid
 
-TEST_PIPELINE = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
 NORMAL = dict(type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3)
 
 
 def scored(root, **changes):
     """A data set config of the validation images."""
     prefix = dict(img_path='images/val', seg_map_path='masks/val')
-    changes = dict(data_prefix=prefix, ann_file='', pipeline=TEST_PIPELINE, **changes)
+    changes = dict(data_prefix=prefix, ann_file='', pipeline=runs.TEST_PIPELINE, **changes)
     return tiny.labeled_config(root, **changes)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import runs
 import torch
-from conftest import NAMES, scene
+from conftest import NAMES
 from mmengine.runner import Runner
 from mmengine.visualization.vis_backend import BaseVisBackend
 from mmseg.registry import VISBACKENDS
@@ -17,17 +17,6 @@ from mmseg_u2pl.engine import collapse
 from mmseg_u2pl.engine.watch import calibration
 from mmseg_u2pl.functional import entropy_map
 from mmseg_u2pl.models import SemiSegmentor
-
-
-@pytest.fixture
-def masked_root(own_root):
-    """The tiny data set, with the unlabeled images' masks in a folder that training never sees."""
-    (own_root / 'truth').mkdir()
-    for name in NAMES['unlabeled']:
-        _, mask = scene(sum(name.encode()))
-        mask[:3] = 255
-        cv2.imwrite(str(own_root / 'truth' / f'{name}.png'), mask)
-    return own_root
 
 
 def train(root, folder, watch, **changes):

@@ -26,6 +26,7 @@ from mmseg_u2pl.functional import (
 TOLERANCES = {
     torch.float16: 1e-3, torch.bfloat16: 1e-3, torch.float32: 2e-5, torch.float64: 1e-9
 }  # fmt: skip
+WEIGHTED = 1e-6  # at least: the weight of a loss is a float32
 
 
 class Case(NamedTuple):
@@ -45,8 +46,8 @@ class Case(NamedTuple):
     def prob(self):
         return self.logits.double().softmax(1)
 
-    def close(self, value, expected):
-        tolerance = TOLERANCES[self.logits.dtype]
+    def close(self, value, expected, tolerance=0.0):
+        tolerance = max(tolerance, TOLERANCES[self.logits.dtype])
         expected = torch.as_tensor(np.array(expected), dtype=torch.float64)
         torch.testing.assert_close(value.double(), expected, rtol=tolerance, atol=tolerance)
 
@@ -86,11 +87,11 @@ def test_percentile(case, percent):
 def test_loss_of_kept_labels(case, reverse):
     loss, weight = reliable_loss(case.logits, case.target, case.ignore, reverse)
     expected = reference.reliable_loss(case.logits.double().numpy(), case.labels, reverse)
-    case.close(loss, expected[0])
-    case.close(weight, expected[1])
+    case.close(loss, expected[0], WEIGHTED)
+    case.close(weight, expected[1], WEIGHTED)
     total, count = pseudo_label_loss(case.logits, case.target, case.ignore, reverse)
     assert count == (case.labels != 255).sum()
-    case.close(weight * total / max(1, int(count)), expected[0])
+    case.close(weight * total / max(1, int(count)), expected[0], WEIGHTED)
 
 
 @given(cases(), st.integers(0, 100))
@@ -105,7 +106,8 @@ def test_loss_of_reliable_labels(case, percent):
     if any(abs(entropy.numpy()[p] - threshold) < 1e-6 for p in keep):
         return  # interpolation ends a rounding error above a value
     logits = case.logits.double().numpy()
-    case.close(loss, reference.unsupervised_loss(logits, case.labels, entropy.numpy(), percent))
+    expected = reference.unsupervised_loss(logits, case.labels, entropy.numpy(), percent)
+    case.close(loss, expected, WEIGHTED)
 
 
 @given(cases(), st.integers(0, 7), st.integers(0, 7), st.sampled_from([0.0, 0.2, 0.5, 0.99]))

@@ -6,13 +6,7 @@ import reference
 import tiny
 import torch
 
-from mmseg_u2pl.functional import apply_mix, box_masks
-from mmseg_u2pl.models import CutMix
-
-BOXES = torch.tensor([[0, 0, 32, 16], [4, 8, 20, 32]])
-COARSE = torch.tensor([[0, 0, 8, 4], [1, 2, 5, 8]])
-"""The same boxes at stride 4."""
-EMA = dict(momentum=0.95, norm='ema')
+from mmseg_u2pl.functional import apply_mix
 
 
 def balanced(**config):
@@ -20,15 +14,8 @@ def balanced(**config):
     return tiny.semi('FixMatch', **{**tiny.BALANCED, **config})
 
 
-@pytest.fixture
-def boxes(monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
-    """Every step mixes with the same boxes."""
-    monkeypatch.setattr(CutMix, 'masks', lambda *_: box_masks(BOXES, *tiny.CROP))
-    return BOXES
-
-
 # -------------------------------------------------------------------- the losses by value
-@pytest.mark.parametrize('teacher', [None, EMA], ids=['student labels', 'teacher labels'])
+@pytest.mark.parametrize('teacher', [None, tiny.EMA], ids=['student labels', 'teacher labels'])
 @pytest.mark.parametrize('mix', [None, tiny.always()], ids=['not mixed', 'CutMix'])
 def test_the_unsupervised_loss_is_the_reference(boxes, mix, teacher):
     model = tiny.ready('FixMatch', teacher=teacher, mix=mix, unsup_weight=1.5)
@@ -54,13 +41,13 @@ def test_few_confident_pixels_are_a_small_loss():
     values = []
     for threshold in (0.0, 0.6, 1.0):
         selection = dict(type='ConfidenceThreshold', threshold=threshold)
-        model = tiny.ready('FixMatch', teacher=EMA, selection=selection, mix=None)
+        model = tiny.ready('FixMatch', teacher=tiny.EMA, selection=selection, mix=None)
         values.append(model.loss(*tiny.batch())['unsup.loss_ce'].item())
     assert values[0] > values[1] > values[2] == 0
 
 
 def test_nothing_but_padding_is_exactly_zero_with_a_graph():
-    model = tiny.semi('FixMatch', teacher=EMA)
+    model = tiny.semi('FixMatch', teacher=tiny.EMA)
     losses = model.loss(*tiny.batch(pad_rows=32))
     assert losses['unsup.loss_ce'].item() == 0
     tiny.total(losses).backward()
@@ -131,7 +118,7 @@ def test_the_student_alone_sees_the_strong_view_of_mixed_images(boxes, monkeypat
 
 
 @pytest.mark.parametrize('mix', [None, tiny.always()], ids=['not mixed', 'CutMix'])
-@pytest.mark.parametrize('teacher', [None, EMA], ids=['student labels', 'teacher labels'])
+@pytest.mark.parametrize('teacher', [None, tiny.EMA], ids=['student labels', 'teacher labels'])
 def test_what_a_contrastive_loss_is_given(boxes, monkeypatch, mix, teacher):
     """One pass over labeled and clean images; what it says is mixed like the images."""
     model = tiny.ready('FixMatch', teacher=teacher, mix=mix, contrastive={})
@@ -159,7 +146,7 @@ def test_what_a_contrastive_loss_is_given(boxes, monkeypatch, mix, teacher):
         _, expected_rep = model.decode(model, model.extract_feat(images))
         expected = model.decode(labeler, labeler.extract_feat(clean))
     if mix:
-        expected = tuple(torch.cat((m[:2], *apply_mix(COARSE, m[2:]))) for m in expected)
+        expected = tuple(torch.cat((m[:2], *apply_mix(tiny.COARSE, m[2:]))) for m in expected)
     torch.testing.assert_close(rep.detach(), expected_rep)
     torch.testing.assert_close(label_logits, expected[0])
     torch.testing.assert_close(label_rep, expected[1])

@@ -9,23 +9,14 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from mmseg_u2pl.functional import apply_mix, box_masks
-from mmseg_u2pl.models import CutMix
+from mmseg_u2pl.functional import apply_mix
 
-BOXES = torch.tensor([[0, 0, 32, 16], [4, 8, 20, 32]])
 MIX = tiny.always()
 
 
 def ready(**config):
     """Teacher and student differ, the teacher's BatchNorm is in eval mode; α = 15."""
     return tiny.ready(**{'teacher': dict(norm='ema'), **config})
-
-
-@pytest.fixture
-def boxes(monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
-    """Every step mixes with the same boxes."""
-    monkeypatch.setattr(CutMix, 'masks', lambda *_: box_masks(BOXES, *tiny.CROP))
-    return BOXES
 
 
 # -------------------------------------------------------------------- the losses by value

@@ -9,13 +9,13 @@ from mmseg_u2pl.functional import apply_mix, box_masks, channels
 from mmseg_u2pl.models import CutMix
 
 METHODS = ['UniMatch', 'UniMatchV2']
-EMA = dict(momentum=0.95, norm='ema')
 both = pytest.mark.parametrize('kind', METHODS)
-labelers = pytest.mark.parametrize('teacher', [None, EMA], ids=['student labels', 'teacher labels'])
+labelers = pytest.mark.parametrize(
+    'teacher', [None, tiny.EMA], ids=['student labels', 'teacher labels']
+)
 
-# Boxes of the first and of the second strong view, and the same at stride 4.
-BOXES = torch.tensor([[[0, 0, 32, 16], [4, 8, 20, 32]], [[8, 8, 24, 32], [0, 0, 16, 20]]])
-COARSE = BOXES // 4
+# of the first and of the second strong view
+BOXES = torch.stack((tiny.BOXES, torch.tensor([[8, 8, 24, 32], [0, 0, 16, 20]])))
 SHIFTS = (0.1, -0.2)
 """What the strong views add to the mixed images."""
 
@@ -148,7 +148,7 @@ def test_what_a_contrastive_loss_is_given(drawn, monkeypatch, kind, teacher):
     with torch.no_grad():
         expected = model.decode(labeler, labeler.extract_feat(clean))
         of_labeled = model.decode(model, model.extract_feat(inputs['sup']))[1]
-    expected = [torch.cat((maps[:2], *apply_mix(COARSE[0], maps[2:]))) for maps in expected]
+    expected = [torch.cat((maps[:2], *apply_mix(tiny.COARSE, maps[2:]))) for maps in expected]
 
     shift(model, monkeypatch)
     handle = labeler.backbone.register_forward_pre_hook(lambda _, args: passes.append(args[0]))
@@ -210,7 +210,7 @@ def test_without_patches_both_views_are_drawn_independently(kind):
     [('UniMatch', 'fp'), *((kind, name) for kind in METHODS for name in ('s1', 's2'))],
 )
 def test_a_loss_reaches_unlabeled_images_and_neither_labels_nor_the_teacher(kind, key):
-    model = tiny.ready(kind, teacher=EMA, mix=None)
+    model = tiny.ready(kind, teacher=tiny.EMA, mix=None)
     inputs, samples = tiny.batch(3, 3)
     for images in inputs.values():
         images.requires_grad_()

@@ -38,7 +38,7 @@ def share_distance(counts, target):
 
 METHODS = st.sampled_from(['plain', 'stratified'])
 SEEDS = st.integers(0, 2**70)
-many = settings(max_examples=max(50, settings.default.max_examples))
+many = settings(max_examples=max(50, settings().max_examples))
 
 
 def pixels(number, classes, seed):
