@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 
 def config(kind='CrossPseudo', num_classes=3, aux=False, dropout=0.1, **method):
     """A tiny model; ``method`` overrides its settings."""
-    discriminator = dict(discriminator=dict(channels=4, grid=2)) if kind == 'RRN' else {}
+    discriminator = dict(discriminator=dict(channels=8, grid=2)) if kind == 'RRN' else {}
     networks = tiny.networks(num_classes, aux, dropout)
     return {'type': kind, **networks, **discriminator, **method}
 
