@@ -3,6 +3,7 @@
 import argparse
 import functools
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -76,11 +77,16 @@ class Options(DictAction):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: Any, values: Any, flag: Any = None
     ) -> None:
-        """As in mmengine's ``DictAction``; a word without ``=`` is refused by name."""
+        """As in mmengine's ``DictAction``; a word without ``=`` is refused by name, and text with
+        spaces, such as a path, keeps them.
+        """
         for word in values:
             if '=' not in word:
                 parser.error(f'--cfg-options {word}: expected key=value')
-        super().__call__(parser, namespace, values, flag)
+        texts = [word for word in values if ' ' in word and not re.search(r',|=[\[(]', word)]
+        super().__call__(parser, namespace, [word for word in values if word not in texts], flag)
+        pairs = (word.split('=', 1) for word in texts)
+        getattr(namespace, self.dest).update((key, value.strip('\'"')) for key, value in pairs)
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:

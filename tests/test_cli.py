@@ -1,5 +1,6 @@
 """How a tool ends."""
 
+import argparse
 import os
 import signal
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset
 
-from mmseg_u2pl.cli import check_split, command_line
+from mmseg_u2pl.cli import Options, check_split, command_line
 
 
 class Dies(Dataset):
@@ -63,3 +64,12 @@ def test_an_error_of_the_system_is_one_line(refuses):
 
     with refuses(r"^error: \[Errno 2\] No such file or directory: '/nowhere/at all\.txt'$"):
         main()
+
+
+def test_options_with_spaces_stay_text():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=Options)
+    words = ['a=/data/my runs/x.pth', "b='two words'", 'c=[1, 2]', 'd=3', 'e=(1, 2)', 'f=4, 5']
+    assert parser.parse_args(['--cfg-options', *words]).cfg_options == dict(
+        a='/data/my runs/x.pth', b='two words', c=[1, 2], d=3, e=(1, 2), f=[4, 5]
+    )

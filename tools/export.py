@@ -15,7 +15,7 @@ import torch
 from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
 from mmseg_u2pl.datasets.files import images_by_stem
 from mmseg_u2pl.inference.checkpoint import load_model
-from mmseg_u2pl.inference.export import FORMATS, export, read_source, resized, table
+from mmseg_u2pl.inference.export import FILES, FORMATS, export, read_source, resized, table
 from mmseg_u2pl.inference.model_card import model_card
 
 PACKAGES = dict(safetensors=['safetensors'], onnx=['onnx', 'onnxscript', 'onnxruntime'])
@@ -91,8 +91,12 @@ def main() -> None:
         trust_checkpoint=args.trust_checkpoint,
     )
     card = args.out / 'README.md'
-    if card.exists() and not card.read_text(encoding='utf-8').startswith('# Model card'):
-        raise ValueError(f'{card} is no model card of this tool: choose another folder by -o')
+    if not (card.exists() and card.read_text(encoding='utf-8').startswith('# Model card')):
+        for path in (card, *(args.out / name for name in FILES)):
+            if path.exists():
+                raise ValueError(
+                    f'{path} is not of an export by this tool: choose another folder by -o'
+                )
     source = read_source(model, cfg, dataset_meta, read_meta(args.checkpoint, content))
     compared = export(source, args.out, args.format, images)
     rows = table(compared)

@@ -62,7 +62,7 @@ def main() -> None:
                 raise ValueError(f'{first} and {name} would both be {path}: rename one')
             path.parent.mkdir(parents=True, exist_ok=True)
             if len(written) == 1:  # a run that is stopped leaves it, too
-                (out / 'coco.json').touch()
+                (out / 'coco.json').write_text(json.dumps(dict(info=coco.content['info'])))
             Image.fromarray(mask).save(path)
             coco.add(name, mask)
             counts += np.bincount(mask.ravel(), minlength=len(counts))

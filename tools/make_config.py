@@ -29,6 +29,12 @@ from mmseg_u2pl.prepare.make_config.reading import parse_colors, read_images, re
 from mmseg_u2pl.prepare.make_config.text import folder_texts
 from mmseg_u2pl.prepare.split_files import list_files, write_files
 
+OF_FOLDERS = (
+    'classes', 'val', 'test', 'groups', 'seed', 'values', 'colors', 'network', 'iters', 'scale', 'crop',
+    'minutes',
+)  # fmt: skip
+"""Flags that choose what a base config has."""
+
 
 def parse_args() -> argparse.Namespace:
     """Flags of the command line."""
@@ -105,6 +111,10 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
     if len(args.classes) < 2 or len(set(args.classes)) < len(args.classes):
         given = ' '.join(args.classes)
         raise ValueError(f'--classes {given}: give two or more different names, background too')
+    if len(args.classes) > IGNORE:
+        raise ValueError(
+            f'--classes: {len(args.classes)} names, but masks hold 0 ... 254; {IGNORE} means ignore'
+        )
     folder, mask_folder, out = Path(args.images), Path(args.masks), Path(args.out)
     first, other = folder.resolve(), mask_folder.resolve()
     if first == other or first in other.parents or other in first.parents:
@@ -112,10 +122,13 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
             f'{args.images!r} and {args.masks!r}: masks would be taken for images; put the two '
             'folders side by side'
         )
+    if args.values and args.colors:
+        raise ValueError('--values are of gray masks, --colors of RGB masks: give one of them')
     colors = parse_colors(args.colors, args.classes) if args.colors else None
     images = read_images(folder)
     own = read_own_masks(images.paths, mask_folder, args.classes, args.values, colors)
     test, test_masks = [Path(place) for place in args.test or (folder, mask_folder)], None
+    test_paths: list[Path] = []
     if args.test:
         paths = read_images(test[0]).paths
         found = own.loading.get('values', ())  # a test set may show one of two classes
@@ -124,8 +137,11 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
         if tested.loading != own.loading:
             raise ValueError(f'{args.test[1]!r} are {tested.kind} masks, {args.masks!r} {own.kind}')
         test_masks = tested.masks
+        test_paths = [paths[stem] for stem in tested.masks.stems]
     options = {key: getattr(args, key) for key in ('val', 'unlabeled', 'groups', 'seed')}
-    lists = draw_lists(folder, images, own.masks, args.classes, **options, test=test_masks)
+    lists = draw_lists(
+        folder, images, own.masks, args.classes, **options, test=test_masks, test_paths=test_paths
+    )
 
     network = choose_network(images, args.network)
     method = read_method(args.method, small=network.value.startswith('fpn'))
@@ -165,6 +181,9 @@ def make_child(args: argparse.Namespace, console: Console) -> None:
     """Write a child of a config, and its supervised baseline. Errors as :func:`child_texts`."""
     if args.images or not args.unlabeled or args.method == 'supervised':
         raise ValueError('--base goes with --unlabeled DIR and a semi-supervised --method')
+    for name, value in vars(args).items():
+        if name in OF_FOLDERS and value not in (None, 0):
+            raise ValueError(f'--{name} does not go with --base: a child keeps what its base has')
     out = Path(args.out)
     if out.suffix != '.py':
         raise ValueError(f'--out {args.out}: with --base, give the path of a .py file')

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mmseg_u2pl.cli import command_line
+from mmseg_u2pl.datasets.provenance import list_record
 from mmseg_u2pl.prepare.index_masks import Masks, find_images, read_masks
 from mmseg_u2pl.prepare.split_files import (
     list_files,
@@ -155,6 +156,8 @@ def make_splits(args: argparse.Namespace, console: Console) -> None:
         counts = masks.counts
     lists = make_lists(stems, masked, sizes, holdout, counts, groups, args.seed)
 
+    out = Path(args.out)
+    others = {path.stem: list_record(path) for path in out.glob('*.txt') if path.stem not in lists}
     names = args.classes or [str(c) for c in range(masks.counts.shape[1] if masks else 0)]
     summary = summarize({WHOLE: stems, **lists}, masks, names)
     notes = list_warnings(summary)
@@ -166,10 +169,10 @@ def make_splits(args: argparse.Namespace, console: Console) -> None:
         images_that_may_be_labeled=len(masked),
         groups=len(set(groups)) if groups else None,
         masks_sha256=masks.sha256 if masks else None,
-        lists=summary,
+        lists={**{name: record for name, record in others.items() if record}, **summary},
         warnings=notes,
     )
-    changed = write_files(list_files(Path(args.out), lists, provenance), args.force)
+    changed = write_files(list_files(out, lists, provenance), args.force)
 
     console.print(split_table(summary))
     for note in notes:

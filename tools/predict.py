@@ -91,7 +91,7 @@ def main() -> None:
             inference(items(sources)), 'predicting', count(sources), console=console
         ):
             if prediction.error:
-                failed.append(f'{prediction.item.image} {prediction.error}')
+                failed.append(f'{prediction.item.title} {prediction.error}')
             else:
                 write(prediction)
                 done += 1

@@ -54,7 +54,10 @@ def main() -> None:
         args.checkpoint, args.config, trust_checkpoint=args.trust_checkpoint
     )
     if args.images:
-        pool = list(items(find_sources(args.images)))
+        sources = find_sources(args.images)
+        if videos := [source.path for source in sources if source.is_video]:
+            raise ValueError(f'{videos[0]!r} is a video: give the images that can get masks')
+        pool = list(items(sources))
     else:
         unlabeled = unlabeled_images(cfg)
         paths = [info['img_path'] for info in infos(unlabeled.dataset)]
@@ -78,7 +81,7 @@ def main() -> None:
     watched = track(inference([*labeled, *pool]), 'looking', len(labeled + pool), console=console)
     for index, found in enumerate(watched):
         if found.error:
-            console.print(f'left out: {found.item.image} {found.error}')
+            console.print(f'left out: {found.item.title} {found.error}')
             continue
         features.append(np.asarray(found.feature))
         if index < len(labeled):

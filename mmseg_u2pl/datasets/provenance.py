@@ -84,7 +84,9 @@ def _protocol_of(images: Images) -> Protocol:
         name = f'all of {os.path.basename(os.path.abspath(folder))}'
         stems = sorted(Path(stem_of(os.path.relpath(p, folder))).as_posix() for p in images.paths)
     sha256 = sha256_of(list_text(stems))
-    if record and record.get('sha256') != sha256:
+    # of images such as x.jpg.png the tools write x.jpg
+    written = [line for _, line in numbered_lines(path)] if path else stems
+    if record and record.get('sha256') not in (sha256, sha256_of(list_text(written))):
         raise ValueError(
             f'the list {str(path)!r} was edited after it was made. Restore it, make it again with '
             f'--force, or, if you mean it, delete the entry {name!r} in provenance.json beside it'

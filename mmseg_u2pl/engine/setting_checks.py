@@ -38,6 +38,8 @@ def softmax_heads(model: nn.Module) -> Iterator[tuple[str, BaseDecodeHead, list[
 def heads(model: nn.Module) -> Iterator[str]:
     """They ignore 255, which padding and pixels without label are, and class weights fit."""
     for name, head in model.named_modules():
+        if isinstance(head, BaseDecodeHead) and head.num_classes > IGNORE:
+            yield f'{name}.num_classes={head.num_classes}: labels are 0 ... 254, as {IGNORE} means ignore'
         if isinstance(head, BaseDecodeHead) and (value := head.ignore_index) != IGNORE:
             map_it = f"dict(type='LoadMask', values={{{value}: {IGNORE}, ...}})"
             yield f'{name}.ignore_index={value}: padding is {IGNORE}. Remove it, and load by {map_it}'

@@ -17,7 +17,8 @@ class CocoAnnotations:
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
-        self.content: dict[str, list[dict[str, Any]]] = dict(
+        self.content: dict[str, Any] = dict(
+            info=dict(description='pseudo-labels', contributor='mmseg_u2pl'),
             images=[],
             annotations=[],
             categories=[dict(id=index + 1, name=name) for index, name in enumerate(classes)],

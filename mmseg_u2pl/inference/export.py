@@ -21,6 +21,7 @@ from .plain_config import plain_config
 
 PARTS = ('backbone', 'neck', 'decode_head')
 FORMATS = ('mmseg', 'safetensors', *WRITERS)
+FILES = ('config.py', 'model.pth', 'model.safetensors', *(name for name, _ in WRITERS.values()))
 
 
 class Source(NamedTuple):

@@ -4,7 +4,7 @@ import glob
 import os
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from unicodedata import normalize
 
@@ -37,6 +37,11 @@ class Item(NamedTuple):
     """Its path or, of a video, the frame: uint8 (H, W, 3), BGR."""
     video: str | None = None
 
+    @property
+    def title(self) -> str:
+        """For messages: the path or, of a frame, its name."""
+        return self.image if isinstance(self.image, str) else self.name
+
 
 def find_sources(words: Iterable[str | Path]) -> list[Source]:
     """Every file that the words mean, in their order, each with its own name.
@@ -48,7 +53,8 @@ def find_sources(words: Iterable[str | Path]) -> list[Source]:
 
     Raises:
         FileNotFoundError: A word or a line of a list means no file.
-        ValueError: A folder without images, another kind of file, or two files of one name.
+        ValueError: A folder without images, another kind of file, two files of one name, or an image
+            that has the name of a frame of a video.
     """
     found: dict[str, Source] = {}
     for word in words:
@@ -61,6 +67,15 @@ def find_sources(words: Iterable[str | Path]) -> list[Source]:
                     f'{first.path!r} and {source.path!r} would both be written as {source.name!r}: '
                     'rename one, predict them into two folders, or give the folder above both'
                 )
+    videos = {name: source for name, source in found.items() if source.is_video}
+    for name, source in found.items():
+        for video in filter(
+            None, (videos.get(str(parent)) for parent in PurePosixPath(name).parents)
+        ):
+            raise ValueError(
+                f'{source.path!r} could be written as a frame of {video.path!r}: predict them into two '
+                'folders'
+            )
     return list(found.values())
 
 

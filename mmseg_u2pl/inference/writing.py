@@ -32,13 +32,18 @@ def refuse_foreign(folders: Iterable[Path], marker: Path) -> None:
         marker: A file that its earlier runs left beside them.
 
     Raises:
-        ValueError: A folder has content, and there is no marker.
+        ValueError: A folder has content, and there is no marker, or it is of another origin.
     """
+    if marker.exists():
+        with marker.open(encoding='utf-8', errors='replace') as file:
+            if 'mmseg_u2pl' not in file.read(1000):  # all tools write it at the beginning
+                raise ValueError(f'{marker} is of another origin: choose another folder by -o')
+        return
     for folder in folders:
-        if folder.is_dir() and any(folder.iterdir()) and not marker.exists():
+        if folder.is_dir() and any(folder.iterdir()):
             raise ValueError(
-                f'{folder} has files of another origin (no {marker.name} beside it): choose another '
-                'folder by -o'
+                f'{folder} has files of another origin (no {marker.name} of these tools beside it): '
+                'choose another folder by -o'
             )
 
 
@@ -73,7 +78,7 @@ class Writer:
         versions = dict(
             mmseg_u2pl=__version__, mmseg=mmseg.__version__, torch=str(torch.__version__)
         )
-        content = dict(classes=classes, palette=palette, **about, versions=versions)
+        content = dict(versions=versions, classes=classes, palette=palette, **about)
         text = json.dumps(content, indent=1, ensure_ascii=False) + '\n'
         marker.write_text(text, encoding='utf-8')
         self._videos: dict[str, cv2.VideoWriter] = {}

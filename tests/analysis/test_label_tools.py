@@ -35,7 +35,8 @@ def checkpoint(own_root, tmp_path):
 
 
 def test_pseudo_labels_as_png_and_coco(checkpoint, own_root, tmp_path, run_tool, capsys):
-    run_tool('export_pseudo_labels.py', checkpoint, '-o', tmp_path / 'out')
+    for _ in range(2):  # its own files are replaced
+        run_tool('export_pseudo_labels.py', checkpoint, '-o', tmp_path / 'out')
     model = load_model(checkpoint).model
     model.before_iter(4, 6)
     areas = np.zeros(3)
@@ -116,6 +117,13 @@ def test_images_to_label_next(checkpoint, own_root, tmp_path, run_tool):
 
 
 def test_mistakes_are_one_line(checkpoint, own_root, tmp_path, run_tool, refuses):
+    (tmp_path / 'clip.mp4').write_bytes(b'')
+    with refuses('clip.mp4. is a video: give the images'):
+        run_tool('rank_unlabeled.py', checkpoint, tmp_path / 'clip.mp4', '-o', tmp_path)
+    (own_root / 'coco.json').write_text('{"images": []}')
+    with refuses('coco.json is of another origin'):
+        run_tool('export_pseudo_labels.py', checkpoint, '-o', own_root)
+    (own_root / 'coco.json').unlink()
     with refuses('all of these images have a mask already'):
         run_tool('rank_unlabeled.py', checkpoint, own_root / 'images/val', '-o', tmp_path)
     with refuses('files of another origin'):

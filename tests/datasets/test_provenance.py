@@ -92,6 +92,17 @@ def test_make_splits_leaves_lists_that_know_their_draw(data_root, tmp_path, run_
     assert protocol_of([images._replace(ann_file=str(mine))]).family == ''
 
 
+def test_written_lists_of_images_with_two_suffixes_are_not_taken_for_edited(tmp_path, run_tool):
+    images = tmp_path / 'images'
+    for name in 'abcd':
+        write(images / f'{name}.jpg.png', 'never opened')
+    run_tool('make_splits.py', images, '--labeled', 2, '--out', tmp_path / 'splits')
+    path = tmp_path / 'splits/2_labeled.txt'
+    names = [f'{line}.png' for line in path.read_text().split()]
+    assert all(name.endswith('.jpg.png') for name in names)
+    assert protocol_of([listed(path, *names)]).family == 'make_splits plain seed 0'
+
+
 def test_all_of_a_folder_is_its_name_count_and_stems(tmp_path):
     def protocol(root, *names):
         return protocol_of([Images([f'{root}/train/{n}' for n in names], '', f'{root}/train')])

@@ -151,6 +151,18 @@ def test_test_masks_are_of_the_kind_of_the_others(mine, tmp_path, tool):
     assert cfg.test_dataloader.dataset.data_prefix.seg_map_path == str(test / 'masks')
 
 
+def test_test_images_are_not_unlabeled_ones(mine, tmp_path, tool):
+    """Their masks are in another folder, the images are among the others."""
+    (tmp_path / 'masks').mkdir()
+    write_mask(tmp_path / 'masks/drive_01.png', np.eye(40, 60, dtype=np.uint8), 'index')
+    out = tmp_path / 'out'
+    tool(*flags(mine, 'index', out), '--test', mine / 'images', tmp_path / 'masks')
+    assert (out / 'splits/test.txt').read_text().split() == ['drive_01']
+    unlabeled = (out / 'splits/unlabeled.txt').read_text().splitlines()
+    assert len(unlabeled) == 47
+    assert 'drive_01' not in unlabeled
+
+
 def test_the_checkpoint_of_palette_masks_predicts(mine, tmp_path, tool):
     (tmp_path / 'more').mkdir()
     shutil.copy(mine / 'images/drive_01.jpg', tmp_path / 'more')
@@ -204,6 +216,8 @@ def test_a_test_set_and_plain_mmengine(mine, tmp_path, tool):
         (['--unlabeled', 'nowhere'], "--unlabeled 'nowhere': no such folder or list"),
         (['--groups', '^(drive)'], 'gets no group'),
         (['--iters', '-1'], '--iters -1'),
+        (['--values', '0', '1', '--colors', 'road=#000000', 'car=#000001'], 'give one of them'),
+        (['--classes', *map(str, range(256))], '--classes: 256 names'),
         (['--crop', '30', '32'], '--crop=(30, 32): the height 30'),
         (['--test', 'nowhere', 'nowhere'], "no folder 'nowhere'"),
     ],

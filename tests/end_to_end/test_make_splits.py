@@ -10,6 +10,7 @@ import pytest
 from mmseg.datasets import BaseSegDataset
 
 from mmseg_u2pl.datasets import UnlabeledDataset
+from mmseg_u2pl.datasets.provenance import list_record
 from mmseg_u2pl.version import __version__
 
 TOOL = Path(__file__).parents[2] / 'tools/make_splits.py'
@@ -76,6 +77,16 @@ def test_lists_table_and_provenance(root, tmp_path, call):
     assert str(root) not in text
     assert '[pole]' in output
     assert '5 lists written' in output
+
+
+def test_lists_of_another_draw_keep_their_record(root, tmp_path, call):
+    out = tmp_path / 'out'
+    call(root / 'img', '--labeled', '1/4', '--seed', '1', '--out', out)
+    first = list_record(out / '1_4_labeled.txt')
+    assert first['family'] == 'make_splits plain seed 1'
+    call(root / 'img', '--labeled', '1/8', '--seed', '2', '--out', out, '--force')
+    assert list_record(out / '1_8_labeled.txt')['family'] == 'make_splits plain seed 2'
+    assert list_record(out / '1_4_labeled.txt') == first
 
 
 def test_the_lists_load(root, tmp_path, call):

@@ -26,6 +26,18 @@ def test_classes_by_hand():
     assert metrics['mIoU'] == 50
 
 
+def test_areas_above_what_float32_counts_are_exact():
+    """4097×4097 pixels of red, all but one right: float32 counts end at 2^24."""
+    label = torch.zeros(4097, 4097, dtype=torch.uint8)
+    prediction = label.clone()
+    prediction[0, 0] = 1
+    metric = METRICS.get('ClassIoUMetric')
+    areas = metric.intersect_and_union(prediction, label, num_classes=2, ignore_index=255)
+    pixels = 4097**2
+    expected = [[pixels - 1, 0], [pixels, 1], [pixels - 1, 1], [pixels, 0]]
+    assert [area.tolist() for area in areas] == expected
+
+
 def test_a_class_that_is_only_predicted_or_only_true_scores_zero():
     metrics = score([[0, 2, 0]], [[0, 0, 1]])
     # red: 1 of 3 pixels; mean over all three: 33.33 / 3

@@ -184,7 +184,7 @@ def test_the_command_line(tmp_path, run_tool, capsys, refuses):
         run_tool('export.py', tmp_path / 'iter_1.pth', '-o', tmp_path / 'out', '--images', tmp_path)
     assert stop.value.code == 2
     (tmp_path / 'README.md').write_text('# Mine')
-    with refuses('README.md is no model card of this tool'):
+    with refuses('README.md is not of an export by this tool'):
         run_tool('export.py', tmp_path / 'iter_1.pth', '-o', tmp_path)
 
 

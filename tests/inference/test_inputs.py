@@ -32,12 +32,18 @@ def test_folders_patterns_and_lists_keep_names(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_meant(tmp_path, monkeypatch):
-    touch(tmp_path, 'one/x.png', 'two/x.jpg', 'text.md', 'empty/none')
+    touch(tmp_path, 'one/x.png', 'two/x.jpg', 'text.md', 'empty/none', 'clip.mp4')
+    touch(tmp_path, 'frames/clip/000000.png')
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'list.txt').write_text('one/x.png\none/y.png\n')
     for words, kind, says in (
         (['one', 'two'], ValueError, "'one/x.png' and 'two/x.jpg' would both be written as 'x'"),
         (['three'], FileNotFoundError, "no file or folder 'three'"),
+        (
+            ['frames', 'clip.mp4'],
+            ValueError,
+            "frames/clip/000000.png' could be written as a frame of",
+        ),
         (['one/*.tif'], FileNotFoundError, 'no file matches'),
         (['text.md'], ValueError, 'neither an image nor a video'),
         (['empty'], ValueError, 'no image found'),

@@ -221,6 +221,9 @@ def test_masks_of_another_origin_stay(made, tmp_path, run_tool, refuses):
         run_tool('predict.py', root / 'tiny.pth', images, '-o', tmp_path / 'mine')
     assert np.unique(np.asarray(cv2.imread(str(drawn), 0))) == [7]
     assert not (tmp_path / 'mine/classes.json').exists()
+    (tmp_path / 'mine/classes.json').write_text('["cat"]')  # of another tool, with its name
+    with refuses('mine/classes.json is of another origin'):
+        run_tool('predict.py', root / 'tiny.pth', images, '-o', tmp_path / 'mine')
     for _ in range(2):  # its own files are replaced
         run_tool('predict.py', root / 'tiny.pth', images / 'a.png', '-o', tmp_path / 'out [1]')
     assert (tmp_path / 'out [1]/masks/a.png').is_file()

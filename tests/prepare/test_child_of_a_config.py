@@ -201,6 +201,13 @@ def test_the_tools_take_configs_by_package_name():
     assert config_path(name) == Path(name)
 
 
+@pytest.mark.parametrize('flag', [['--iters', 500], ['--crop', 64, 64], ['--seed', 3]])
+def test_flags_of_folders_are_refused(segformer, mine, tmp_path, run_tool, refuses, flag):
+    path, out = segformer, tmp_path / 'child.py'
+    with refuses(f'{flag[0]} does not go with --base'):
+        run_tool('make_config.py', '--base', path, '--unlabeled', mine, '--out', out, *flag)
+
+
 def test_lists_of_the_base_stay(base, child):
     """custom_imports and custom_hooks are lists, which a child replaces."""
     path = base(

@@ -39,11 +39,12 @@ def draw_lists(
     groups: str | None = None,
     seed: int = 0,
     test: Masks | None = None,
+    test_paths: Iterable[Path] = (),
 ) -> OwnLists:
     """Hold out a part of the masks, stratified by class; label with the rest.
 
     ``images`` are all of the ``folder``, ``masks`` those of some of them, ``test`` those of a test
-    set in another folder. ``val``, ``unlabeled``, ``groups`` and ``seed`` are flags of
+    set, whose images, ``test_paths``, are not unlabeled ones. ``val``, ``unlabeled``, ``groups`` and ``seed`` are flags of
     ``tools/make_config.py``.
 
     Raises:
@@ -79,7 +80,15 @@ def draw_lists(
         masked = {images.paths[stem].resolve() for stem in masks.stems}
         others = [stem for stem, path in paths.items() if path.resolve() not in masked]
         group = dict(zip(others, read_groups(groups, others), strict=True)) if groups else {}
-    rest = sorted(stem for stem in others if group.get(stem) not in closed)
+        places = paths
+    else:
+        places = images.paths
+    tested = {path.resolve() for path in test_paths}
+    rest = sorted(
+        stem
+        for stem in others
+        if group.get(stem) not in closed and places[stem].resolve() not in tested
+    )
     parts = dict(labeled=labeled, unlabeled=rest, val=held)
     reasons = dict(
         labeled=f'all other of the {number} images with a mask',
