@@ -4,15 +4,18 @@
 """
 
 import argparse
-import os
+import json
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmseg.registry import DATASETS
 
 from mmseg_u2pl.cli import add_common_arguments, build_runner, command_line, load_config
 from mmseg_u2pl.datasets.checks import infos, leaves
+from mmseg_u2pl.inference.writing import refuse_foreign
+from mmseg_u2pl.version import __version__
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +32,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--masks', help='folder of masks with the names of the images, classes as in the config'
     )
-    parser.add_argument('--out', help='save the predicted masks, one PNG an image, in this folder')
+    parser.add_argument(
+        '--out', help='save the predicted masks, one PNG an image, and classes.json here'
+    )
     parser.add_argument('--show', action='store_true', help='show each prediction in a window')
     parser.add_argument('--show-dir', help='save drawings of the predictions in this folder')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show waits')
@@ -87,8 +92,14 @@ def save_masks(cfg: Config, folder: str) -> None:
     metric.update(output_dir=folder, keep_results=True)
 
 
-def check_out(dataset: Any, folder: str) -> None:
-    """Raise ValueError if masks would replace each other, or those or the images of the data set."""
+def claim(dataset: Any, folder: str) -> None:
+    """Make the folder that of this tool's masks, with the names of their classes.
+
+    Raises:
+        ValueError: Masks would replace each other, or files of another origin.
+    """
+    marker = Path(folder, 'classes.json')
+    refuse_foreign([Path(folder)], marker)
     names: dict[str, str] = {}
     for _, part in leaves(dataset):
         for info in infos(part):
@@ -97,9 +108,10 @@ def check_out(dataset: Any, folder: str) -> None:
                 raise ValueError(
                     f'--out {folder}: {first} and {path} would be one mask; tools/predict.py keeps folders'
                 )
-            for taken in filter(None, (path, info.get('seg_map_path'))):
-                if os.path.realpath(os.path.dirname(taken)) == os.path.realpath(folder):
-                    raise ValueError(f'--out {folder} has {taken}: choose another folder')
+    if is_main_process():
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        content = dict(versions=dict(mmseg_u2pl=__version__), classes=dataset.metainfo['classes'])
+        marker.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding='utf-8')
 
 
 @command_line
@@ -120,7 +132,7 @@ def main() -> None:
         save_masks(cfg, args.out)
     runner = build_runner(cfg)
     if args.out:
-        check_out(runner.test_loop.dataloader.dataset, args.out)
+        claim(runner.test_loop.dataloader.dataset, args.out)
     runner.test()
 
 

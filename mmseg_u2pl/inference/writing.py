@@ -37,13 +37,13 @@ def refuse_foreign(folders: Iterable[Path], marker: Path) -> None:
     if marker.exists():
         with marker.open(encoding='utf-8', errors='replace') as file:
             if 'mmseg_u2pl' not in file.read(1000):  # all tools write it at the beginning
-                raise ValueError(f'{marker} is of another origin: choose another folder by -o')
+                raise ValueError(f'{marker} is of another origin: choose another folder')
         return
     for folder in folders:
         if folder.is_dir() and any(folder.iterdir()):
             raise ValueError(
-                f'{folder} has files of another origin (no {marker.name} of these tools beside it): '
-                'choose another folder by -o'
+                f'{folder} has files of another origin (no {marker.name} of these tools): choose another '
+                'folder'
             )
 
 
