@@ -78,6 +78,10 @@ class SemiSampler(Sampler):
             self._epochs[pool], self._orders[pool] = epoch, order
         return int(self._orders[pool][offset])
 
+    def reseed(self, seed: int) -> None:
+        """Draw the stream of another seed from here on, such as that of a resumed run."""
+        self.seed, self._epochs = seed, [-1, -1]
+
     def skip(self, num_samples: int) -> None:
         """Start at this rank's draw ``num_samples``, counted from the beginning of the stream."""
         self._position = num_samples

@@ -107,7 +107,7 @@ class SafeCheckpointHook(CheckpointHook):
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
         for name, log in scalars.items():
             if isinstance(log, dict):
-                values = (log[key].numpy() for key in ('values', 'counts'))
+                values = (log[key].cpu().numpy() for key in ('values', 'counts'))
                 scalars[name] = HistoryBuffer(*values, max_length=log['max_length'])
 
     def before_val(self, runner: Runner) -> None:

@@ -14,6 +14,8 @@ from .segmentor import segmentor
 
 PATIENCE = 20
 """Skipped steps in a row after which training stops."""
+OVERFLOWS = 50
+"""The same of steps that a loss scaler skipped; finding its scale takes about 16."""
 
 
 class FiniteGuard:
@@ -37,6 +39,7 @@ class FiniteGuard:
 
     def __init__(self, runner: Runner) -> None:
         self.in_a_row = 0
+        self._overflows = 0  # steps in a row that the scaler skipped
         self.skipped = False
         self._stepped = True
         self._seen: list[tuple[list[str], dict[str, Tensor]]] = []  # since the last step
@@ -71,15 +74,18 @@ class FiniteGuard:
     def step(self, **settings: Any) -> None:
         """As in ``OptimWrapper``, or nothing."""
         self._stepped = True
-        parameters = (p for group in self._wrapper.param_groups for p in group['params'])
+        groups = self._wrapper.optimizer.param_groups  # discriminators', too
+        parameters = (p for group in groups for p in group['params'])
         gradients = [p.grad for p in parameters if p.grad is not None]
         finite = torch.stack(torch._foreach_norm(gradients)).sum().isfinite() if gradients else True
         scaled = isinstance(self._wrapper, AmpOptimWrapper)
         self.skipped = not finite and not (scaled and self._loss_is_finite())
+        self._overflows = self._overflows + 1 if not finite and not self.skipped else 0
         if not self.skipped or scaled:  # a scaler skips by itself, and lowers its scale
             self._step(**settings)
         if self.skipped:
-            torch._foreach_copy_(self._buffers, self._before)
+            if self._buffers:
+                torch._foreach_copy_(self._buffers, self._before)
             self.in_a_row += 1
         else:
             self.in_a_row = 0
@@ -91,17 +97,23 @@ class FiniteGuard:
         return bool(finite)
 
     def after_iter(self, runner: Runner, data_batch: Any, outputs: dict[str, Tensor]) -> bool:
-        """Whether the step of this iteration was skipped, which is logged.
+        """Whether the step of this iteration was skipped, which is logged unless a scaler did it.
 
         Raises:
-            FloatingPointError: ``PATIENCE`` steps in a row were skipped.
+            FloatingPointError: ``PATIENCE`` steps in a row were skipped, or ``OVERFLOWS`` by a scaler.
         """
         samples = data_batch.get('data_samples', []) if isinstance(data_batch, dict) else []
         paths = [sample.img_path for sample in samples if hasattr(sample, 'img_path')]
         self._seen.append((paths, outputs))
         if self.skipped:
             self._report(runner)
-        return self.skipped
+        if self._overflows >= OVERFLOWS:
+            raise FloatingPointError(
+                f'the gradient was not finite in {self._overflows} steps in a row, at any loss scale, '
+                'though the loss is: train without --amp, or with --cfg-options '
+                "optim_wrapper.dtype='bfloat16'"
+            )
+        return self.skipped or self._overflows > 0
 
     def _report(self, runner: Runner) -> None:
         """Of batches whose gradients were added up, name those with a number that is not finite."""

@@ -7,8 +7,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from ..datasets import SemiSampler
+
 KEY = 'samples_per_iter'
 """Where a checkpoint's ``meta`` says what one of its iterations was."""
+SEED = 'sampler_seed'
+"""Where it has the seed of the stream of samples; the config need not have one."""
 
 
 @HOOKS.register_module()
@@ -19,7 +23,7 @@ class ResumeBatchHook(Hook):
     Resumed where P' make one, it stands at iteration t' with t'·P' = t·P, rounded down to a whole
     optimizer step, and the sampler continues with the next sample of the same stream. Weights,
     teacher, bank and the optimizers' momenta are the checkpoint's; learning rates are the config's
-    at t'. With P' = P nothing is touched.
+    at t'. With P' = P nothing is touched. The stream keeps its seed, whatever the config says.
 
     The config must be written for P' samples an iteration (``auto_scale_lr.base_batch_size``), which
     ``tools/train.py --auto-scale`` sees to. The hook warns where a run begins with another number.
@@ -38,14 +42,20 @@ class ResumeBatchHook(Hook):
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Write how many samples an iteration has."""
+        """Write how many samples an iteration has, and the seed of their stream."""
         checkpoint['meta'][KEY] = _batch(runner)[1]
+        checkpoint['meta'][SEED] = getattr(runner.train_dataloader.sampler, 'seed', None)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Rewrite what the runner is about to resume; checkpoints of other code do not say P."""
         meta = checkpoint.get('meta', {})
-        if not runner._resume or (before := meta.get(KEY)) is None:
+        if not runner._resume:
             return  # without a look at the training images, which a test does not need
+        sampler = runner.train_dataloader.sampler
+        if meta.get(SEED) is not None and isinstance(sampler, SemiSampler):
+            sampler.reseed(meta[SEED])
+        if (before := meta.get(KEY)) is None:
+            return
         base, now, shares = _batch(runner)
         if before == now:
             return

@@ -104,9 +104,10 @@ class _SumOfParts(torch.autograd.Function):
         gradient, values = torch.zeros_like(inputs), []
         for index, function in parts:
             leaf = inputs.detach()[index].requires_grad_()
-            with torch.enable_grad():
+            # autocast would compute this backward in half precision, and without a loss scale
+            with torch.enable_grad(), torch.autocast(leaf.device.type, enabled=False):
                 value = function(leaf)
-            gradient[index] += torch.autograd.grad(value, leaf)[0]
+                gradient[index] += torch.autograd.grad(value, leaf)[0]
             values.append(value.detach())
         ctx.save_for_backward(gradient)
         return torch.stack(values).sum()

@@ -66,7 +66,8 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
         torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
     )  # hue in sixths of a turn (B, H, W)
     sixth = sixth + 6 * shift.to(images.dtype).view(-1, 1, 1)
-    offset = torch.tensor([5, 3, 1], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    # made on the device: a copy from the host would wait for it
+    offset = torch.arange(5, 0, -2, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
     place = (offset + sixth.unsqueeze(1)) % 6
     ramp = torch.minimum(place, 4 - place).clamp(0, 1)
     return value.unsqueeze(1) - chroma.unsqueeze(1) * ramp
@@ -74,5 +75,5 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
 
 def to_gray(images: Tensor) -> Tensor:
     """RGB (B, 3, H, W) → gray (B, 1, H, W), ITU-R BT.601."""
-    with torch.autocast(images.device.type, enabled=False):
-        return torch.einsum('bchw,c->bhw', images, images.new_tensor(LUMA))[:, None]
+    red, green, blue = (share * part for share, part in zip(LUMA, images.unbind(1), strict=True))
+    return (red + green + blue).unsqueeze(1)

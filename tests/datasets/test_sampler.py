@@ -112,6 +112,14 @@ def test_known_draws_stay_as_they_are():
     ]  # fmt: skip
 
 
+def test_another_seed_gives_its_stream_from_here_on():
+    one, two = (sampler_of(4, 6, seed=seed) for seed in (1, 2))
+    first = draws(one, 12)
+    assert draws(two, 12) != first
+    two.reseed(1)
+    assert draws(two, 12) == first
+
+
 def test_shuffling_is_uniform():
     first = [next(iter(sampler_of(5, 1, seed=seed)))[0] for seed in range(2000)]
     counts = np.bincount(first, minlength=5)

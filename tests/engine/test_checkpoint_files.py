@@ -123,6 +123,9 @@ def test_logs_come_back_as_they_were():
     assert pickle.loads(pickle.dumps(saved)).keys() == state.keys()
     checkpoint = dict(message_hub=saved, meta=dict(config='raise SystemExit', iter=3))
     checkpoint['state_dict'] = {}
+    log = saved['log_scalars']['train/loss']
+    for key in ('values', 'counts'):  # a resumed run loads them onto its GPU
+        log[key] = SimpleNamespace(cpu=lambda value=log[key]: value)
     runner = SimpleNamespace(model=torch.nn.Identity(), _train_loop=None)
     checkpoints.SafeCheckpointHook().after_load_checkpoint(runner, checkpoint)
     loaded = checkpoint['message_hub']['log_scalars']['train/loss']

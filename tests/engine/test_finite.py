@@ -3,13 +3,16 @@
 import copy
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import runs
 import torch
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from runs import differing, log_of
 
 from mmseg_u2pl.engine import finite
+from mmseg_u2pl.engine.optim import WRAPPERS, JointOptimizer
 from mmseg_u2pl.models.parts.memory_bank import MemoryBank
 
 PLAIN = {'train_dataloader.num_workers': 0, 'val_cfg': None, 'val_dataloader': None,
@@ -130,3 +133,44 @@ def test_the_bank_takes_no_class_with_a_key_that_is_not_finite():
     assert bank.count.tolist() == [2, 0]
     assert bank.cursor.tolist() == [2, 0]
     assert bank.features[1].eq(0).all()
+
+
+class Scaled(AmpOptimWrapper):
+    """With a scaler that needs no GPU."""
+
+    def __init__(self, optimizer):
+        OptimWrapper.__init__(self, optimizer)
+        self.loss_scaler, self._scale_update_param = torch.amp.GradScaler('cpu'), None
+
+
+def test_a_scaler_that_skips_every_step_ends_the_run(monkeypatch):
+    monkeypatch.setattr(finite, 'OVERFLOWS', 3)
+    model = torch.nn.Linear(1, 1, bias=False)
+    wrapper = Scaled(torch.optim.SGD(model.parameters(), lr=1.0))
+    guard = finite.FiniteGuard(SimpleNamespace(model=model, optim_wrapper=wrapper))
+    for number in range(3):
+        guard.remember()
+        wrapper.backward(model.weight.sum())  # finite
+        model.weight.grad = torch.full_like(model.weight, float('inf'))
+        wrapper.step()
+        assert not guard.skipped
+        if number < 2:
+            assert guard.after_iter(None, {}, {})
+    with pytest.raises(FloatingPointError, match=r'3 steps in a row, at any loss scale'):
+        guard.after_iter(None, {}, {})
+
+
+def test_a_discriminators_gradient_counts():
+    model = torch.nn.Module()
+    model.network, model.disc = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    parts = {
+        name: torch.optim.SGD(part.parameters(), lr=1.0) for name, part in model.named_children()
+    }
+    wrapper = WRAPPERS['OptimWrapper'](JointOptimizer(parts))
+    guard = finite.FiniteGuard(SimpleNamespace(model=model, optim_wrapper=wrapper))
+    before = copy.deepcopy(model.state_dict())
+    for name, p in model.named_parameters():
+        p.grad = torch.full_like(p, float('nan') if name == 'disc.weight' else 1.0)
+    wrapper.step()
+    assert guard.skipped
+    assert differing(before, model.state_dict()) == []

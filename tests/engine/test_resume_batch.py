@@ -19,7 +19,7 @@ def runner_of(batch_size=4, world_size=1, base=None, counts=1, resume=True, **se
     return SimpleNamespace(
         **{
             'world_size': world_size,
-            'train_dataloader': SimpleNamespace(batch_size=batch_size),
+            'train_dataloader': SimpleNamespace(batch_size=batch_size, sampler=None),
             'auto_scale_lr': None if base is None else dict(base_batch_size=base),
             'optim_wrapper': SimpleNamespace(_accumulative_counts=counts, state_dict=dict),
             'param_schedulers': None,
@@ -37,7 +37,7 @@ def checkpoint_of(iteration, samples):
 def test_a_checkpoint_says_what_an_iteration_was():
     checkpoint: dict = dict(meta={})
     ResumeBatchHook().before_save_checkpoint(runner_of(4, 3), checkpoint)
-    assert checkpoint['meta'] == {KEY: 12}
+    assert checkpoint['meta'] == {KEY: 12, 'sampler_seed': None}
 
 
 @pytest.mark.parametrize(

@@ -85,3 +85,19 @@ def test_corners_may_be_aligned():
     found = by_images(lambda x: x[:, 0], maps, (1, 3), align_corners=True)
     assert found.flatten().tolist() == [0.0, 0.5, 1.0]
     assert enlarge(maps, (1, 2), align_corners=True) is maps
+
+
+def test_the_gradient_of_a_part_is_not_in_half_precision():
+    """Autocast would compute the backward of a product in half precision, as that of L_c."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 8, requires_grad=True), torch.randn(8, 8)
+
+    def part(rows):
+        with torch.autocast('cpu', enabled=False):  # as info_nce does
+            return (rows @ weight).square().sum() * 1e-3
+
+    with torch.autocast('cpu', torch.bfloat16):
+        total = sum_of_parts(x, [(slice(0, 2), part)])
+    total.backward()
+    expected = 2e-3 * (x.detach() @ weight) @ weight.T
+    torch.testing.assert_close(x.grad, expected, rtol=1e-5, atol=1e-7)

@@ -134,6 +134,16 @@ def test_keys_keep_no_graph_and_a_checkpoint_holds_the_bank():
     assert restored.cursor.tolist() == [1]
 
 
+@pytest.mark.parametrize(('size', 'channels'), [(3, 2), (8, 2), (4, 3)])
+def test_a_bank_of_another_size_starts_empty(size, channels):
+    bank = MemoryBank(2, size=4, channels=2)
+    bank.push(torch.ones(2, 4, 2), torch.tensor([4, 4]))
+    other = MemoryBank(2, size=size, channels=channels)
+    other.load_state_dict(bank.state_dict(), strict=False)
+    assert other.count.tolist() == [0, 0]
+    assert other.features.eq(0).all()
+
+
 def test_keys_of_several_processes_are_packed_in_rank_order(monkeypatch):
     from mmseg_u2pl.models.parts import memory_bank
 

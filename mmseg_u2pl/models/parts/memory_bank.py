@@ -1,10 +1,12 @@
 """A first-in-first-out memory of representations, one queue a class, on the device."""
 
+import logging
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather, get_world_size
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..settings import one_of
@@ -48,8 +50,16 @@ class MemoryBank(nn.Module):
         self.cursor.zero_()
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        """A checkpoint for prediction has no bank: this one stays as it is."""
-        if f'{prefix}features' not in state:
+        """A checkpoint for prediction has no bank, another config one of another size: then this
+        one stays as it is.
+        """
+        features = state.get(f'{prefix}features')
+        if features is not None and features.shape != self.features.shape:
+            shapes = ' instead of '.join(str(tuple(x.shape)) for x in (features, self.features))
+            message = f'the checkpoint has a bank of {shapes}: this one starts empty'
+            print_log(message, logger='current', level=logging.WARNING)
+            features = None
+        if features is None:
             state = {prefix + name: value for name, value in self.state_dict().items()}
         super()._load_from_state_dict(state, prefix, *arguments)
 
