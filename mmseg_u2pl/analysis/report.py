@@ -56,7 +56,7 @@ def read_test_metrics(work_dir: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: No test has run there.
-        ValueError: Its file was cut off.
+        ValueError: Its file was cut off, or as :func:`newest_metrics`.
     """
     return json.loads((newest_metrics(work_dir).read_text().splitlines() or [''])[-1])
 
@@ -72,7 +72,7 @@ def read_run(work_dir: str | Path, predictors: Sequence[str] = ()) -> Run:
 
     Raises:
         FileNotFoundError: No test has run there.
-        ValueError: It measured no mIoU, or none of ``predictors``.
+        ValueError: It measured no mIoU, or none of ``predictors``; as :func:`newest_metrics`.
     """
     folder, metrics = str(work_dir), read_test_metrics(work_dir)
     names = predictors_of(metrics)
@@ -95,14 +95,32 @@ def read_run(work_dir: str | Path, predictors: Sequence[str] = ()) -> Run:
 
 
 def newest_metrics(work_dir: str | Path) -> Path:
-    """The metrics file of the newest test run there, or in ``test``, as in a training's work dir."""
+    """The metrics file of the newest test run there, or in ``test``, as in a training's work dir.
+
+    Raises:
+        FileNotFoundError: No test has run there.
+        ValueError: A training has started since, in this folder or in the one around it.
+    """
     # mmengine writes <work_dir>/<time>/<time>.json; training logs have other names
     for folder in (Path(work_dir), Path(work_dir, 'test')):
         if files := [p for p in folder.glob('*/*.json') if p.stem == p.parent.name]:
-            return max(files)
+            newest = max(files)
+            for trained in newest.parents[1:3]:
+                if newest.stem < max(training_starts(trained), default=''):
+                    raise ValueError(f'{str(trained)!r} was trained since its test: test again')
+            return newest
     raise FileNotFoundError(
         f'no test metrics below {str(work_dir)!r}: run tools/test.py with --work-dir there'
     )
+
+
+def training_starts(work_dir: str | Path) -> list[str]:
+    """Times of the starts of a training, YYYYmmdd_HHMMSS; empty in the work dir of tests alone."""
+    work_dir = Path(work_dir)
+    if not any(work_dir.glob('*/vis_data/scalars.json')):
+        return []
+    times = sorted(path.parents[1].name for path in work_dir.glob('*/vis_data/config.py'))
+    return [time for time in times if not (work_dir / time / f'{time}.json').exists()]  # no test
 
 
 def predictors_of(metrics: Mapping[str, Any]) -> list[str]:
@@ -174,8 +192,7 @@ def markdown_table(
             row[name] = mean_std([run.scores[name] for run in seeds])
         rows.append(row)
     rules = ['---' if title in ('method', 'protocol') else '---:' for title in rows[0]]
-    lines = [list(rows[0]), rules, *(row.values() for row in rows)]
-    table = '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
+    table = markdown_rows([list(rows[0]), rules, *(list(row.values()) for row in rows)])
 
     used = [f'{method} {run.predictor}' for method, run in all_runs if run.predictor]
     silent = [method for method, run in all_runs if run.protocol == UNKNOWN]
@@ -183,6 +200,12 @@ def markdown_table(
         if texts:
             table += f'\n\n{title}: {", ".join(dict.fromkeys(texts))}'
     return table
+
+
+def markdown_rows(lines: Iterable[Sequence[str]]) -> str:
+    """Rows of cells as those of a Markdown table."""
+    escaped = ([cell.replace('|', r'\|') for cell in cells] for cells in lines)
+    return '\n'.join(f'| {" | ".join(cells)} |' for cells in escaped)
 
 
 def _check_comparable(runs: Sequence[tuple[str, Run]]) -> None:

@@ -29,7 +29,7 @@ from typing import Any
 
 import yaml
 
-from .report import mean_std
+from .report import markdown_rows, mean_std
 
 CHOOSE = {'name', 'config', 'data', 'split', 'seed', 'iterations'}
 BLOCK = re.compile(r'(<!-- table\n(.*?)-->\n).*?(<!-- end -->)', re.DOTALL)
@@ -111,7 +111,7 @@ def markdown(query: Mapping[str, Any], values: Values, columns: Sequence[str]) -
                     text += f' [{len(found)}]'
             line.append(text)
         lines.append(line)
-    table = '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
+    table = markdown_rows(lines)
     if most > 1:
         table += f'\n\nMean ± sample standard deviation of {most} seeds; [n]: of n seeds.'
     if plot := query.get('plot'):

@@ -16,7 +16,13 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .report import newest_metrics, predictors_of, read_test_metrics, scores_of
+from .report import (
+    newest_metrics,
+    predictors_of,
+    read_test_metrics,
+    scores_of,
+    training_starts,
+)
 
 ONE_NETWORK = 'network'
 """Name of the predictor of a run whose metrics have no prefix."""
@@ -45,11 +51,22 @@ class RunFolder:
         dumps = sorted(self.path.glob('*/vis_data/config.py'))
         return Config.fromfile(dumps[-1], import_custom_modules=False) if dumps else None
 
+    @property
+    def seed(self) -> int | None:
+        """``randomness.seed`` of the config; None: it has none."""
+        return (self.config or {}).get('randomness', {}).get('seed')
+
     @cached_property
     def logged(self) -> list[dict[str, Any]]:
-        """Lines of the logs, in the order in which they were written."""
-        lines = []
+        """Lines of the logs since training last started at iteration 0, in the order of writing."""
+        lines, first = [], ''
+        for time in reversed(training_starts(self.path)):
+            first, dump = time, self.path / time / 'vis_data/config.py'
+            if not Config.fromfile(dump, import_custom_modules=False).get('resume'):
+                break
         for path in sorted(self.path.glob('*/vis_data/scalars.json')):
+            if path.parents[1].name < first:
+                continue
             for line in path.read_text().splitlines():
                 try:
                     lines.append(json.loads(line))
@@ -142,10 +159,13 @@ class RunFolder:
         return None if best is None or best[1] == last else self.best_checkpoint()
 
     def tested(self, test: str) -> dict[str, Any] | None:
-        """Metrics of the newest test in a folder; None if it scored no :meth:`checkpoint_of`."""
+        """Metrics of the newest test in a folder; None if it scored no :meth:`checkpoint_of`.
+
+        A test before the last start of the training does not count.
+        """
         try:
             metrics = read_test_metrics(self.path / test)
-        except (OSError, ValueError):  # none, or cut off
+        except (OSError, ValueError):  # none, cut off, or of an earlier training
             return None
         dump = newest_metrics(self.path / test).parent / 'vis_data/config.py'
         used = Config.fromfile(dump, import_custom_modules=False).load_from
@@ -167,7 +187,9 @@ class RunFolder:
         if self.config is None or not self.is_trained():
             raise ValueError(f'{str(self.path)!r}: the training has not finished')
         if (metrics := self.tested('test')) is None:
-            raise ValueError(f'{str(self.path)!r}: the last checkpoint was not tested')
+            raise ValueError(
+                f'{str(self.path)!r}: the last checkpoint was not tested, or was trained since: test it'
+            )
         test = scores_by_predictor(metrics)
         curve = {n: scores_by_predictor(m) for n, m in self.validations.items()}
         best: dict[str, Any] | None = None

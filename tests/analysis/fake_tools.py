@@ -38,7 +38,7 @@ def dump(load_from):
     text = text.replace('{{$SMALL_DATA:none}}', flag('--data', 'none'))
     text = text.replace('seed=0', 'seed=' + options['randomness.seed'])
     for path in (log / 'vis_data/config.py', work / Path(sys.argv[1]).name):
-        path.write_text(text + f'load_from = {load_from!r}\\n')
+        path.write_text(text + f'load_from = {load_from!r}\\nresume = {"--resume" in sys.argv}\\n')
 def metrics(score):
     return {'teacher/mIoU': score, 'teacher/IoU.cat': score, 'student/mIoU': score - 10}
 def note(text):

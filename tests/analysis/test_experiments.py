@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -167,6 +169,27 @@ def test_a_killed_training_continues_with_what_is_whole(worker, moment, begins):
     assert starts(worker)[2:] == ['test 6', 'test_best 4']
     assert [v['iteration'] for v in record['val']] == [2, 4, 6]
     assert record['minutes'] == 6.0  # repeated iterations count once
+
+
+def test_a_second_training_in_a_folder_replaces_the_first(worker):
+    """Its lines, but not those of a training that it resumes; the scores of the first are gone."""
+    finish(worker)
+    folder = worker.work_dir / 'a_s0'
+    assert RunFolder(folder).tested('test')
+    for name in ('second', 'third'):
+        resume = ['--resume'] if name == 'third' else []
+        words = [worker.root / 'config.py', '--work-dir', folder, *resume, '--cfg-options']
+        options = ['randomness.seed=0', f'train_cfg.max_iters={2 if not resume else 4}']
+        command = [sys.executable, worker.root / 'tools/train.py', *words, *options]
+        if not resume:
+            for path in folder.glob('*.pth'):
+                path.unlink()
+        subprocess.run(command, check=True)
+    run = RunFolder(folder)
+    assert [line['step'] for line in run.logged if 'loss' in line] == [1, 2, 3, 4]
+    assert list(run.validations) == [2, 4]
+    assert run.tested('test') is None
+    assert run.tested('test_best') is None
 
 
 def test_a_process_that_is_always_killed_is_a_failure(worker):

@@ -60,6 +60,35 @@ def test_the_newest_metrics_count(tmp_path):
         read_test_metrics(tmp_path / 'nothing')
 
 
+@pytest.mark.parametrize('place', ['work', 'work/test'])
+def test_a_test_before_the_last_training_does_not_count(tmp_path, place):
+    tests = run(tmp_path, place, mIoU=40.0)
+    for time, test_counts in (('20260101_000000', True), ('20260103_000000', False)):
+        log = tmp_path / 'work' / time / 'vis_data'
+        log.mkdir(parents=True, exist_ok=True)
+        (log / 'config.py').touch()
+        (log / 'scalars.json').touch()
+        for folder in {tests, tmp_path / 'work'}:
+            if test_counts:
+                assert read_test_metrics(folder) == {'mIoU': 40.0}
+            else:
+                with pytest.raises(ValueError, match=r'work. was trained since its test: test ag'):
+                    read_test_metrics(folder)
+
+
+def test_a_test_that_failed_is_no_training(tmp_path):
+    folder = run(tmp_path, 'a', mIoU=40.0)
+    (folder / '20260103_000000/vis_data').mkdir(parents=True)
+    (folder / '20260103_000000/vis_data/config.py').touch()
+    assert read_test_metrics(folder) == {'mIoU': 40.0}
+
+
+def test_a_bar_in_a_name_is_escaped(tmp_path):
+    lines = markdown_table({'a|b': [run(tmp_path, 'a', mIoU=1.0, **{'IoU.x|y': 1.0})]}).splitlines()
+    assert lines[0] == r'| method | seeds | mIoU | x\|y |'
+    assert lines[2] == r'| a\|b | 1 | 1.0 | 1.0 |'
+
+
 def test_markdown_table_of_seeds_and_predictors(tmp_path):
     sup = [run(tmp_path, f's{i}', mIoU=v, IoU_c_sky=90.0) for i, v in enumerate((40.0, 42.0))]
     semi = run(tmp_path, 'u', teacher__mIoU=45.0, teacher__IoU_c_sky=91.0, student__mIoU=44.0)
