@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .experiments import flat
-from .report import newest_metrics, read_run
+from .report import newest_metrics, read_run, training_starts
 from .run_folder import ONE_NETWORK, RunFolder
 
 DRAWS = 2000
 """Of the bootstrap."""
+WORKERS = {'num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory', 'timeout'}
+"""Settings of a data loader that change its speed alone."""
 
 
 def group_runs(folders: Sequence[str | Path]) -> dict[str, list[Path]]:
@@ -26,6 +28,7 @@ def group_runs(folders: Sequence[str | Path]) -> dict[str, list[Path]]:
 
     Raises:
         FileNotFoundError: A folder is not the work dir of a training or of a test.
+        ValueError: A method has two trainings of one seed.
     """
     runs: dict[tuple[str, tuple], list[Path]] = {}
     semi = {}
@@ -33,12 +36,16 @@ def group_runs(folders: Sequence[str | Path]) -> dict[str, list[Path]]:
         config, files = RunFolder(path).config, sorted(path.glob('*.py'))
         if config is None or not files:
             raise FileNotFoundError(f'{str(path)!r} is not the work dir of a training or test')
-        dataset = config.get('train_dataloader', {}).get('dataset', {})
+        loader = config.get('train_dataloader', {})
         method = {key: config.get(key) for key in ('split', 'data', 'model', 'optim_wrapper')}
-        method |= dict(max_iters=config.get('train_cfg', {}).get('max_iters'), dataset=dataset)
-        key = files[-1].stem, tuple((name, str(value)) for name, value in flat(method).items())
+        method |= dict(max_iters=config.get('train_cfg', {}).get('max_iters'))
+        method |= {key: value for key, value in loader.items() if key not in WORKERS}
+        lists = {key: config.get(key) for key in ('param_scheduler', 'custom_hooks')}
+        method |= {key: value for key, value in lists.items() if value}
+        flattened = flat(_by_number(method))
+        key = files[-1].stem, tuple((name, str(value)) for name, value in flattened.items())
         runs.setdefault(key, []).append(path)
-        semi[key] = bool(dataset.get('unlabeled'))
+        semi[key] = bool(loader.get('dataset', {}).get('unlabeled'))
     stems = {stem for stem, _ in runs}
     endings = {stem.partition('_')[2] for stem in stems}
     ending = f'_{endings.pop()}' if len(endings) < min(len(stems), 2) else ''
@@ -50,8 +57,34 @@ def group_runs(folders: Sequence[str | Path]) -> dict[str, list[Path]]:
             if any(other.get(key) != value for other in others):
                 name += f', {key.rpartition(".")[2]}={value}'
                 others = [other for other in others if other.get(key) == value]
+        if name in named:
+            name += f' ({runs[stem, settings][0].name})'
         named[name] = runs[stem, settings]
+    for name, paths in named.items():
+        _check_seeds(name, paths)
     return named
+
+
+def _by_number(value: Any) -> Any:
+    """Settings with their lists of mappings as mappings by number."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = {str(number): item for number, item in enumerate(value)}
+    if isinstance(value, dict):
+        return {key: _by_number(item) for key, item in value.items()}
+    return value
+
+
+def _check_seeds(method: str, paths: Sequence[Path]) -> None:
+    """Raise ValueError if two trainings have one seed; a test does not tell that of the training."""
+    found: dict[int, Path] = {}
+    for folder in map(RunFolder, paths):
+        seed = folder.seed if training_starts(folder.path) else None
+        if seed in found:
+            raise ValueError(
+                f'{method}: {found[seed]} and {folder.path} are both of seed {seed}: give one of them'
+            )
+        if seed is not None:
+            found[seed] = folder.path
 
 
 class Member(NamedTuple):
@@ -99,19 +132,20 @@ def read_members(
 
     Raises:
         FileNotFoundError: A folder has no test.
-        ValueError: A folder is not that of a finished and tested training; a method has two runs of
-            one seed; as ``read_run``.
+        ValueError: A folder is not that of a finished and tested training, or of one without seed;
+            as ``group_runs`` and ``read_run``.
     """
     methods: dict[str, Members] = {}
     for method, paths in runs.items():
+        _check_seeds(method, list(map(Path, paths)))
         found: dict[int, Member] = {}
         for folder in map(RunFolder, paths):
             results = folder.results()
-            assert folder.config is not None  # it has results
-            seed = folder.config.get('randomness', {}).get('seed')
-            if seed in found:
-                others = found[seed].folder.path, folder.path
-                raise ValueError(f'{method}: {others[0]} and {others[1]} are both of seed {seed}')
+            if (seed := folder.seed) is None:
+                raise ValueError(
+                    f'{folder.path} was trained without randomness.seed, so no run is its pair: train '
+                    'it again, with --cfg-options randomness.seed=0'
+                )
             predictor = read_run(folder.path / 'test', predictors).predictor or ONE_NETWORK
             found[seed] = Member(folder, seed, predictor, results)
         methods[method] = found

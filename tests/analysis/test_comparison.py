@@ -49,6 +49,40 @@ def test_other_lists_and_settings_are_other_methods(tmp_path):
         group_runs([tmp_path])
 
 
+def test_other_batches_schedules_and_hooks_are_other_methods(tmp_path):
+    batches: list[dict] = [dict(train_dataloader=dict(batch_size=n, num_workers=n)) for n in (2, 4)]
+    schedule: dict[str, list] = dict(param_scheduler=[dict(type='PolyLR', power=0.9)])
+    ramps = [dict(type='LinearLR', end=5), *schedule['param_scheduler']]
+    hooks = dict(custom_hooks=[dict(type='ClassWeightsHook')])
+    each: list[dict] = [
+        batches[0], batches[1], {**batches[1], **schedule},
+        {**batches[1], 'param_scheduler': ramps}, {**batches[1], **schedule, **hooks},
+    ]  # fmt: skip
+    folders = [run(tmp_path / str(i), 'street', **settings) for i, settings in enumerate(each)]
+    assert {name: found for name, (found,) in group_runs(folders).items()} == {
+        'street, batch_size=2': folders[0],
+        'street, batch_size=4': folders[1],
+        'street, batch_size=4, type=PolyLR': folders[2],
+        'street, batch_size=4, type=LinearLR': folders[3],
+        'street, batch_size=4, type=PolyLR, type=ClassWeightsHook': folders[4],
+    }
+
+
+def test_methods_of_one_name_are_told_apart_by_a_folder(tmp_path):
+    places = [dict(optim_wrapper={name: dict(lr=1)}) for name in 'ab']
+    folders = [run(tmp_path / str(i), 'street', **each) for i, each in enumerate(places)]
+    assert list(group_runs(folders)) == ['street, lr=1', 'street, lr=1 (1)']
+
+
+def test_two_trainings_of_one_seed_are_refused_but_not_two_tests(tmp_path):
+    folders = [run(tmp_path / name, 'street', randomness=dict(seed=1)) for name in 'ab']
+    assert list(group_runs(folders).values()) == [folders]
+    for folder in folders:
+        (folder / '1/vis_data/scalars.json').touch()
+    with pytest.raises(ValueError, match=r'street: .*a and .*b are both of seed 1'):
+        group_runs(folders)
+
+
 def areas(seeds, images, classes, seed=0):
     """Random intersections and unions (S, N, 2, C) of two methods; the second is better."""
     rng = np.random.default_rng(seed)

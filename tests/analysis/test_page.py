@@ -145,6 +145,10 @@ def test_what_does_not_compare_is_refused(methods, tmp_path):
     again = training(tmp_path / 'y', 1, scores, scores)
     with pytest.raises(ValueError, match=r'b1 and .*y are both of seed 1'):
         write_page({**methods, 'baseline': [*methods['baseline'], again]}, page)
+    config = again / '1/vis_data/config.py'
+    config.write_text(config.read_text().replace('seed=1', ''))
+    with pytest.raises(ValueError, match=r'y was trained without randomness.seed.* --cfg-options'):
+        write_page({**methods, 'baseline': [*methods['baseline'], again]}, page)
     lists = {**LISTS, 'name': 'u2pl 1_8', 'list_name': '1_8', 'digest': '22222222'}
     more = training(tmp_path / 'z', 0, scores, scores, lists=lists)
     with pytest.raises(ValueError, match="on 'u2pl 1_16', more on 'u2pl 1_8': a page compares"):
