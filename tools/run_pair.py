@@ -49,6 +49,9 @@ def main() -> None:
     folder = method.folder.removesuffix('_s0')
     work_dir = Path(args.work_dir or f'work_dirs/pair_{folder}')
     worker = Worker(ROOT, work_dir, work_dir / 'runs.jsonl', data_dir=Path.cwd())
+    for experiment in experiments:
+        worker.load(experiment)
+        worker.check(experiment, work_dir)
     console = Console(highlight=False)
     run_or_exit(worker, experiments, args.jobs, console)
     runs = group_runs([work_dir / experiment.folder for experiment in experiments])

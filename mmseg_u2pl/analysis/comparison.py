@@ -9,14 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .experiments import flat
+from .experiments import WORKERS, flat
 from .report import newest_metrics, read_run, training_starts
 from .run_folder import ONE_NETWORK, RunFolder
 
 DRAWS = 2000
 """Of the bootstrap."""
-WORKERS = {'num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory', 'timeout'}
-"""Settings of a data loader that change its speed alone."""
 
 
 def group_runs(folders: Sequence[str | Path]) -> dict[str, list[Path]]:

@@ -5,7 +5,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,7 +44,7 @@ def run_all(
     results = read_results(worker.results)
     waiting = deque(e for e in experiments if not is_done(e.settings, results))
     console.print(f'{len(experiments)} runs, {len(experiments) - len(waiting)} have a result')
-    lengths = {e.folder: _iterations(e, worker.root) for e in waiting}
+    lengths = {e.folder: _iterations(e, worker) for e in waiting}
     bars = Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console,
                     speed_estimate_period=3600)  # fmt: skip
 
@@ -101,10 +100,10 @@ def run_or_exit(
         raise SystemExit(1)
 
 
-def _iterations(experiment: Experiment, root: Path) -> int:
+def _iterations(experiment: Experiment, worker: Worker) -> int:
     """Length of a run; 0 if its config does not load, as its log will say."""
     try:
-        return experiment.load(root).train_cfg.max_iters
+        return worker.load(experiment).train_cfg.max_iters
     except (Exception, SystemExit):
         return 0
 

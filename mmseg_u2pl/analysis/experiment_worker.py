@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 
 from ..engine.checkpoints import AtomicBackend
 from ..version import __version__
-from .experiments import Experiment, append_result, is_done, read_results
+from .experiments import Experiment, append_result, digest, is_done, read_results
 from .run_folder import RunFolder
 
 DIE_WITH_PARENT = (  # prctl(PR_SET_PDEATHSIG, SIGKILL): a killed runner leaves no process behind
@@ -100,6 +101,7 @@ class Worker:
         self.stopped = False
         self.processes: set[subprocess.Popen] = set()
         self.active: set[str] = set()  # folders of runs
+        self.digests: dict[str, str] = {}  # of their configs that were loaded
 
     def run(self, experiment: Experiment, slot: Mapping[str, str]) -> dict[str, Any] | None:
         """Do what is left of a run and append its record; None while another process does it.
@@ -133,6 +135,27 @@ class Worker:
                 record['added'] = append_result(self.results, record)
             return record
 
+    def load(self, experiment: Experiment) -> Config:
+        """The config of a run, by whose digest :meth:`check` knows it; not in a thread."""
+        config = experiment.load(self.root)
+        self.digests[experiment.folder] = digest(config)
+        return config
+
+    def check(self, experiment: Experiment, place: Path) -> None:
+        """Raise ValueError, with a place to move away, if a run's folder is of another config.
+
+        Folders without a checkpoint pass, and those of older versions, which do not tell.
+        """
+        folder = self.work_dir / experiment.folder
+        path = folder / 'run.json'
+        before = json.loads(path.read_text()).get('digest') if path.exists() else None
+        changed = before and self.digests.get(experiment.folder, before) != before
+        if changed and any(folder.glob('iter_*.pth')):
+            raise ValueError(
+                f'{experiment.config} or --cfg-options were changed since {experiment.folder} was '
+                f'trained: move {place} away, or use another --work-dir'
+            )
+
     def stop(self) -> None:
         """Kill what runs; :meth:`run` returns soon."""
         self.stopped = True
@@ -143,10 +166,11 @@ class Worker:
         """Hardware and versions of the run's first start, which its folder keeps.
 
         Raises:
-            ValueError: The folder is that of a run with other settings.
+            ValueError: The folder is that of a run with other settings or another config.
         """
         path = folder / 'run.json'
         facts = dict(experiment.settings, hardware=hardware(), versions=versions(self.root))
+        facts['digest'] = self.digests.get(experiment.folder)
         if path.exists():
             before = json.loads(path.read_text())
             changed = [key for key in experiment.settings if before[key] != facts[key]]
@@ -155,11 +179,12 @@ class Worker:
                     f'{folder} has a run with another {" and ".join(changed)}: give this one another '
                     'name, or move the folder away'
                 )
+            self.check(experiment, folder)
             if facts['versions'] != before['versions'] and not RunFolder(folder).is_trained():
                 commits = (before['versions']['commit'], facts['versions']['commit'])
                 facts['versions']['commit'] = ' to '.join(dict.fromkeys(commits))
             else:
-                facts = before
+                facts = dict(before, digest=facts['digest'] or before.get('digest'))
         AtomicBackend().put(json.dumps(facts).encode(), path)
         return {key: facts[key] for key in ('hardware', 'versions')}
 

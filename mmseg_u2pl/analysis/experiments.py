@@ -5,6 +5,7 @@ A run is identified by its config, data set, split, seed and overrides.
 
 import argparse
 import fcntl
+import hashlib
 import itertools
 import json
 import os
@@ -19,6 +20,8 @@ from ..cli import add_config_arguments, load_scoped_config
 
 KEYS = ('name', 'config', 'data', 'split', 'seeds', 'options', 'env')
 SETTINGS = ('config', 'data', 'split', 'seed', 'overrides')
+WORKERS = {'num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory', 'timeout'}
+"""Settings of a data loader that change its speed alone."""
 
 
 class Experiment(NamedTuple):
@@ -85,6 +88,19 @@ class Experiment(NamedTuple):
 def _text(value: Any) -> str:
     """A value as ``--cfg-options`` takes it."""
     return f'[{",".join(map(_text, value))}]' if isinstance(value, list) else str(value)
+
+
+def digest(config: Config) -> str:
+    """Short hash of what a resolved config sets, without workers and the places of data and results."""
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, dict):
+            skipped = WORKERS | {'data_root', 'work_dir'}
+            return {str(key): kept(item) for key, item in value.items() if key not in skipped}
+        return [kept(item) for item in value] if isinstance(value, list | tuple) else repr(value)
+
+    text = json.dumps(kept(config.to_dict()), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def flat(options: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:

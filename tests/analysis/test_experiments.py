@@ -203,6 +203,34 @@ def test_another_run_may_not_take_a_folder(worker):
     assert 'a_s0 has a run with another overrides' in error
 
 
+def test_a_changed_config_does_not_continue_a_run(worker):
+    run_the_list(worker, ONE)
+    config = worker.root / 'config.py'
+    text = config.read_text()
+    for change in ("work_dir = 'x'", 'train_dataloader.update(num_workers=3)'):
+        config.write_text(f'{text}{change}\n')
+        worker.results.unlink()
+        assert 'error' not in run_the_list(worker, ONE)[0]
+    config.write_text(text.replace("type='A'", "type='B'"))
+    assert 'error' not in [*run_the_list(worker, ONE), {}][0]  # it has a result
+    worker.results.unlink()
+    error = run_the_list(worker, ONE)[0]['error']
+    assert error.startswith(
+        'config.py or --cfg-options were changed since a_s0 was trained: move /'
+    )
+    for path in (worker.work_dir / 'a_s0').glob('iter*'):  # as after a mistake in the config
+        path.unlink()
+    assert 'error' not in run_the_list(worker, ONE)[0]
+    config.write_text(text)
+    worker.results.unlink()
+    assert 'error' in run_the_list(worker, ONE)[0]
+    facts = worker.work_dir / 'a_s0/run.json'
+    older = json.loads(facts.read_text())
+    del older['digest']
+    facts.write_text(json.dumps(older))
+    assert 'error' not in run_the_list(worker, ONE)[0]
+
+
 def run_the_list(worker, *experiments):
     with open(os.devnull, 'w') as file:
         return run_all(worker, experiments, 1, Console(file=file))
@@ -401,7 +429,9 @@ def test_a_pair_has_equal_budget(tmp_path):
         pair(method._replace(overrides={}), other, 1, CONFIGS.parent)
 
 
-def test_the_command_trains_a_pair_and_ends_with_a_page(worker, tmp_path, run_tool, monkeypatch):
+def test_the_command_trains_a_pair_and_ends_with_a_page(
+    worker, tmp_path, run_tool, monkeypatch, capsys
+):
     tool = shutil.copy(CONFIGS.parent / 'tools/run_pair.py', worker.root / 'tools')
     config = worker.root / 'config.py'
     config.with_stem('config_supervised').write_text(config.read_text())
@@ -415,6 +445,11 @@ def test_the_command_trains_a_pair_and_ends_with_a_page(worker, tmp_path, run_to
     with pytest.raises(SystemExit) as stop:
         run_tool(tool, config, '--seeds', 0)
     assert stop.value.code == 2
+    config.write_text(config.read_text().replace("type='A'", "type='B'"))
+    with pytest.raises(SystemExit):
+        run_tool(tool, config, '--seeds', 2, '--jobs', 2, '--work-dir', 'work')
+    says = 'config.py or --cfg-options were changed since config_s0 was trained: move work away'
+    assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
