@@ -9,6 +9,7 @@ The folder alone tells, so a run that was killed, or started by hand, is read li
 
 import json
 import math
+import threading
 import zipfile
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,15 @@ def scores_by_predictor(metrics: dict[str, Any]) -> Scores:
     }
 
 
+_PARSING = threading.Lock()  # syntax trees of Python 3.11 mix up the depths of two threads
+
+
+def read_config(path: Path) -> Config:
+    """A dumped config; several threads may read some at once."""
+    with _PARSING:
+        return Config.fromfile(path, import_custom_modules=False)
+
+
 class RunFolder:
     """A work dir of ``tools/train.py``, as it is when the object is made."""
 
@@ -49,7 +59,7 @@ class RunFolder:
     def config(self) -> Config | None:
         """The resolved config of the last start; None before the first."""
         dumps = sorted(self.path.glob('*/vis_data/config.py'))
-        return Config.fromfile(dumps[-1], import_custom_modules=False) if dumps else None
+        return read_config(dumps[-1]) if dumps else None
 
     @property
     def seed(self) -> int | None:
@@ -62,7 +72,7 @@ class RunFolder:
         lines, first = [], ''
         for time in reversed(training_starts(self.path)):
             first, dump = time, self.path / time / 'vis_data/config.py'
-            if not Config.fromfile(dump, import_custom_modules=False).get('resume'):
+            if not read_config(dump).get('resume'):
                 break
         for path in sorted(self.path.glob('*/vis_data/scalars.json')):
             if path.parents[1].name < first:
@@ -168,7 +178,7 @@ class RunFolder:
         except (OSError, ValueError):  # none, cut off, or of an earlier training
             return None
         dump = newest_metrics(self.path / test).parent / 'vis_data/config.py'
-        used = Config.fromfile(dump, import_custom_modules=False).load_from
+        used = read_config(dump).load_from
         checkpoint = self.checkpoint_of(test)
         return metrics if checkpoint and Path(used).name == checkpoint.name else None
 

@@ -77,7 +77,8 @@ class FiniteGuard:
         groups = self._wrapper.optimizer.param_groups  # discriminators', too
         parameters = (p for group in groups for p in group['params'])
         gradients = [p.grad for p in parameters if p.grad is not None]
-        finite = torch.stack(torch._foreach_norm(gradients)).sum().isfinite() if gradients else True
+        norms = torch._foreach_norm(gradients) if gradients else ()
+        finite = not norms or bool(torch.stack(norms).sum().isfinite())
         scaled = isinstance(self._wrapper, AmpOptimWrapper)
         self.skipped = not finite and not (scaled and self._loss_is_finite())
         self._overflows = self._overflows + 1 if not finite and not self.skipped else 0

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -470,3 +471,23 @@ def test_the_best_of_a_run_is_by_its_own_rule(tmp_path, kept, expected):
         n: {'teacher/mIoU': score, 'student/loss': loss} for n, (score, loss) in scores.items()
     }
     assert folder.best() == expected
+
+
+def test_threads_read_configs_one_after_the_other(tmp_path, monkeypatch):
+    """In Python 3.11 syntax trees that two threads make at once may end in a SystemError."""
+    reading, most = [], []
+
+    def fromfile(path, **_):
+        reading.append(path)
+        most.append(len(reading))
+        time.sleep(0.01)
+        reading.remove(path)
+        return Config(dict(x=1))
+
+    (tmp_path / 'a/vis_data').mkdir(parents=True)
+    (tmp_path / 'a/vis_data/config.py').touch()
+    monkeypatch.setattr(Config, 'fromfile', fromfile)
+    with ThreadPoolExecutor(4) as threads:
+        configs = list(threads.map(lambda _: RunFolder(tmp_path).config, range(12)))
+    assert configs == [dict(x=1)] * 12
+    assert set(most) == {1}
