@@ -67,15 +67,13 @@ def find_sources(words: Iterable[str | Path]) -> list[Source]:
                     f'{first.path!r} and {source.path!r} would both be written as {source.name!r}: '
                     'rename one, predict them into two folders, or give the folder above both'
                 )
-    videos = {name: source for name, source in found.items() if source.is_video}
     for name, source in found.items():
-        for video in filter(
-            None, (videos.get(str(parent)) for parent in PurePosixPath(name).parents)
-        ):
-            raise ValueError(
-                f'{source.path!r} could be written as a frame of {video.path!r}: predict them into two '
-                'folders'
-            )
+        for folder in map(str, PurePosixPath(name).parents):
+            if folder in found and found[folder].is_video:
+                raise ValueError(
+                    f'{source.path!r} could be written as a frame of {found[folder].path!r}: predict '
+                    'them into two folders'
+                )
     return list(found.values())
 
 
