@@ -1,7 +1,8 @@
 """Score every network of a method in one pass over the data."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,21 @@ from mmengine.runner.amp import autocast
 from mmseg.registry import LOOPS
 
 from .segmentor import segmentor
+
+
+@contextmanager
+def any_size() -> Iterator[None]:
+    """Without ``cudnn_benchmark``: timing algorithms pays for crops of one size.
+
+    Whole images have many sizes. A first validation of 145 images took 63 s with it and the next
+    4 s (one H200, 13 trainings at once).
+    """
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 class _PredictorsLoop:
@@ -41,6 +57,7 @@ class _PredictorsLoop:
                 self.evaluators[name] = runner.build_evaluator(metrics)
                 self.evaluators[name].dataset_meta = self.dataloader.dataset.metainfo
 
+    @any_size()
     def run(self) -> dict:
         """One pass; returns the merged metrics."""
         if not self.evaluators:

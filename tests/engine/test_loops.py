@@ -70,6 +70,22 @@ def alone(root, folder, name):
     return runner.val()
 
 
+def test_algorithms_are_not_timed_for_every_size_of_image(runner, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.backends.cudnn, 'benchmark', True)  # as in training
+    step = runner.model.test_step
+
+    def watched(*args):
+        seen.append(torch.backends.cudnn.benchmark)
+        return step(*args)
+
+    monkeypatch.setattr(runner.model, 'test_step', watched)
+    runner.val()
+    assert seen
+    assert not any(seen)
+    assert torch.backends.cudnn.benchmark
+
+
 def test_one_pass_equals_scoring_each_alone(runner, data_root, tmp_path):
     merged = runner.val()
     assert isinstance(runner.val_loop, PredictorsValLoop)
