@@ -1,7 +1,7 @@
 """Measure the paper's network on one GPU in ten minutes; a JSON and a Markdown file.
 
 Steps, overhead and memory of U²PL, FixMatch and the baseline at 513², 4 + 4 images; where the host waits
-for the GPU; the losses at 21 and 150 classes; what fits 12 GB; torch.compile: the most important first, as
+for the GPU; the losses at 21 and 150 classes; torch.compile; what fits 12 GB: the most important first, as
 long as the time lasts. With --train, what is left goes into a training.
 """
 

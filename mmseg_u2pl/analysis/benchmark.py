@@ -27,6 +27,7 @@ SCOPE = 'semi/'
 TORCH_PARTS = {'autograd::engine::evaluate_function': 'backward', 'Optimizer.': 'optimizer'}
 """Parts that torch names, by how the names of its events begin."""
 NETWORKS = ('teacher', 'student', 'backward')
+IDLE = 'GPU waits for the host'
 
 
 def clock(device: torch.device) -> float:
@@ -111,8 +112,13 @@ class StepProbe(Hook):
         if batch_idx + 1 == runner.max_iters:
             self.peak_bytes = self._watched.bytes
         elif batch_idx >= self.warmup:
-            parts = part_times(self._watched.events(), self.device)
-            self.parts.append({**parts, 'rest': elapsed - sum(parts.values())})
+            events = self._watched.events()
+            parts = part_times(events, self.device)
+            busy = kernel_time(events) if self.device.type == 'cuda' else elapsed
+            parts['rest'] = busy - sum(parts.values())
+            if self.device.type == 'cuda':
+                parts[IDLE] = elapsed - busy
+            self.parts.append(parts)
 
 
 def part_times(events: Iterable[Any], device: torch.device) -> dict[str, float]:
@@ -136,6 +142,12 @@ def part_times(events: Iterable[Any], device: torch.device) -> dict[str, float]:
     return times
 
 
+def kernel_time(events: Iterable[Any]) -> float:
+    """Milliseconds of all kernels and copies of a GPU."""
+    own = (e for e in events if e.device_type == DeviceType.CUDA and not e.is_user_annotation)
+    return sum(event.self_device_time_total for event in own) / 1e3
+
+
 class StepFigures(NamedTuple):
     """What a training step takes, medians over steps; times are with the profiler."""
 
@@ -151,8 +163,9 @@ class StepFigures(NamedTuple):
 
     @property
     def overhead(self) -> float:
-        """A step over its teacher's and student's forwards and the backward."""
-        return self.step / sum(self.parts.get(name, 0.0) for name in NETWORKS)
+        """A step over its teacher's and student's forwards and the backward; of a GPU, its kernels."""
+        busy = self.step - self.parts.get(IDLE, 0.0)
+        return busy / sum(self.parts.get(name, 0.0) for name in NETWORKS)
 
 
 def step_figures(runner: Runner, warmup: int) -> StepFigures:

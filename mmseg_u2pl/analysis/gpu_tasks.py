@@ -279,12 +279,11 @@ def tasks(settings: Settings) -> dict[tuple[str, str], Callable[[], Figures]]:
         **named('steps', step, 'U2PL', 'supervised', 'FixMatch'),
         **{('losses', f'{n} classes'): partial(losses, settings, n) for n in (21, 150)},
         **named('waiting', waiting, 'U2PL'),
-        **named('parts', profiled, 'U2PL'),
-        ('12 GB', 'U2PL'): partial(small_gpu, settings),
+        **named('parts', profiled, 'U2PL', 'FixMatch', 'supervised'),
         ('steps', 'U2PL, contiguous'): contiguous,
         ('steps', 'U2PL, checkpointing'): checkpointing,
-        **named('compile', compiled, 'supervised', 'U2PL'),
-        ('compile', 'supervised, CUDA graphs'): graphs,
-        **named('parts', profiled, 'FixMatch', 'supervised'),
         **named('waiting', waiting, 'FixMatch', 'supervised'),
+        **named('compile', compiled, 'supervised', 'U2PL'),  # minutes each, as the rest
+        ('compile', 'supervised, CUDA graphs'): graphs,
+        ('12 GB', 'U2PL'): partial(small_gpu, settings),
     }

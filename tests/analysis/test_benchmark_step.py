@@ -13,7 +13,10 @@ from torch.autograd import DeviceType
 from torch.profiler import profile, record_function
 
 from mmseg_u2pl.analysis.benchmark import (
+    IDLE,
+    StepFigures,
     StepProbe,
+    kernel_time,
     measure_step,
     part_times,
     prepare,
@@ -26,7 +29,8 @@ def event(name, time, parent=None, device=DeviceType.CPU):
     """``time`` microseconds on the CPU, twice as many on the device."""
     return SimpleNamespace(
         name=name, cpu_parent=parent, device_type=device, cpu_time_total=time,
-        device_time_total=2 * time,
+        device_time_total=2 * time, self_device_time_total=2 * time,
+        is_user_annotation=name.startswith('semi/'),
     )  # fmt: skip
 
 
@@ -50,6 +54,24 @@ def test_what_is_inside_a_part_belongs_to_the_outer_one():
     assert part_times(events, CPU) == pytest.approx(parts)
     doubled = {name: 2 * time for name, time in parts.items()}
     assert part_times(events, torch.device('cuda')) == pytest.approx(doubled)
+
+
+def test_kernels_count_once():
+    events = [
+        event('semi/teacher', 1000),
+        event('aten::conv2d', 900),
+        event('sm90_conv', 400, device=DeviceType.CUDA),
+        event('Memcpy HtoD', 100, device=DeviceType.CUDA),
+        event('semi/teacher', 800, device=DeviceType.CUDA),  # spans the kernels
+    ]
+    assert kernel_time(events) == pytest.approx(1.0)
+
+
+def test_a_gpu_that_waits_is_no_overhead_of_a_method():
+    parts = {'teacher': 2.0, 'student': 3.0, 'backward': 5.0, 'selection': 1.0, IDLE: 9.0}
+    figures = StepFigures(8, parts, held_bytes=0, peak_bytes=0)
+    assert figures.step == pytest.approx(20)
+    assert figures.overhead == pytest.approx(1.1)
 
 
 def test_the_names_are_those_of_torchs_profiler():
