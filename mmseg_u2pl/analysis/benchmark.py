@@ -122,7 +122,12 @@ class StepProbe(Hook):
 
 
 def part_times(events: Iterable[Any], device: torch.device) -> dict[str, float]:
-    """Milliseconds of each part, in order; what is inside a part belongs to the outer one."""
+    """Milliseconds of each part, in order; what is inside a part belongs to the outer one.
+
+    The backward of a loss within its part runs in a thread of its own on a GPU, while the part waits.
+    """
+    events = [event for event in events if event.device_type == DeviceType.CPU]
+    scopes = [event for event in events if event.name.startswith(SCOPE)]
 
     def part(event: Any) -> str | None:
         if event.name.startswith(SCOPE):
@@ -132,12 +137,16 @@ def part_times(events: Iterable[Any], device: torch.device) -> dict[str, float]:
     times: dict[str, float] = {}
     for event in events:
         name, outer = part(event), event.cpu_parent
-        if name is None or event.device_type != DeviceType.CPU:
+        if name is None:
             continue
         while outer is not None and part(outer) is None:
             outer = outer.cpu_parent
         if outer is None:
             spent = event.device_time_total if device.type == 'cuda' else event.cpu_time_total
+            start = event.time_range.start
+            around = [s for s in scopes if s.time_range.start <= start < s.time_range.end]
+            if around:
+                name = part(min(around, key=lambda scope: scope.time_range.start)) or name
             times[name] = times.get(name, 0.0) + spent / 1e3
     return times
 

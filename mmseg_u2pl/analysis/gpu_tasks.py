@@ -228,7 +228,7 @@ def small_gpu(settings: Settings) -> Figures:
     """The first of :data:`SMALLER` that trains U²PL in 12 GB, and what those before it took."""
     if settings.device == 'cuda':
         whole = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(SMALL_GPU / whole)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, SMALL_GPU / whole))
     figures: Figures = {}
     for name, (images, options) in SMALLER.items():
         try:

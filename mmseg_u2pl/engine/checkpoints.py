@@ -109,6 +109,12 @@ class SafeCheckpointHook(CheckpointHook):
             if isinstance(log, dict):
                 values = (log[key].cpu().numpy() for key in ('values', 'counts'))
                 scalars[name] = HistoryBuffer(*values, max_length=log['max_length'])
+        optimizer = checkpoint.get('optimizer', {})
+        for part in [optimizer, *optimizer.values()]:  # of several optimizers, by name
+            for state in (part.get('state', {}) if isinstance(part, dict) else {}).values():
+                if isinstance(state.get('step'), torch.Tensor):
+                    # where Adam keeps its count; on a GPU it would be waited for at each step
+                    state['step'] = state['step'].cpu()
 
     def before_val(self, runner: Runner) -> None:
         """All processes score the network that is saved."""

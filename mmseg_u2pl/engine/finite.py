@@ -1,6 +1,7 @@
 """Steps whose gradient is not finite are left out."""
 
 import functools
+import math
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ class FiniteGuard:
     that are not finite by itself. In mixed precision an infinite gradient with a finite loss is how
     the loss scale is found, and is left to the scaler.
 
-    The norm of the gradient is read by the host once an optimizer step. Gradients are the same in
+    Whether the gradient is finite is read by the host once an optimizer step. Gradients are the same in
     all processes, so all of them skip the same steps.
 
     Args:
@@ -77,8 +78,9 @@ class FiniteGuard:
         groups = self._wrapper.optimizer.param_groups  # discriminators', too
         parameters = (p for group in groups for p in group['params'])
         gradients = [p.grad for p in parameters if p.grad is not None]
-        norms = torch._foreach_norm(gradients) if gradients else ()
-        finite = not norms or bool(torch.stack(norms).sum().isfinite())
+        # the largest element: a scaled gradient's sum of squares can overflow by itself
+        norms = torch._foreach_norm(gradients, math.inf) if gradients else ()
+        finite = not norms or bool(torch.stack(norms).isfinite().all())
         scaled = isinstance(self._wrapper, AmpOptimWrapper)
         self.skipped = not finite and not (scaled and self._loss_is_finite())
         self._overflows = self._overflows + 1 if not finite and not self.skipped else 0

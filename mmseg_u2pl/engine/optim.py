@@ -65,9 +65,10 @@ class JointOptimizer:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Put the state of each part back; ValueError for a state of other parts."""
-        if set(state_dict) != set(self.parts):
+        saved = sorted(set(state_dict) - {'loss_scaler'})  # resumed without --amp it is of no use
+        if saved != sorted(self.parts):
             raise ValueError(
-                f'the checkpoint has the state of an optimizer with {sorted(state_dict)}, not of '
+                f'the checkpoint has the state of an optimizer with {saved}, not of '
                 f'{sorted(self.parts)}: it was trained by another method. To start from its '
                 'weights alone, use load_from without resume'
             )

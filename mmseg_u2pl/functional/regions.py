@@ -70,9 +70,10 @@ def region_share(hit: Tensor, valid: Tensor, grid: Sequence[int]) -> tuple[Tenso
         return (index[:, None] == of_pixel).float()
 
     rows, columns = map(members, hit.shape[1:], grid)
-    hits, counts = (
-        (rows @ pixels.float() @ columns.T).unsqueeze(1) for pixels in (hit & valid, valid)
-    )
+    with torch.autocast(hit.device.type, enabled=False):  # float16 counts to 65504
+        hits, counts = (
+            (rows @ pixels.float() @ columns.T).unsqueeze(1) for pixels in (hit & valid, valid)
+        )
     return hits / counts.clamp(min=1), counts
 
 

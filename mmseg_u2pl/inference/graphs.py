@@ -55,7 +55,8 @@ class PixelsToLogits(nn.Module):
         if self.normalize:
             images = (images - self.mean) / self.std
         height, width = images.shape[2:]
-        if self.grid.stride > 1:
+        padded = self.grid.stride > 1
+        if padded:
             bottom, right = (
                 (self.grid.offset - side) % self.grid.stride for side in (height, width)
             )
@@ -64,9 +65,8 @@ class PixelsToLogits(nn.Module):
         logits = F.interpolate(
             logits, images.shape[2:], mode='bilinear', align_corners=self.decode_head.align_corners
         )
-        # a slice would bind the graph to images that need padding
-        rows, columns = (torch.arange(side, device=logits.device) for side in (height, width))
-        return logits.index_select(2, rows).index_select(3, columns)
+        # a slice would bind the graph to images that need padding, an index to a device
+        return F.pad(logits, (0, -right, 0, -bottom)) if padded else logits
 
 
 def write_pt2(module: PixelsToLogits, size: tuple[int, int], path: Path) -> Written:

@@ -1,5 +1,6 @@
 """Parts of a step: by hand, and of tiny runs."""
 
+import itertools
 from types import SimpleNamespace
 
 import cross
@@ -23,14 +24,17 @@ from mmseg_u2pl.analysis.benchmark import (
 )
 
 CPU = torch.device('cpu')
+CLOCK = itertools.count(0, 1_000_000)
 
 
-def event(name, time, parent=None, device=DeviceType.CPU):
-    """``time`` microseconds on the CPU, twice as many on the device."""
+def event(name, time, parent=None, device=DeviceType.CPU, start=None):
+    """``time`` microseconds on the CPU, from ``start`` or after all others, twice as many on the device."""
+    start = next(CLOCK) if start is None else start
     return SimpleNamespace(
         name=name, cpu_parent=parent, device_type=device, cpu_time_total=time,
         device_time_total=2 * time, self_device_time_total=2 * time,
         is_user_annotation=name.startswith('semi/'),
+        time_range=SimpleNamespace(start=start, end=start + time),
     )  # fmt: skip
 
 
@@ -54,6 +58,19 @@ def test_what_is_inside_a_part_belongs_to_the_outer_one():
     assert part_times(events, CPU) == pytest.approx(parts)
     doubled = {name: 2 * time for name, time in parts.items()}
     assert part_times(events, torch.device('cuda')) == pytest.approx(doubled)
+
+
+def test_the_backward_of_a_loss_within_its_part_runs_in_another_thread():
+    backward = 'autograd::engine::evaluate_function: MulBackward0'
+    events = [
+        event('semi/contrastive loss', 5000, start=0),
+        event('semi/selection', 400, start=100),  # within it: the outer one counts
+        event(backward, 1000, start=200),
+        event(backward, 3000, start=6000),
+    ]
+    events[1].cpu_parent = events[0]
+    parts = part_times(events, torch.device('cuda'))
+    assert parts == pytest.approx({'contrastive loss': 10 + 2, 'backward': 6})
 
 
 def test_kernels_count_once():

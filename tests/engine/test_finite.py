@@ -160,6 +160,17 @@ def test_a_scaler_that_skips_every_step_ends_the_run(monkeypatch):
         guard.after_iter(None, {}, {})
 
 
+def test_a_large_scale_is_no_overflow():
+    model = torch.nn.Linear(1, 2, bias=False)
+    wrapper = Scaled(torch.optim.SGD(model.parameters(), lr=0.0))
+    guard = finite.FiniteGuard(SimpleNamespace(model=model, optim_wrapper=wrapper))
+    guard.remember()
+    wrapper.backward(model.weight.sum())
+    model.weight.grad = torch.full_like(model.weight, 3e19)  # its square is not finite
+    wrapper.step()
+    assert not guard.after_iter(None, {}, {})
+
+
 def test_a_discriminators_gradient_counts():
     model = torch.nn.Module()
     model.network, model.disc = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)

@@ -233,6 +233,15 @@ def test_one_scaler_for_both(amp):
     assert model.values() == pytest.approx((1 - 0.1 * 2.0, 1 - 0.01))
 
 
+def test_a_run_in_mixed_precision_goes_on_without(amp):
+    scaled = wrap(Pair(), type='AmpOptimWrapper')
+    plain = wrap(Pair())
+    state = scaled.state_dict()
+    assert 'loss_scaler' in state
+    plain.load_state_dict(state)
+    assert 'loss_scaler' not in plain.state_dict()
+
+
 @pytest.mark.parametrize('settings', [{}, dict(clip_grad=dict(max_norm=100.0))])
 def test_an_overflow_anywhere_skips_the_step_of_all(amp, settings):
     model = Pair()

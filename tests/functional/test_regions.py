@@ -185,6 +185,13 @@ def test_share_by_hand():
     assert count.tolist() == [[[[3, 3]]]]
 
 
+def test_shares_are_counted_in_single_precision():
+    hit = torch.ones(1, 300, 300, dtype=torch.bool)
+    with torch.autocast('cpu', torch.bfloat16):
+        share, count = region_share(hit, hit, (1, 1))
+    assert (share.dtype, count.item()) == (torch.float32, 90_000)  # float16 ends at 65504
+
+
 def test_a_region_without_valid_pixels_has_share_zero():
     hit = torch.ones(1, 4, 4, dtype=torch.bool)
     valid = torch.zeros_like(hit)
