@@ -113,7 +113,9 @@ def markdown(query: Mapping[str, Any], values: Values, columns: Sequence[str]) -
         lines.append(line)
     table = markdown_rows(lines)
     if most > 1:
-        table += f'\n\nMean ± sample standard deviation of {most} seeds; [n]: of n seeds.'
+        fewer = any(0 < len(found) < most for found in values.values())
+        note = '; [n]: of n seeds' if fewer else ''
+        table += f'\n\nMean ± sample standard deviation of {most} seeds{note}.'
     if plot := query.get('plot'):
         table = f'![mIoU on test over {plot["x"]}]({plot["file"]})\n\n{table}'
     return table
