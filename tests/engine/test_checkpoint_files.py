@@ -137,16 +137,17 @@ def test_logs_come_back_as_they_were():
 
 
 @pytest.mark.parametrize('several', [False, True])
-def test_adam_counts_on_the_cpu_after_a_resume(several):
+def test_adam_counts_on_the_cpu_after_a_resume(several, monkeypatch):
     moments, step = torch.ones(2), torch.tensor(3.0)
-    step.cpu = lambda: torch.tensor(4.0)  # as if it lay on a GPU
-    state = dict(state={0: dict(step=step, exp_avg=moments)}, param_groups=[])
+    monkeypatch.setattr(step, 'cpu', lambda: torch.tensor(4.0))  # as if it lay on a GPU
+    of_weight = dict(step=step, exp_avg=moments)
+    state = dict(state={0: of_weight}, param_groups=[])
     optimizer = dict(networks=state, loss_scaler={}) if several else state
     checkpoint = dict(state_dict={}, optimizer=optimizer)
     runner = SimpleNamespace(model=torch.nn.Identity(), _train_loop=None)
     checkpoints.SafeCheckpointHook().after_load_checkpoint(runner, checkpoint)
-    assert state['state'][0]['step'].item() == 4.0
-    assert state['state'][0]['exp_avg'] is moments
+    assert of_weight['step'].item() == 4.0
+    assert of_weight['exp_avg'] is moments
 
 
 def save(path, **more):
