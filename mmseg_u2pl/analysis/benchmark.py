@@ -114,11 +114,9 @@ class StepProbe(Hook):
         elif batch_idx >= self.warmup:
             events = self._watched.events()
             parts = part_times(events, self.device)
-            busy = kernel_time(events) if self.device.type == 'cuda' else elapsed
-            parts['rest'] = busy - sum(parts.values())
             if self.device.type == 'cuda':
-                parts[IDLE] = elapsed - busy
-            self.parts.append(parts)
+                parts[IDLE] = elapsed - kernel_time(events)
+            self.parts.append({**parts, 'rest': elapsed - sum(parts.values())})
 
 
 def part_times(events: Iterable[Any], device: torch.device) -> dict[str, float]:
@@ -153,8 +151,8 @@ def part_times(events: Iterable[Any], device: torch.device) -> dict[str, float]:
 
 def kernel_time(events: Iterable[Any]) -> float:
     """Milliseconds of all kernels and copies of a GPU."""
-    own = (e for e in events if e.device_type == DeviceType.CUDA and not e.is_user_annotation)
-    return sum(event.self_device_time_total for event in own) / 1e3
+    kernels = (e for e in events if e.device_type == DeviceType.CUDA and not e.is_user_annotation)
+    return sum(kernel.self_device_time_total for kernel in kernels) / 1e3
 
 
 class StepFigures(NamedTuple):
