@@ -1,7 +1,7 @@
 """Measure on a GPU, the most important first, as long as the time lasts.
 
 One process does all tasks, since a start takes long. A task that fails leaves the others alone; after one
-that ends the process, another process goes on.
+that ends the process, or hangs, another process goes on.
 """
 
 import gc
@@ -16,6 +16,8 @@ from .gpu_tasks import Figures, Settings, tasks
 
 Key = tuple[str, str]
 """Group and title of a task."""
+TASK_LIMIT = 180.0
+"""Seconds that a task may take, the start of its process included."""
 
 
 def run_tasks(keys: Sequence[Key], settings: Settings, connection: Connection) -> None:
@@ -34,8 +36,9 @@ def run_tasks(keys: Sequence[Key], settings: Settings, connection: Connection) -
 
 
 def measure(
-    end: float, keys: Sequence[Key], settings: Settings, run: Callable = run_tasks
-) -> Iterator[tuple[Key, Figures]]:
+    end: float, keys: Sequence[Key], settings: Settings, run: Callable = run_tasks,
+    limit: float = TASK_LIMIT,
+) -> Iterator[tuple[Key, Figures]]:  # fmt: skip
     """Each task and its figures until ``time.monotonic()`` is ``end``; the rest has an ``error``.
 
     Args:
@@ -43,6 +46,7 @@ def measure(
         keys: Tasks, in this order.
         settings: Of the tasks.
         run: What the process does.
+        limit: Seconds that a task may take.
     """
     left = list(keys)
     context = multiprocessing.get_context('spawn')
@@ -52,9 +56,11 @@ def measure(
         process.start()
         sender.close()
         try:
-            while left and receiver.poll(max(0.0, end - time.monotonic())):
+            while left and receiver.poll(min(limit, max(0.0, end - time.monotonic()))):
                 figures = receiver.recv()
                 yield left.pop(0), figures
+            if left and time.monotonic() < end:
+                yield left.pop(0), {'error': f'not done after {limit:.0f} s'}
         except EOFError:
             process.join()
             yield left.pop(0), {'error': f'the process ended with {process.exitcode}'}

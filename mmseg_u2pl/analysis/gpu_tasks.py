@@ -84,6 +84,8 @@ def build(
     labeled.ann_file = 'splits/labeled.txt'
     labeled.data_prefix.seg_map_path = 'ann_dir/train'
     cfg.train_dataloader.batch_size = images * (1 if method == 'supervised' else 2)
+    # a process that was profiled has threads, and its forks may hang; data do not count anyway
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
     if settings.device == 'cuda':
         cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
     else:
@@ -93,7 +95,6 @@ def build(
         cfg.model.backbone.update(depth=18, base_channels=8, stem_channels=8)
         cfg.model.decode_head.update(in_channels=64, low_level_channels=8, channels=16)
         cfg.model.data_preprocessor.size = (65, 65)
-        cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
         for stream in (labeled, cfg.train_dataloader.dataset.unlabeled):
             if stream is not None:
                 stream.pipeline[-3].crop_size = (65, 65)

@@ -14,7 +14,7 @@ A table stands between two comments, the first of which says what it shows, in Y
     <!-- end -->
 
 ``where``, a row and a column are questions that a cell puts together. ``name``, ``config``, ``data``,
-``split``, ``seed`` and ``iterations`` choose runs. ``predictor`` (default: that of the method),
+``split``, ``seed`` and ``iterations`` choose runs, by a value or a list of values. ``predictor`` (default: that of the method),
 ``scores`` (``test``, the default, ``val``, ``best test``, ``best val``) and ``measure`` (``mIoU``, the
 default, a class, ``minutes`` or ``iterations``) choose a number of each. ``columns: classes`` are mIoU
 and every class. ``baseline`` names the row to which differences are given. ``plot: {file, x}`` draws
@@ -63,6 +63,10 @@ def number(record: Record, question: Mapping[str, Any]) -> float:
         raise ValueError(f'{record["name"]}, seed {record["seed"]}: no {question}') from error
 
 
+def _is_of(value: Any, asked: Any) -> bool:
+    return value in asked if isinstance(asked, list) else value == asked
+
+
 def values_of(query: Mapping[str, Any], records: Sequence[Record]) -> tuple[Values, list[str]]:
     """The numbers of a table, and the titles of its columns.
 
@@ -75,7 +79,7 @@ def values_of(query: Mapping[str, Any], records: Sequence[Record]) -> tuple[Valu
         if wrong := set(question) - CHOOSE - {'predictor', 'scores', 'measure'}:
             raise ValueError(f'a table asks for {", ".join(sorted(wrong))}')
         chosen = {key: question[key] for key in CHOOSE & set(question)}
-        found = [r for r in records if all(r[key] == value for key, value in chosen.items())]
+        found = [r for r in records if all(_is_of(r[key], v) for key, v in chosen.items())]
         if len({r['seed'] for r in found}) < len(found):
             raise ValueError(f'several runs of one seed are {chosen}: ask for one of them')
         return found

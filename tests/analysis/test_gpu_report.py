@@ -125,6 +125,11 @@ def test_a_task_that_hangs_or_dies_leaves_the_others_alone(child, seconds, a, b)
     assert time.monotonic() - start < 40
 
 
+def test_after_a_task_that_hangs_another_process_goes_on():
+    found = measure(time.monotonic() + 60, ['a', 'b'], None, gpu_children.sleeps, limit=5)  # type: ignore[arg-type,list-item]
+    assert list(found) == [('a', {'error': 'not done after 5 s'}), ('b', {'keys': ['b']})]
+
+
 def test_each_group_has_tasks(settings):
     assert {group for group, _ in tasks(settings)} == set(GROUPS)
 

@@ -72,6 +72,8 @@ def test_classes_as_columns():
     query = "where: {split: '1_8'}\nrows: {semi: {name: semi}}\ncolumns: classes"
     lines = ['|  | mIoU | cat |', '| --- | ---: | ---: |', '| semi | 46.0 | 51.0 |']
     assert table(query) == lines
+    either = query.replace('name: semi', 'name: [other, semi]')
+    assert table(either) == lines
     bar = [record('semi', 0, 46.0, test={'teacher': {'a|b': 51.0, 'mIoU': 46.0}})]
     assert table(query, bar)[0] == r'|  | mIoU | a\|b |'
     assert table(query, []) == ['|  | mIoU |', '| --- | ---: |', '| semi | not yet run |']
