@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mmseg_u2pl.analysis.experiment_runner import run_or_exit
 from mmseg_u2pl.analysis.experiment_worker import Worker
-from mmseg_u2pl.analysis.experiments import read_list
+from mmseg_u2pl.analysis.experiments import chosen, read_list
 from mmseg_u2pl.cli import command_line
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +27,10 @@ def parse_args() -> argparse.Namespace:
         epilog='example: tools/run_experiments.py results/experiments.yml --jobs 2',
     )
     parser.add_argument('list', help='YAML file of the runs')
+    parser.add_argument(
+        '--only', nargs='+', default=[], metavar='PATTERN',
+        help="runs whose folder NAME_DATA_SPLIT_sSEED matches, such as 'fmb_2500_b8_*'",
+    )  # fmt: skip
     parser.add_argument(
         '--results',
         default='results/runs.jsonl',
@@ -49,7 +53,7 @@ def main() -> None:
     logging.disable(logging.INFO)  # mmengine says which variables a config reads
     console = Console(highlight=False)
     results = Path(args.results)
-    experiments = read_list(args.list)
+    experiments = chosen(read_list(args.list), args.only)
     worker = Worker(ROOT, Path(args.work_dir), results)
     run_or_exit(worker, experiments, args.jobs, console)
 

@@ -4,12 +4,14 @@ A run is identified by its config, data set, split, seed and overrides.
 """
 
 import argparse
+import difflib
 import fcntl
 import hashlib
 import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,6 +153,24 @@ def read_list(path: str | Path) -> list[Experiment]:
                 f'{path}: the runs {one.folder} and {other.folder} have the same name, or are the same'
             )
     return runs
+
+
+def chosen(experiments: Sequence[Experiment], patterns: Sequence[str]) -> list[Experiment]:
+    """Those whose folder matches one of the patterns of a shell; all if there is no pattern.
+
+    Raises:
+        ValueError: A pattern matches none.
+    """
+    folders = [experiment.folder for experiment in experiments]
+    for pattern in patterns:
+        if not any(fnmatchcase(folder, pattern) for folder in folders):
+            near = difflib.get_close_matches(pattern, folders, 3, 0.0)
+            raise ValueError(f'no run of the list matches {pattern!r}; like it: {", ".join(near)}')
+    return [
+        experiment
+        for experiment, folder in zip(experiments, folders, strict=True)
+        if not patterns or any(fnmatchcase(folder, pattern) for pattern in patterns)
+    ]
 
 
 def supervised_baseline(config: str | Path) -> Path:

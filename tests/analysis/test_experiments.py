@@ -22,6 +22,7 @@ from mmseg_u2pl.analysis.experiment_worker import Worker, locked
 from mmseg_u2pl.analysis.experiments import (
     Experiment,
     append_result,
+    chosen,
     is_done,
     pair,
     read_list,
@@ -230,6 +231,14 @@ def test_a_changed_config_does_not_continue_a_run(worker):
     del older['digest']
     facts.write_text(json.dumps(older))
     assert 'error' not in run_the_list(worker, ONE)[0]
+
+
+def test_runs_of_a_list_are_chosen_by_patterns():
+    runs = [ONE._replace(name=name, seed=seed) for seed in (0, 1) for name in ('a', 'ab')]
+    assert chosen(runs, []) == runs
+    assert [run.folder for run in chosen(runs, ['a_*', 'ab_s1'])] == ['a_s0', 'a_s1', 'ab_s1']
+    with pytest.raises(ValueError, match=r"'ab_s2'; like it: ab_s\d, ab_s\d"):
+        chosen(runs, ['a_s0', 'ab_s2'])
 
 
 def run_the_list(worker, *experiments):
