@@ -6,7 +6,6 @@ list is in the larger.
 """
 
 import argparse
-import hashlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mmseg_u2pl.cli import command_line
+from mmseg_u2pl.datasets.files import sha256_of
 from mmseg_u2pl.datasets.provenance import list_record
 from mmseg_u2pl.prepare.index_masks import Masks, find_images, read_masks
 from mmseg_u2pl.prepare.split_files import (
@@ -89,9 +89,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
     chosen = ('labeled', 'method', 'holdout', 'seed', 'classes')
     groups = args.groups
     if groups and Path(groups).is_file():
-        groups = dict(
-            file=Path(groups).name, sha256=hashlib.sha256(Path(groups).read_bytes()).hexdigest()
-        )
+        groups = dict(file=Path(groups).name, sha256=sha256_of(Path(groups).read_bytes()))
     masks = None if args.masks is None else 'list' if Path(args.masks).is_file() else 'folder'
     return {**{key: getattr(args, key) for key in chosen}, 'groups': groups, 'masks': masks}
 

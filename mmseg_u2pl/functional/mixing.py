@@ -9,9 +9,7 @@ PAIR_BOXES = 3
 """K, boxes of a mask of pairs."""
 
 
-def cutmix_boxes(
-    num: int, height: int, width: int, generator: torch.Generator | None = None
-) -> Tensor:
+def cutmix_boxes(num: int, height: int, width: int) -> Tensor:
     """Random boxes of half the image's area (CutMix, as U²PL uses it).
 
     The width is uniform over the integers of [W/2, W), the height follows from the area H·W/2,
@@ -21,7 +19,6 @@ def cutmix_boxes(
         num: Number of boxes B.
         height: Image height H, pixels, at least 2.
         width: Image width W, pixels, at least 2.
-        generator: Source of randomness on the CPU; None means torch's global one.
 
     Returns:
         Long (B, 4) on the CPU, each row (y1, x1, y2, x2), ends exclusive.
@@ -31,9 +28,9 @@ def cutmix_boxes(
     """
     if height < 2 or width < 2:
         raise ValueError(f'cutmix needs images of at least 2×2 pixels, got {height}×{width}')
-    box_width = torch.randint((width + 1) // 2, width, (num,), generator=generator)
+    box_width = torch.randint((width + 1) // 2, width, (num,))
     sizes = torch.stack((height * width / 2 / box_width, box_width.float()), dim=1)
-    offsets = torch.rand(2, num, generator=generator, dtype=torch.float64)
+    offsets = torch.rand(2, num, dtype=torch.float64)
     return _place(sizes, height, width, offsets)
 
 

@@ -38,7 +38,7 @@ class CocoAnnotations:
                         image_id=len(images),
                         category_id=category['id'],
                         segmentation=[corners.ravel().tolist()],
-                        area=area(corners),
+                        area=cv2.contourArea(corners),
                         bbox=[left, top, right - left, bottom - top],
                         iscrowd=0,
                     )
@@ -70,9 +70,3 @@ def polygons(region: np.ndarray) -> Iterator[np.ndarray]:
             path = np.concatenate((path, start, outlines[hole], outlines[hole][:1]))
             hole = tree[0][hole][0]
         yield path
-
-
-def area(corners: np.ndarray) -> float:
-    """Of a polygon of :func:`polygons`, in pixels: holes run the other way round and count negative."""
-    x, y = corners.T.astype(np.int64)
-    return abs(float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())) / 2

@@ -1,27 +1,24 @@
 """Networks, segmentors, their parts and losses; importing this registers them with mmseg."""
 
-from .backbones import EfficientNetLite, HFBackbone
+from .backbones.efficientnet_lite import EfficientNetLite
+from .backbones.hf import HFBackbone
 from .data_preprocessor import SemiDataPreprocessor
-from .discriminators import RegionDiscriminator
-from .heads import DPTMapHead, RepresentationHead, U2PLHead
-from .losses import UnreliableContrastiveLoss
-from .parts import (
-    ClassAlignment,
-    ClassMix,
-    ConfidenceThreshold,
-    CutMix,
-    EntropyPercentile,
-    MemoryBank,
-    PhotometricView,
-    Teacher,
-)
-from .segmentors import (
-    RRN,
-    U2PL,
-    CrossPseudo,
-    FixMatch,
-    MeanTeacher,
-    SemiSegmentor,
-    UniMatch,
-    UniMatchV2,
-)
+from .discriminators.region_discriminator import RegionDiscriminator
+from .heads.dpt_head import DPTMapHead
+from .heads.representation_head import RepresentationHead
+from .heads.u2pl_head import U2PLHead
+from .losses.contrastive_loss import UnreliableContrastiveLoss
+from .parts.alignment import ClassAlignment
+from .parts.memory_bank import MemoryBank
+from .parts.mixing import ClassMix, CutMix
+from .parts.selection import ConfidenceThreshold, EntropyPercentile
+from .parts.teacher import Teacher
+from .parts.views import PhotometricView
+from .segmentors.cross_pseudo import CrossPseudo
+from .segmentors.fixmatch import FixMatch
+from .segmentors.mean_teacher import MeanTeacher
+from .segmentors.rrn import RRN
+from .segmentors.semi import SemiSegmentor
+from .segmentors.u2pl import U2PL
+from .segmentors.unimatch import UniMatch
+from .segmentors.unimatch_v2 import UniMatchV2

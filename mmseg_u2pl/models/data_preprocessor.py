@@ -27,10 +27,6 @@ class Grid(NamedTuple):
         steps = max(1, -(-(length - self.offset) // self.stride))
         return steps * self.stride + self.offset
 
-    def holds(self, length: int) -> bool:
-        """Whether a side is on the grid."""
-        return self.fit(length) == length
-
     def nearest(self, length: int) -> str:
         """The sides on the grid around ``length``, for a message."""
         above = self.fit(length)
@@ -40,7 +36,7 @@ class Grid(NamedTuple):
     def check(self, size: Sequence[int], setting: str, note: str = '') -> None:
         """Raise ValueError unless both sides of a crop, as a setting has them, are on the grid."""
         for name, length in zip(('height', 'width'), size, strict=True):
-            if not self.holds(length):
+            if self.fit(length) != length:
                 plus = f' + {self.offset}' if self.offset else ''
                 raise ValueError(
                     f'{setting}={tuple(size)}: the {name} {length} is not k·{self.stride}{plus}, '

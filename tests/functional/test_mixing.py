@@ -22,7 +22,8 @@ def generator(seed=0):
 # -------------------------------------------------------------------------------- boxes
 @given(height=st.integers(2, 70), width=st.integers(2, 70), seed=st.integers(0, 1000))
 def test_a_box_lies_inside_and_covers_half_the_image(height, width, seed):
-    boxes = cutmix_boxes(20, height, width, generator(seed))
+    torch.manual_seed(seed)
+    boxes = cutmix_boxes(20, height, width)
     y1, x1, y2, x2 = boxes.T
     assert (y1 >= 0).all()
     assert (x1 >= 0).all()
@@ -37,7 +38,8 @@ def test_a_box_lies_inside_and_covers_half_the_image(height, width, seed):
 
 
 def test_widths_and_positions_are_uniform():
-    boxes = cutmix_boxes(30_000, 8, 8, generator())
+    torch.manual_seed(0)
+    boxes = cutmix_boxes(30_000, 8, 8)
     box_width = boxes[:, 3] - boxes[:, 1]
     counts = torch.bincount(box_width, minlength=9)
     assert counts[:4].sum() == counts[8] == 0  # [W/2, W) = 4 ... 7
@@ -51,12 +53,6 @@ def test_widths_and_positions_are_uniform():
         assert len(counts) == starts
         expected = len(five) / starts
         assert ((counts - expected) ** 2 / expected).sum() < 16.3
-
-
-def test_the_generator_decides():
-    one, same, other = (cutmix_boxes(4, 64, 64, generator(seed)) for seed in (1, 1, 2))
-    assert torch.equal(one, same)
-    assert not torch.equal(one, other)
 
 
 @pytest.mark.parametrize(('height', 'width'), [(1, 8), (8, 1)])
@@ -144,7 +140,8 @@ def test_every_pixel_comes_from_the_image_or_the_next(seed, batch):
     images = torch.rand(batch, 3, 5, 6, generator=generator(seed))
     confidence = torch.rand(batch, 5, 6, generator=generator(seed + 1))
     copies = images.clone(), confidence.clone()
-    boxes = cutmix_boxes(batch, 5, 6, generator(seed))
+    torch.manual_seed(seed)
+    boxes = cutmix_boxes(batch, 5, 6)
     mixed, mixed_confidence = apply_mix(boxes, images, confidence)
     for i, (y1, x1, y2, x2) in enumerate(boxes.tolist()):
         for y in range(5):

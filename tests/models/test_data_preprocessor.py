@@ -114,7 +114,6 @@ def test_pads_that_would_be_learnt_as_a_class_are_refused():
 def test_the_grid_by_hand(stride, offset, length, fit):
     grid = Grid(stride, offset)
     assert grid.fit(length) == fit
-    assert grid.holds(length) == (length == fit)
 
 
 def test_the_nearest_sides_are_named():

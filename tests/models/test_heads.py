@@ -6,7 +6,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_u2pl.models import RepresentationHead
-from mmseg_u2pl.models.heads import logits_and_feature
+from mmseg_u2pl.models.heads.decode_head import logits_and_feature
 
 SIZES = ((8, 16), (16, 8), (24, 4), (32, 2))
 """Channels and side of a four-level feature pyramid of 64×64 images."""

@@ -1,4 +1,1 @@
 """Backbones that mmseg does not have."""
-
-from .efficientnet_lite import EfficientNetLite
-from .hf import HFBackbone

@@ -1,3 +1,1 @@
 """Networks that score label maps."""
-
-from .region_discriminator import RegionDiscriminator

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from ...functional import by_images
-from ..heads import check_decode_head, logits_and_feature
+from ..heads.decode_head import check_decode_head, logits_and_feature
 from ..parts.teacher import Teacher
 
 Network: TypeAlias = Any
