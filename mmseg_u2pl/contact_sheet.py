@@ -232,7 +232,7 @@ def contact_sheet(
             if row.outlines is not None:
                 axis.contour(row.outlines[index].astype(float), [0.5], colors=OUTLINE)
             if has_title:
-                axis.set_title(row.names[index], fontsize=8)
+                axis.set_title(row.names[index], fontsize=8, parse_math=False)
             axis.set(xticks=[], yticks=[])
     painted = [row.labels for row in rows if row.labels is not None]
     present = {label for labels in painted for part in labels for label in np.unique(part)}

@@ -20,6 +20,8 @@ from mmseg_u2pl.inference.model_card import model_card
 
 PACKAGES = dict(safetensors=['safetensors'], onnx=['onnx', 'onnxscript', 'onnxruntime'])
 """What formats need."""
+TITLE = '# Model card'
+"""How the card begins, by which an export is known."""
 TOLERANCE = 1e-3
 """Of logits."""
 SIDES = (320, 226)
@@ -91,12 +93,14 @@ def main() -> None:
         trust_checkpoint=args.trust_checkpoint,
     )
     card = args.out / 'README.md'
-    if not (card.exists() and card.read_text(encoding='utf-8').startswith('# Model card')):
+    if not (card.exists() and card.read_text(encoding='utf-8').startswith(TITLE)):
         for path in (card, *(args.out / name for name in FILES)):
             if path.exists():
                 raise ValueError(
                     f'{path} is not of an export by this tool: choose another folder by -o'
                 )
+    args.out.mkdir(parents=True, exist_ok=True)
+    card.write_text(f'{TITLE}\n', encoding='utf-8')  # after a failure the folder is still ours
     source = read_source(model, cfg, dataset_meta, read_meta(args.checkpoint, content))
     compared = export(source, args.out, args.format, images)
     rows = table(compared)

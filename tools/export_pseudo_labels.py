@@ -9,13 +9,18 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from mmcv.transforms import LoadAnnotations
+from mmengine.config import Config
 from mmengine.device import get_device
+from mmseg.registry import DATASETS
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from mmseg_u2pl.analysis.pseudo_labels import place_in_training
 from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
+from mmseg_u2pl.datasets.checks import leaf_configs, loading_step
+from mmseg_u2pl.datasets.masks import LoadMask
 from mmseg_u2pl.datasets.prediction import batches, spread, unlabeled_images, unlabeled_per_batch
 from mmseg_u2pl.functional import IGNORE, nearest
 from mmseg_u2pl.inference.checkpoint import load_model
@@ -34,6 +39,34 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def refuse_changed(masks: Path, marker: Path) -> None:
+    """Raise ValueError if a mask of a finished export is newer than its JSON: somebody corrected it."""
+    if not marker.is_file() or 'images' not in json.loads(marker.read_text(encoding='utf-8')):
+        return
+    for path in sorted(masks.rglob('*.png')):
+        if path.stat().st_mtime > marker.stat().st_mtime:
+            raise ValueError(
+                f'{path} was changed after it was written: choose another folder by -o, or move it away'
+            )
+
+
+def encoding_note(cfg: Config) -> str:
+    """What to know before these masks join those of the config; '' if they hold the same numbers."""
+    for part in leaf_configs(cfg.train_dataloader.dataset.labeled):
+        known = DATASETS.build(dict(part, lazy_init=True))
+        load = loading_step(known, LoadAnnotations)
+        mapped = isinstance(load, LoadMask) and (
+            load.colors is not None or any(value != label for value, label in load.values or ())
+        )
+        if mapped or known.reduce_zero_label:
+            return (
+                'note: these masks hold the numbers of the classes, and 255 where unreliable; the labeled masks '
+                'of the config are mapped to these. To train on both, give these a data set of their own '
+                'with LoadAnnotations, in a ConcatDataset'
+            )
+    return ''
+
+
 @command_line
 def main() -> None:
     """Label the unlabeled images; of several networks that label, by the first."""
@@ -47,6 +80,9 @@ def main() -> None:
     images, out = unlabeled_images(cfg), args.out
     indices = spread(args.num, len(images))
     refuse_foreign([out / 'masks'], out / 'coco.json')
+    refuse_changed(out / 'masks', out / 'coco.json')
+    if note := encoding_note(cfg):
+        print(note)
     coco, counts = CocoAnnotations(meta['classes']), np.zeros(IGNORE + 1, dtype=np.int64)
     written: dict[Path, str] = {}
     console = Console(soft_wrap=True, highlight=False, markup=False)

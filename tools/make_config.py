@@ -19,6 +19,7 @@ from rich.table import Table
 
 from mmseg_u2pl.cli import command_line
 from mmseg_u2pl.compat import config_path
+from mmseg_u2pl.datasets.files import require_outside
 from mmseg_u2pl.functional import IGNORE
 from mmseg_u2pl.prepare.make_config.child import child_texts
 from mmseg_u2pl.prepare.make_config.choices import NETWORKS, PER_STEP, choose, choose_network
@@ -116,12 +117,12 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
             f'--classes: {len(args.classes)} names, but masks hold 0 ... 254; {IGNORE} means ignore'
         )
     folder, mask_folder, out = Path(args.images), Path(args.masks), Path(args.out)
-    first, other = folder.resolve(), mask_folder.resolve()
-    if first == other or first in other.parents or other in first.parents:
-        raise ValueError(
-            f'{args.images!r} and {args.masks!r}: masks would be taken for images; put the two '
-            'folders side by side'
-        )
+    pairs = [(args.images, args.masks), *([args.test] if args.test else [])]
+    for images_of, masks_of in pairs:
+        require_outside(images_of, masks_of)
+        require_outside(masks_of, images_of)
+        if args.unlabeled and Path(args.unlabeled).is_dir():
+            require_outside(args.unlabeled, masks_of)
     if args.values and args.colors:
         raise ValueError('--values are of gray masks, --colors of RGB masks: give one of them')
     colors = parse_colors(args.colors, args.classes) if args.colors else None

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mmseg_u2pl.cli import command_line
-from mmseg_u2pl.datasets.files import sha256_of
+from mmseg_u2pl.datasets.files import require_outside, sha256_of
 from mmseg_u2pl.datasets.provenance import list_record
 from mmseg_u2pl.prepare.index_masks import Masks, find_images, read_masks
 from mmseg_u2pl.prepare.split_files import (
@@ -144,6 +144,7 @@ def make_splits(args: argparse.Namespace, console: Console) -> None:
     if args.masks and Path(args.masks).is_file():
         masked = read_list(args.masks, args.images)
     elif args.masks:
+        require_outside(args.images, args.masks)
         number = len(args.classes) if args.classes else None
         masks = read_masks(images, args.masks, number)
         masked = masks.stems

@@ -84,12 +84,10 @@ def main() -> None:
     about = dict(checkpoint=args.checkpoint, predictor=getattr(model, 'predictor', None))
     write = Writer(args.out, ['masks', *kinds], **meta, about=about)
     write.check(sources)
-    done, failed = 0, []
+    done, failed, expected = 0, [], count(sources)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
-        for prediction in track(
-            inference(items(sources)), 'predicting', count(sources), console=console
-        ):
+        for prediction in track(inference(items(sources)), 'predicting', expected, console=console):
             if prediction.error:
                 failed.append(f'{prediction.item.title} {prediction.error}')
             else:
@@ -98,6 +96,10 @@ def main() -> None:
     finally:
         write.close()
     console.print(f'{done} masks in {write.out / "masks"}; classes: {write.out / "classes.json"}')
+    if done + len(failed) < expected:
+        console.print(
+            f'{expected - done - len(failed)} frames fewer than the videos say: is one cut off?'
+        )
     if failed:
         print(f'error: {len(failed)} of {done + len(failed)} have no mask:', file=sys.stderr)
         print(*failed, sep='\n', file=sys.stderr)

@@ -60,11 +60,11 @@ def main() -> None:
         pool = list(items(sources))
     else:
         unlabeled = unlabeled_images(cfg)
-        paths = [info['img_path'] for info in infos(unlabeled.dataset)]
+        paths = dict.fromkeys(info['img_path'] for info in infos(unlabeled.dataset))  # each once
         pool = [Item(stem_of(unlabeled.name(path)), path) for path in paths]
     parts = cfg.get('train_dataloader', {}).get('dataset', {})
     known = DATASETS.build(parts.labeled) if 'labeled' in parts else []
-    labeled = [Item('', info['img_path']) for info in infos(known)]
+    labeled = [Item('', path) for path in dict.fromkeys(info['img_path'] for info in infos(known))]
     with_mask = image_paths(known)
     if dataset := (cfg.get('val_dataloader') or {}).get('dataset'):
         with_mask |= image_paths(DATASETS.build(dataset))

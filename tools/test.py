@@ -13,7 +13,8 @@ from mmengine.dist import is_main_process
 from mmseg.registry import DATASETS
 
 from mmseg_u2pl.cli import add_common_arguments, build_runner, command_line, load_config
-from mmseg_u2pl.datasets.checks import infos, leaves
+from mmseg_u2pl.datasets.checks import infos, leaf_configs, leaves
+from mmseg_u2pl.datasets.files import images_by_stem
 from mmseg_u2pl.inference.writing import refuse_foreign
 from mmseg_u2pl.version import __version__
 
@@ -62,9 +63,14 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
 
 def score_folder(cfg: Config, images: str, masks: str) -> None:
     """Let the test set be a folder of images and one of masks, with the config's classes."""
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset or 'datasets' in dataset:  # wrappers
-        dataset = dataset.get('dataset') or dataset.datasets[0]
+    with_image, with_mask = map(images_by_stem, (images, masks))
+    for some, others, lack in ((with_image, with_mask, 'mask'), (with_mask, with_image, 'image')):
+        if alone := sorted(some.keys() - others.keys()):
+            kind = 'images' if lack == 'mask' else 'masks'
+            print(
+                f'not scored: {len(alone)} {kind} have no {lack} of their stem, such as {some[alone[0]][0]!r}'
+            )
+    dataset = next(leaf_configs(cfg.test_dataloader.dataset))
     known = DATASETS.build(dict(dataset, lazy_init=True))  # reads no file
     cfg.test_dataloader.dataset = dict(
         type='FolderDataset',
@@ -81,7 +87,8 @@ def use_tta(cfg: Config) -> None:
         raise SystemExit(
             '--tta needs a tta_pipeline in the config, see configs/_base_/datasets/voc12.py'
         )
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    for dataset in leaf_configs(cfg.test_dataloader.dataset):
+        dataset.pipeline = cfg.tta_pipeline
     cfg.model = dict(cfg.get('tta_model') or dict(type='SegTTAModel'), module=cfg.model)
 
 
@@ -110,7 +117,10 @@ def claim(dataset: Any, folder: str) -> None:
                 )
     if is_main_process():
         marker.parent.mkdir(parents=True, exist_ok=True)
-        content = dict(versions=dict(mmseg_u2pl=__version__), classes=dataset.metainfo['classes'])
+        classes = list(dataset.metainfo['classes'])
+        if any(part.reduce_zero_label for _, part in leaves(dataset)):
+            classes.insert(0, 'ignore')  # mmseg writes class + 1, as the masks of such data are
+        content = dict(versions=dict(mmseg_u2pl=__version__), classes=classes)
         marker.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding='utf-8')
 
 

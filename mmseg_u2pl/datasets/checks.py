@@ -69,6 +69,15 @@ def leaves(dataset: Any, where: str = '') -> Iterator[tuple[str, Any]]:
         yield where, dataset
 
 
+def leaf_configs(dataset: Any) -> Iterator[Any]:
+    """The configs of the data sets inside wrappers."""
+    parts = [dataset.dataset] if 'dataset' in dataset else dataset.get('datasets')
+    if parts is None:
+        yield dataset
+    for part in parts or ():
+        yield from leaf_configs(part)
+
+
 def infos(dataset: Any) -> Iterator[dict]:
     """What the data set knows of each image, in its order."""
     return (dataset.get_data_info(index) for index in range(len(dataset)))

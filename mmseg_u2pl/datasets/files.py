@@ -69,6 +69,16 @@ def _refuse(error: OSError) -> None:
     raise error
 
 
+def require_outside(folder: str | Path, others: str | Path) -> None:
+    """Raise ValueError if the folder of others, masks say, is in a folder that is searched for images."""
+    outer, inner = Path(folder).resolve(), Path(others).resolve()
+    if outer == inner or outer in inner.parents:
+        raise ValueError(
+            f'{str(others)!r} is in {str(folder)!r}: masks would be taken for images; put the two '
+            'folders side by side, and give that of the images'
+        )
+
+
 def stem_of(name: str) -> str:
     """A name in a folder, NFC-normalized, without the suffix of an image; other dots stay."""
     stem = name.rpartition('.')[0] if name.lower().endswith(IMAGE_SUFFIXES) else name
@@ -189,7 +199,10 @@ def image_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             # asking a PNG without EXIF would decode it; a TIFF's size is turned already
-            exif = image.getexif() if 'exif' in image.info else {}
+            exif = (
+                Image.Exif()
+            )  # getexif() would take an orientation from XMP, which OpenCV does not
+            exif.load(image.info.get('exif', b''))
             turned = exif.get(_EXIF_ORIENTATION) in _ON_ITS_SIDE
             return image.size[::-1] if turned else image.size
     except FileNotFoundError:

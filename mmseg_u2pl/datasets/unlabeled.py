@@ -9,7 +9,7 @@ from mmengine.dataset import force_full_init
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from .files import image_names, listed_images, stem_of
+from .files import image_names, listed_images, require_outside, stem_of
 
 
 @DATASETS.register_module()
@@ -33,7 +33,7 @@ class UnlabeledDataset(BaseSegDataset):
     Raises:
         FileNotFoundError: A folder or list is missing; a line names no image.
         ValueError: A line that leaves the folder, names an image twice or a stem of two images;
-            no image is found, or left.
+            no image is found, or left; the folder of masks is in that of images.
     """
 
     def __init__(
@@ -51,13 +51,16 @@ class UnlabeledDataset(BaseSegDataset):
             names = image_names(folder)
         if not self.without:
             return names
-        stems = set(map(stem_of, image_names(os.path.join(self.data_root or '', self.without))))
+        masks = os.path.join(self.data_root or '', self.without)
+        stems = set(map(stem_of, image_names(masks)))
         left = [name for name in names if stem_of(name) not in stems]
         if not left:
             raise ValueError(
                 f'without={self.without!r} leaves out all {len(names)} images of {folder!r}: there '
                 'is nothing unlabeled to train on'
             )
+        if not self.ann_file:
+            require_outside(folder, masks)
         return left
 
     def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:

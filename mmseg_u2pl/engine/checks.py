@@ -65,6 +65,19 @@ def check_training(runner: Runner) -> None:
     check_labels(loader.dataset.labels, model.num_classes, loader.dataset.metainfo['classes'])
 
 
+def check_test(runner: Runner) -> None:
+    """Refuse files of the test set that a test would stop at, or score in silence as something else.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: Names the file, its value and the remedy; also as :func:`check_labels`.
+    """
+    dataset, where = runner.test_dataloader.dataset, 'test_dataloader.dataset'
+    check_files(dataset, where)
+    if all(loading_step(leaf, LoadAnnotations) for _, leaf in leaves(dataset)):
+        check_labels(count_labels(dataset, where), segmentor(runner).num_classes)
+
+
 def _refuse(*problems: Iterable[str]) -> None:
     for problem in chain(*problems):
         raise ValueError(problem)

@@ -9,7 +9,7 @@ from mmseg.registry import HOOKS
 from torch import Tensor
 
 from ..models import SemiSegmentor
-from .checks import check_training
+from .checks import check_test, check_training
 from .finite import FiniteGuard
 from .segmentor import segmentor
 
@@ -29,7 +29,8 @@ class SemiTrainingHook(Hook):
     """Checks the run, drives a ``SemiSegmentor`` and seeds every iteration.
 
     It belongs to ``default_hooks``; a ``SemiSegmentor`` refuses to train without it. Any other
-    segmentor, such as the supervised baseline, gets the checks and the seeds.
+    segmentor, such as the supervised baseline, gets the checks and the seeds. A test gets the checks
+    of its images and masks.
 
     Before each iteration torch's generators are seeded from (seed, rank, iteration), so boxes,
     anchors and dropout after a resume are those of an uninterrupted run without saving a random
@@ -55,6 +56,10 @@ class SemiTrainingHook(Hook):
         if model := _method(runner):
             model.begin_run(resumed=runner.iter > 0)
         self._guard = FiniteGuard(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        """Refuse images and masks that would be scored wrongly."""
+        check_test(runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the iteration and tell the model where training stands."""

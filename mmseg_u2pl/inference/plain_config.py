@@ -1,10 +1,12 @@
 """The config of one network for mmseg without this package."""
 
+from inspect import signature
 from typing import Any
 
 from mmengine.config import Config
-from mmseg.registry import TRANSFORMS
+from mmseg.registry import DATASETS, TRANSFORMS
 
+from ..datasets.checks import leaf_configs
 from ..models.data_preprocessor import Grid
 
 TRAINING = ('init_cfg', 'pretrained', 'loss_decode', 'sampler', 'with_cp')
@@ -34,7 +36,7 @@ def plain_config(
         preprocessor['test_cfg'] = dict(size_divisor=grid.stride)
     elif given.get('test_cfg'):
         preprocessor['test_cfg'] = given['test_cfg']
-    dataset = cfg.get('test_dataloader', {}).get('dataset', {})
+    dataset = next(leaf_configs((cfg.get('test_dataloader') or {}).get('dataset') or {}))
     pipeline = [_host_transform(each) for each in dataset.get('pipeline') or cfg.test_pipeline]
     plain = dict(
         default_scope='mmseg',
@@ -55,7 +57,7 @@ def plain_config(
                 data_root='data',
                 data_prefix=dict(img_path='images', seg_map_path='masks'),
                 metainfo=metainfo,
-                reduce_zero_label=bool(dataset.get('reduce_zero_label', False)),
+                reduce_zero_label=_reduces_zero_label(dataset),
                 pipeline=pipeline,
             ),
         ),
@@ -70,6 +72,13 @@ def plain_config(
     if needs:
         plain['custom_imports'] = dict(imports=needs, allow_failed_imports=False)
     return Config(plain)
+
+
+def _reduces_zero_label(dataset: dict) -> bool:
+    """Whether label 0 is ignored; some classes of data sets say so by themselves."""
+    kind = DATASETS.get(dataset.get('type', ''))
+    known = signature(kind).parameters.get('reduce_zero_label') if kind else None
+    return bool(dataset.get('reduce_zero_label', known.default if known else False))
 
 
 def _for_prediction(value: Any) -> Any:

@@ -233,7 +233,8 @@ class Inference:
         for same_rows in zip(*parts, strict=True):
             rows, logits = same_rows[0]
             if len(views) > 1:  # the logarithm of probabilities are logits of them
-                logits = sum(part.softmax(0) for _, part in same_rows).div(len(views)).log()
+                mean = sum(part.softmax(0) for _, part in same_rows).div(len(views))
+                logits = mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
             mask[rows] = logits.argmax(0).cpu().numpy()
             if probabilities is not None:
                 probabilities[:, rows] = logits.softmax(0).half().cpu().numpy()

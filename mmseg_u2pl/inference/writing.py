@@ -20,6 +20,8 @@ from .sources import Source
 
 SUFFIXES = dict(masks='.png', color='.png', overlay='.png', prob='.npz', entropy='.png')
 """Kinds of output, each a folder, and the suffix of its files."""
+MOST_FRAMES = 240.0
+"""A second, in the overlay of a video: the format takes no rate beyond, and few digits."""
 _STRENGTH = 0.5  # how much of a class's color covers the image
 _FONT = Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')  # many alphabets
 
@@ -136,8 +138,13 @@ class Writer:
             path = self.out / 'overlay' / f'{name}.mp4'
             path.parent.mkdir(parents=True, exist_ok=True)
             codec = cv2.VideoWriter.fourcc(*'mp4v')
-            rate = mmcv.VideoReader(source).fps or 25.0  # some files do not say
-            self._videos[source] = cv2.VideoWriter(str(path), codec, rate, frame.shape[1::-1])
+            rate = round(mmcv.VideoReader(source).fps, 1) or 25.0  # some files do not say
+            video = cv2.VideoWriter(str(path), codec, min(rate, MOST_FRAMES), frame.shape[1::-1])
+            if not video.isOpened():
+                raise OSError(
+                    f'{path} cannot be written: leave out --overlay, or give a folder of frames'
+                )
+            self._videos[source] = video
         self._videos[source].write(frame[..., ::-1])
 
     def close(self) -> None:

@@ -42,6 +42,10 @@ def find_images(folder: str | Path) -> dict[str, Path]:
                 f'{str(path)!r} and {str(Path(folder, max(names)))!r} have one stem: rename one'
             )
     for stem, path in found.items():
+        try:
+            stem.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f'image {str(path)!a}: its name is not UTF-8: rename it') from None
         other = found.get(stem_of(stem)) if stem_of(stem) != stem else None
         if other or stem != stem.strip():
             why = f'a list would mean {str(other)!r} by {stem!r}' if other else 'a blank at an end'

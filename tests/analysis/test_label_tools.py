@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import runpy
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +13,7 @@ import runs
 import tiny
 import torch
 from conftest import NAMES
+from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from mmseg_u2pl.analysis.ranking import rank
@@ -17,6 +21,8 @@ from mmseg_u2pl.datasets import UnlabeledDataset
 from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.predict import Inference
 from mmseg_u2pl.inference.sources import find_sources, items
+
+TOOLS = Path(__file__).parents[2] / 'tools'
 
 
 def save(cfg, path, **meta):
@@ -59,7 +65,32 @@ def test_pseudo_labels_as_png_and_coco(checkpoint, own_root, tmp_path, run_tool,
         parts = [a['area'] for a in content['annotations'] if a['category_id'] == index + 1]
         assert sum(parts) == area
     printed = capsys.readouterr().out
+    assert 'note' not in printed
     assert f'by teacher, {areas.sum() / (6 * 40 * 48):.1%} of the pixels are reliable' in printed
+
+
+def test_a_corrected_mask_is_not_replaced(checkpoint, own_root, tmp_path, run_tool, refuses):
+    words = ['export_pseudo_labels.py', checkpoint, '-o', tmp_path / 'out', '--num', 2]
+    run_tool(*words)
+    mask = tmp_path / f'out/masks/{NAMES["unlabeled"][0]}.png'
+    time = (tmp_path / 'out/coco.json').stat().st_mtime + 1
+    os.utime(mask, (time, time))
+    with refuses(f'{mask} was changed after it was written: choose another folder'):
+        run_tool(*words)
+
+
+@pytest.mark.parametrize(
+    'labeled',
+    [dict(reduce_zero_label=True), dict(values=[[0, 0], [255, 1]]), dict(values=[[1, 1]])],
+)
+def test_another_encoding_of_the_labeled_masks_is_told(labeled, own_root, run_tool):
+    values = labeled.pop('values', None)
+    load = dict(type='LoadMask', values=values) if values else dict(type='LoadAnnotations')
+    dataset = runs.config(own_root, own_root / 'run').train_dataloader.dataset
+    dataset.labeled.update(pipeline=[dict(type='LoadImageFromFile'), load], **labeled)
+    cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
+    note = runpy.run_path(str(TOOLS / 'export_pseudo_labels.py'))['encoding_note'](cfg)
+    assert bool(note) == (values != [[1, 1]])
 
 
 def test_features_are_means_of_the_last_map(checkpoint, own_root):

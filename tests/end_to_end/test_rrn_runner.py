@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.runner import save_checkpoint
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
+from PIL import Image
 from runs import differing, load, log_of
 
 from mmseg_u2pl.analysis.report import read_test_metrics
@@ -171,6 +172,30 @@ def test_the_test_tool_replaces_no_mask(rrn, data_root, tmp_path, run_tool, refu
     with refuses(r'images/x/v0.png and .*y/v0.png would be one mask'):
         run_tool('test.py', *words, '--images', tmp_path / 'images', '--masks', tmp_path / 'masks',
                  '--out', tmp_path / 'out')  # fmt: skip
+
+
+def test_the_test_tool_refuses_masks_that_it_would_score_wrongly(
+    rrn, data_root, tmp_path, run_tool, capsys
+):
+    config = rrn.folder / 'checked.py'
+    rrn.runner.cfg.dump(config)
+    images, masks = data_root / 'images/val', tmp_path / 'masks'
+    shutil.copytree(data_root / 'masks/val', masks)
+    words = [
+        'test.py', config, rrn.folder / 'iter_6.pth', '--work-dir', tmp_path / 'work',
+        '--images', images, '--masks', masks,
+    ]  # fmt: skip
+    first = sorted(masks.iterdir())[0]
+    shutil.copy(first, masks / 'other.png')
+    run_tool(*words)
+    said = "not scored: 1 masks have no image of their stem, such as 'other.png'"
+    assert said in capsys.readouterr().out
+    mask = np.asarray(Image.open(first))
+    for wrong, says in ((mask * 0 + 9, 'holds the label 9'), (mask[1:], first.name)):
+        Image.fromarray(wrong).save(first)
+        with pytest.raises(SystemExit):
+            run_tool(*words)
+        assert says in capsys.readouterr().err
 
 
 def test_the_test_tool_scores_and_saves_any_of_the_three(rrn, data_root, tmp_path, run_tool):

@@ -180,12 +180,40 @@ def test_the_command_line(tmp_path, run_tool, capsys, refuses):
     assert 'Labeled images: few 1234' in card
     assert '| 1 | green | [0, 200, 0] |' in card
     assert 'model.pth' in capsys.readouterr().out
+    (tmp_path / 'out' / 'README.md').write_text('# Model card\n')  # of an export that failed
+    run_tool('export.py', tmp_path / 'iter_1.pth', '-o', tmp_path / 'out', '--predictor', 'student')
+    assert (tmp_path / 'out' / 'README.md').read_text() == card
     with pytest.raises(SystemExit) as stop:
         run_tool('export.py', tmp_path / 'iter_1.pth', '-o', tmp_path / 'out', '--images', tmp_path)
     assert stop.value.code == 2
     (tmp_path / 'README.md').write_text('# Mine')
     with refuses('README.md is not of an export by this tool'):
         run_tool('export.py', tmp_path / 'iter_1.pth', '-o', tmp_path)
+
+
+def test_after_a_failure_the_folder_can_be_used_again(tmp_path, run_tool, monkeypatch, refuses):
+    model = tiny.ready('FixMatch', data_preprocessor=PREPROCESSOR)
+    cfg = config_of(tiny.semi_config('FixMatch', data_preprocessor=PREPROCESSOR))
+    meta = dict(cfg=cfg.pretty_text, dataset_meta=tiny.META)
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'iter_1.pth')
+
+    def fail(source, out, *others):
+        (out / 'model.pth').touch()
+        raise ValueError('no such operator')
+
+    words = ['export.py', tmp_path / 'iter_1.pth', '-o', tmp_path / 'out']
+    with monkeypatch.context() as patch, refuses('no such operator'):
+        patch.setattr('mmseg_u2pl.inference.export.export', fail)
+        run_tool(*words)
+    run_tool(*words)
+
+
+def test_what_a_data_set_class_ignores_by_itself_is_exported():
+    cfg = config_of(tiny.semi_config('FixMatch', data_preprocessor=PREPROCESSOR))
+    cfg.test_dataloader.dataset = dict(type='ADE20KDataset', pipeline=[])
+    cfg.test_pipeline = []
+    parts = dict.fromkeys(('backbone', 'decode_head'))
+    assert plain_config(cfg, parts, Grid(1), {}, []).test_dataloader.dataset.reduce_zero_label
 
 
 def test_a_cascade_is_refused(tmp_path):

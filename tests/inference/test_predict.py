@@ -11,6 +11,7 @@ import pytest
 import runs
 import tiny
 import torch
+from mmcv import VideoReader
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 from PIL import Image
@@ -275,13 +276,44 @@ def test_overlay_is_half_color_and_leaves_black_classes_clear():
     assert (picture == (200, 0, 50)).all(2).sum() > 50  # its square in the legend
 
 
-def test_video(made, tmp_path, run_tool):
-    root, _ = made
-    path = tmp_path / 'clip.avi'
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 10, (48, 40))
+def write_video(path, rate=10.0):
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), rate, (48, 40))
     for value in (0, 100, 200):
         video.write(np.full((40, 48, 3), value, np.uint8))
     video.release()
+
+
+@pytest.mark.parametrize(('rate', 'written_rate'), [(200 / 3, 66.7), (1000, 240)])
+def test_overlays_of_videos_of_unusual_rates(made, tmp_path, run_tool, rate, written_rate):
+    write_video(tmp_path / 'fast.avi', rate)
+    words = [made[0] / 'tiny.pth', tmp_path / 'fast.avi', '-o', tmp_path / 'out', '--overlay']
+    run_tool('predict.py', *words)
+    written = cv2.VideoCapture(str(tmp_path / 'out/overlay/fast.mp4'))
+    assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert written.get(cv2.CAP_PROP_FPS) == pytest.approx(written_rate)
+
+
+def test_an_overlay_that_cannot_be_written_is_an_error(
+    made, tmp_path, run_tool, monkeypatch, refuses
+):
+    write_video(tmp_path / 'clip.avi')
+    monkeypatch.setattr(cv2.VideoWriter, 'isOpened', lambda writer: False)
+    with refuses(r'overlay/clip.mp4 cannot be written'):
+        words = [made[0] / 'tiny.pth', tmp_path / 'clip.avi', '-o', tmp_path / 'out', '--overlay']
+        run_tool('predict.py', *words)
+
+
+def test_a_video_that_is_cut_off_is_told(made, tmp_path, run_tool, monkeypatch, capsys):
+    write_video(tmp_path / 'clip.avi')
+    monkeypatch.setattr(VideoReader, 'frame_cnt', 5)
+    run_tool('predict.py', made[0] / 'tiny.pth', tmp_path / 'clip.avi', '-o', tmp_path / 'out')
+    assert '2 frames fewer than the videos say' in capsys.readouterr().out
+
+
+def test_video(made, tmp_path, run_tool):
+    root, _ = made
+    path = tmp_path / 'clip.avi'
+    write_video(path)
     run_tool('predict.py', root / 'tiny.pth', path, '-o', tmp_path / 'out', '--overlay')
     names = sorted(p.name for p in (tmp_path / 'out/masks/clip').iterdir())
     assert names == ['000000.png', '000001.png', '000002.png']

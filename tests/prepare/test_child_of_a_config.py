@@ -228,11 +228,17 @@ def test_lists_of_the_base_stay(base, child):
     assert cfg.train_dataloader.sampler == dict(type='SemiSampler', ratio=(1, 2))
 
 
-def test_images_that_are_scored_are_left_out(segformer, child, mine):
-    path, _ = child(segformer, 'fixmatch', mine)
+def test_images_that_are_scored_are_left_out(segformer, child, mine, tmp_path):
+    for name, folder in (('train', 'images'), ('val', 'val/images')):
+        (tmp_path / name).symlink_to(mine / folder)
+    path, _ = child(segformer, 'fixmatch', tmp_path)
     listed = Path(Config.fromfile(path).train_dataloader.dataset.unlabeled.ann_file).read_text()
-    assert 'images/' in listed
-    assert 'val/images' not in listed
+    assert listed.split() == [f'train/i{i}' for i in range(4, 8)]
+
+
+def test_a_folder_that_holds_masks_is_refused(segformer, child, mine, refuses):
+    with refuses(f"{mine}/masks' is in '{mine}': masks would be taken for images"):
+        child(segformer, 'fixmatch', mine)
 
 
 def test_another_folder_leaves_out_nothing(segformer, child, tmp_path, capsys):

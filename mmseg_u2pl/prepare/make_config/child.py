@@ -11,8 +11,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch.utils._pytree import tree_flatten
 
-from ...datasets.checks import image_paths
-from ...datasets.files import list_text
+from ...datasets.checks import image_paths, leaves
+from ...datasets.files import list_text, require_outside
 from ...models.data_preprocessor import Grid
 from ..index_masks import find_images
 from .methods import Method
@@ -52,8 +52,12 @@ def child_texts(
     ]
     used: set[str] = set()
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if dataset := (cfg.get(loader) or {}).get('dataset'):
-            used |= image_paths(DATASETS.build(dataset))
+        if config := (cfg.get(loader) or {}).get('dataset'):
+            dataset = DATASETS.build(config)
+            used |= image_paths(dataset)
+            for _, leaf in leaves(dataset):
+                if masks := leaf.data_prefix.get('seg_map_path'):
+                    require_outside(unlabeled, masks)
     others = [stem for stem, path in images.items() if os.path.realpath(path) not in used]
     if not others:
         raise ValueError(

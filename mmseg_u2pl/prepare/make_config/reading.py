@@ -69,12 +69,15 @@ def measure_normalization(paths: Sequence[Path]) -> tuple[list[float], list[floa
     At most 100 images, evenly spaced, are read: enough for two digits.
 
     Raises:
-        ValueError: Images of one value alone.
+        ValueError: Images of one value alone, or one that cannot be read.
     """
     chosen = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, 100).astype(int))]
 
     def moments(path: Path) -> np.ndarray:
-        mean, std = cv2.meanStdDev(mmcv.imread(path, channel_order='rgb'))
+        image = mmcv.imread(path, channel_order='rgb')
+        if image is None:
+            raise ValueError(f'image {str(path)!r} cannot be read: save it with 8 bits a channel')
+        mean, std = cv2.meanStdDev(image)
         return np.stack((mean[:, 0], (mean**2 + std**2)[:, 0]))
 
     mean, square = np.mean(list(in_threads(moments, chosen, 'pixels')), axis=0)
