@@ -1,12 +1,11 @@
 """Builders of tiny models with two networks, and a slow reference, for the tests of CPS and RRN."""
 
-import math
-
 import numpy as np
 import runs
 import tiny
 import torch
 from mmseg.registry import MODELS
+from reference import log_softmax
 
 
 def config(kind='CrossPseudo', num_classes=3, aux=False, dropout=0.1, **method):
@@ -34,10 +33,9 @@ def gradients(model, losses):
 
 
 def without_gradient(model, losses):
-    """Trainable parameters that a backward leaves out: DDP would hang."""
-    grads = gradients(model, losses)
-    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
-    return sorted(name for name in trainable if grads[name] is None)
+    """:func:`tiny.without_gradient` after the backward of these losses."""
+    gradients(model, losses)
+    return tiny.without_gradient(model)
 
 
 def runner(root, work_dir, kind='RRN', max_iters=6, **changes):
@@ -72,9 +70,8 @@ def slow_cross_entropy(logits, target, weight=None, ignore_index=255):
     for b, y, x in np.ndindex(target.shape):
         if target[b, y, x] == ignore_index:
             continue
-        values = [float(value) for value in logits[b, :, y, x]]
-        log_sum = max(values) + math.log(sum(math.exp(v - max(values)) for v in values))
-        total += weight[b, y, x] * (log_sum - values[target[b, y, x]])
+        log_prob = log_softmax([float(value) for value in logits[b, :, y, x]])
+        total -= weight[b, y, x] * log_prob[target[b, y, x]]
         weights += weight[b, y, x]
     return total / weights if weights else 0.0
 

@@ -176,6 +176,11 @@ def total(losses):
     return sum(model_losses[1:], model_losses[0])
 
 
+def without_gradient(model):
+    """Trainable parameters that a backward left out: DDP would hang."""
+    return [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
 AUGMENT = [
     dict(type='RandomResize', scale=(48, 40), ratio_range=(0.5, 1.5), keep_ratio=True),
     dict(type='RandomCrop', crop_size=CROP, cat_max_ratio=0.9),

@@ -85,8 +85,7 @@ def predict_and_train(cfg):
     loss = tiny.total(losses)
     assert loss.isfinite()
     loss.backward()
-    idle = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
-    return Trained(model.num_classes, set(losses), idle)
+    return Trained(model.num_classes, set(losses), tiny.without_gradient(model))
 
 
 EXPECTED_LOSSES = {

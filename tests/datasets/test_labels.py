@@ -91,22 +91,6 @@ def test_damaged_masks_are_named_and_counted(own_root):
         tiny.assert_raises(ValueError, lambda p=pipeline: labels(own_root, pipeline=p), *parts)
 
 
-def test_an_unknown_color_is_named(own_root):
-    for path in (own_root / 'masks' / 'train').iterdir():
-        cv2.imwrite(str(path), np.zeros((40, 48, 3), np.uint8))
-    colored = np.zeros((40, 48, 3), np.uint8)
-    colored[3, 4] = 3, 2, 1  # blue, green, red
-    cv2.imwrite(str(tiny.mask_path(own_root, 'l2')), colored)
-    step = dict(type='LoadMask', colors=[[0, 0, 0], [9, 9, 9], [8, 8, 8]])
-    tiny.assert_raises(
-        ValueError,
-        lambda: labels(own_root, pipeline=[LOAD_IMAGE, step]),
-        tiny.mask_path(own_root, 'l2'),
-        'color [1, 2, 3]',
-        '(x=4, y=3)',
-    )
-
-
 @pytest.mark.parametrize('pipeline', [[LOAD_IMAGE, dict(type='PackSegInputs')], []])
 def test_a_labeled_pipeline_without_masks_is_named(own_root, pipeline):
     config = tiny.labeled_config(own_root, pipeline=pipeline)

@@ -167,12 +167,6 @@ def test_a_mask_of_one_gray_is_a_color_too(tmp_path):
     assert load(tmp_path / 'm.png', colors=[(255,) * 3, (0,) * 3]).tolist() == [[1, 0]]
 
 
-def test_ignored_colors_have_no_label(tmp_path):
-    Image.fromarray(colored()).save(tmp_path / 'm.png')
-    loaded = load(tmp_path / 'm.png', colors=COLORS, ignore_colors=[VOID])
-    assert loaded.tolist() == [[0, 1, 2], [2, 255, 1]]
-
-
 @pytest.mark.parametrize('kind', ['RGB', 'P'])
 def test_an_unknown_color_is_named(tmp_path, kind):
     path = tmp_path / 'm.png'

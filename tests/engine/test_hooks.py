@@ -157,15 +157,6 @@ def test_it_waits_for_the_optimizer():
     assert momenta == pytest.approx([1 / 2, 2 / 3])
 
 
-def test_before_a_validation_of_the_warm_up_it_is_a_copy():
-    model = tiny.u2pl(warmup_iters=5)
-    with torch.no_grad():
-        model.decode_head.conv_seg.bias.add_(3)
-    SemiTrainingHook().before_val(runner_of(model))
-    assert torch.equal(weights(model.teacher), weights(model))
-    assert not model.teacher.started
-
-
 def test_a_plain_segmentor_gets_no_more_than_a_seed():
     plain = nn.Linear(1, 1)
     hook, runner = SemiTrainingHook(), runner_of(plain)

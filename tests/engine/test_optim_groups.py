@@ -211,6 +211,7 @@ def test_the_state_of_another_method_is_refused():
         lambda: wrap(model).load_state_dict(plain.state_dict()),
         "['param_groups', 'state']",
         "['discriminators', 'networks']",
+        'trained by another method',
         'load_from',
     )
 

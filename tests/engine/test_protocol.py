@@ -211,20 +211,6 @@ def test_an_image_in_two_lists_is_refused(own_root, tmp_path):
     refused(train, tmp_path / 'run', 'images both labeled and unlabeled: 1', *parts)
 
 
-@pytest.mark.parametrize(('stem', 'stream'), [('l1', 'labeled'), ('u3', 'unlabeled')])
-def test_a_validation_image_in_training_is_refused(own_root, tmp_path, stem, stream):
-    (own_root / 'val.txt').write_text(f'{stem}\n')
-    shutil.copy(own_root / 'masks/train/l0.png', own_root / 'masks/train/u3.png')
-    prefix = dict(img_path='images/train', seg_map_path='masks/train')
-    val = tiny.labeled_config(
-        own_root, ann_file='val.txt', data_prefix=prefix, pipeline=runs.TEST_PIPELINE
-    )
-    changes = {'val_dataloader.dataset': val}
-    train = runner(own_root, tmp_path / 'run', **changes).train
-    parts = (f'images both {stream} and val: 1', f'val: {own_root}/val.txt', f'{stem}.png')
-    refused(train, tmp_path / 'run', *parts)
-
-
 def test_a_test_image_in_training_is_refused(own_root, tmp_path):
     (own_root / 'test.txt').write_text('l1\n')
     prefix = dict(img_path='images/train', seg_map_path='masks/train')

@@ -50,7 +50,7 @@ def step(kind, **config):
     model.after_step(losses)
     (sample,) = model.eval().predict(torch.randn(1, 3, *tiny.CROP))
     assert sample.pred_sem_seg.data.shape == (1, *tiny.CROP)
-    return [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    return tiny.without_gradient(model)
 
 
 @pytest.mark.parametrize('name', WORK)
@@ -130,7 +130,7 @@ def test_several_auxiliary_heads():
         'sup.aux_0.loss_ce', 'sup.aux_1.loss_ce', 'sup.aux_2.loss_edge',
     }  # fmt: skip
     tiny.total(losses).backward()
-    assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+    assert tiny.without_gradient(model) == []
     assert not any('auxiliary' in name for name in model.teacher.state_dict())
 
 

@@ -178,7 +178,9 @@ def test_sliding_windows_go_through_the_teacher():
 @pytest.mark.parametrize('kind', METHODS)
 def test_the_missing_hook_is_named(kind):
     model = MODELS.build(tiny.semi_config(kind))
-    with pytest.raises(RuntimeError, match=rf"{kind} .*dict\(type='SemiTrainingHook'\)"):
+    with pytest.raises(
+        RuntimeError, match=rf"{kind} .*dict\(type='SemiTrainingHook'\) to default_hooks"
+    ):
         model.loss(*tiny.batch())
 
 
@@ -213,16 +215,10 @@ def test_the_streams_of_a_step():
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(mix=dict(type='CutMix', prob=1.5)), r'prob .* 1\.5'),
-        (dict(selection=dict(type='EntropyPercentile', percent=120)), 'percent .* 120'),
-        (dict(teacher=dict(norm='eval')), "teacher.norm .* 'eval'"),
-        (dict(teacher=dict(momentum=1.0)), r'teacher.momentum .* 1\.0'),
         (dict(warmup_iters=-2), 'warmup_iters .* -2'),
         (dict(predictor='ensemble'), "predictor='ensemble' .*teacher"),
-        (dict(contrastive=dict(low_rank=3)), 'low_rank=3 .* low_rank=None'),
         (dict(contrastive=dict(temperature=0)), 'temperature .* 0'),
         (dict(contrastive=dict(bank_dtype='int8')), "'int8'"),
-        (dict(contrastive=dict(bank_size=0)), 'bank size .* 0'),
     ],
 )
 def test_a_setting_outside_its_range_is_named_with_its_value(settings, message):

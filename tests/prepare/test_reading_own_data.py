@@ -67,7 +67,7 @@ def test_names_that_a_list_cannot_give_are_refused(tmp_path):
 
 def test_an_unreadable_or_float_image_is_named(mine):
     (mine / 'images/broken.png').write_bytes(b'no image')
-    assert_raises(ValueError, lambda: read_images(mine / 'images'), 'broken.png')
+    assert_raises(ValueError, lambda: read_images(mine / 'images'), 'cannot read', 'broken.png')
     (mine / 'images/broken.png').unlink()
     Image.fromarray(np.zeros((6, 8), dtype=np.float32)).save(mine / 'images/heat.tif')
     assert_raises(
@@ -171,12 +171,6 @@ def test_colors_of_rgb_masks_are_listed_ready_to_paste(mine):
     filled.write_text('\n'.join(lines).replace('NAME', 'road', 1).replace('NAME', 'car'))
     colors = parse_colors([str(filled)], ['road', 'car'])
     assert colors == dict(colors=[list(ROAD), list(CAR)])
-
-
-def test_a_palette_counts_by_its_colors_if_these_are_given(mine):
-    masks_of(mine, [mask(3, 7)], palette=[VOID] * 3 + [CAR] + [VOID] * 3 + [ROAD])
-    colors = parse_colors(['road=#804080', 'car=#00008e'], ['road', 'car'])
-    assert read(mine, colors=colors).masks.counts.tolist() == [[24, 24]]
 
 
 @pytest.mark.parametrize(
