@@ -14,9 +14,9 @@ A table stands between two comments, the first of which says what it shows, in Y
     <!-- end -->
 
 ``where``, a row and a column are questions that a cell puts together. ``name``, ``config``, ``data``,
-``split``, ``seed`` and ``iterations`` choose runs, by a value or a list of values. ``predictor`` (default: that of the method),
-``scores`` (``test``, the default, ``val``, ``best test``, ``best val``) and ``measure`` (``mIoU``, the
-default, a class, ``minutes`` or ``iterations``) choose a number of each. ``columns: classes`` are mIoU
+``split``, ``seed`` and ``iterations`` choose runs, by a value or a list of values. ``predictor`` (default:
+that of the method), ``scores`` (``test``, the default, ``val``, ``best test``, ``best val``) and ``measure``
+(``mIoU``, the default, a class, ``minutes`` or ``iterations``) choose a number of each. ``columns: classes`` are mIoU
 and every class. ``baseline`` names the row to which differences are given. ``plot: {file, x}`` draws
 the rows as lines over the titles of the columns, which are numbers then.
 """

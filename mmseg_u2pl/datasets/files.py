@@ -199,9 +199,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             # asking a PNG without EXIF would decode it; a TIFF's size is turned already
-            exif = (
-                Image.Exif()
-            )  # getexif() would take an orientation from XMP, which OpenCV does not
+            exif = Image.Exif()  # getexif() would ask XMP, too, which OpenCV does not
             exif.load(image.info.get('exif', b''))
             turned = exif.get(_EXIF_ORIENTATION) in _ON_ITS_SIDE
             return image.size[::-1] if turned else image.size

@@ -52,6 +52,11 @@ def test_the_images_shown_are_those_before_the_preprocessor(changes):
     np.testing.assert_array_equal(shown[0], bgr.flip(0).permute(1, 2, 0))
 
 
+def test_names_of_files_are_no_formulas(tmp_path):
+    row = SheetRow('images', [np.zeros((8, 8, 3), np.uint8)], names=['cost_$5_$6'])
+    draw_contact_sheet([row], NAMES, PALETTE, tmp_path / 'sheet.png')
+
+
 def test_paint_covers_classes_and_stripes_what_counts_nowhere():
     image = np.full((6, 6, 3), 100, np.uint8)
     labels = np.zeros((6, 6), int)

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import tiny
 from mmcv.transforms import BaseTransform
+from mmengine.config import ConfigDict
 from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_u2pl.datasets import SemiDataset
-from mmseg_u2pl.datasets.checks import check_files, leaves
+from mmseg_u2pl.datasets.checks import check_files, leaf_configs, leaves
+from mmseg_u2pl.datasets.files import image_size
 
 WHERE = 'train_dataloader.dataset'
 LOAD_IMAGE, LOAD_MASK = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
@@ -267,3 +269,18 @@ def test_processes_share_the_files_and_come_to_the_same_end(own_root, together):
     assert len({*one, *two}) == 14
     assert np.array_equal(counts, same)
     assert counts.sum() == 4 * 40 * 48
+
+
+def test_an_orientation_in_xmp_alone_turns_nothing(tmp_path):
+    """OpenCV, which loads images, reads EXIF."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"></x:xmpmeta>'
+    Image.new('RGB', (30, 20)).save(tmp_path / 'a.jpg', xmp=xmp)
+    assert Image.open(tmp_path / 'a.jpg').getexif()[0x0112] == 6
+    assert image_size(tmp_path / 'a.jpg') == (30, 20)
+    assert np.asarray(cv2.imread(str(tmp_path / 'a.jpg'))).shape == (20, 30, 3)
+
+
+def test_the_configs_inside_wrappers():
+    one, two = ConfigDict(type='A'), ConfigDict(type='B')
+    both = ConfigDict(type='ConcatDataset', datasets=[one, dict(type='RepeatDataset', dataset=two)])
+    assert [part.type for part in leaf_configs(both)] == ['A', 'B']

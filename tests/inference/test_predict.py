@@ -20,6 +20,8 @@ import mmseg_u2pl
 from mmseg_u2pl.functional import entropy_map
 from mmseg_u2pl.inference import rows, writing
 from mmseg_u2pl.inference.checkpoint import load_model
+from mmseg_u2pl.inference.predict import Inference
+from mmseg_u2pl.inference.sources import find_sources, items
 
 SIZES = {'a': (40, 48), 'b': (33, 51), 'sub/c': (40, 48), 'sub/d.e': (1, 1)}
 
@@ -116,6 +118,16 @@ def test_tta_averages_probabilities(made):
             total = total + (prob.flip(2) if flip else prob)
     (found,) = mmseg_u2pl.predict(root / 'tiny.pth', images / 'b.png', tta=True, probabilities=True)
     np.testing.assert_allclose(np.asarray(found.probabilities), total / 4, atol=2e-3)
+
+
+def test_the_entropy_of_views_that_exclude_a_class(made):
+    """Of two classes alike and a third with probability 0 in float32: ln 2 of ln 3."""
+    model, cfg, *_ = load_model(made[0] / 'tiny.pth')
+    inference = Inference(model, cfg, tta=True, entropy=True)
+    logits = torch.tensor([100.0, 100.0, -300.0]).view(3, 1, 1).expand(3, 4, 4)
+    (item,) = items(find_sources([made[1] / 'b.png']))
+    found = inference._finish(item, [rows.whole(logits)] * 2, (4, 4))
+    assert (np.asarray(found.entropy) == round(255 * np.log(2) / np.log(3))).all()
 
 
 def test_windows_and_scale(made, monkeypatch):
