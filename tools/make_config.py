@@ -121,7 +121,7 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
     for images_of, masks_of in pairs:
         require_outside(images_of, masks_of)
         require_outside(masks_of, images_of)
-        if args.unlabeled and Path(args.unlabeled).is_dir():
+        if args.unlabeled:
             require_outside(args.unlabeled, masks_of)
     if args.values and args.colors:
         raise ValueError('--values are of gray masks, --colors of RGB masks: give one of them')

@@ -72,7 +72,7 @@ def _refuse(error: OSError) -> None:
 def require_outside(folder: str | Path, others: str | Path) -> None:
     """Raise ValueError if the folder of others, masks say, is in a folder that is searched for images."""
     outer, inner = Path(folder).resolve(), Path(others).resolve()
-    if outer == inner or outer in inner.parents:
+    if outer.is_dir() and (outer == inner or outer in inner.parents):
         raise ValueError(
             f'{str(others)!r} is in {str(folder)!r}: masks would be taken for images; put the two '
             'folders side by side, and give that of the images'
