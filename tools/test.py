@@ -63,12 +63,12 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
 
 def score_folder(cfg: Config, images: str, masks: str) -> None:
     """Let the test set be a folder of images and one of masks, with the config's classes."""
-    with_image, with_mask = map(images_by_stem, (images, masks))
-    for some, others, lack in ((with_image, with_mask, 'mask'), (with_mask, with_image, 'image')):
-        if alone := sorted(some.keys() - others.keys()):
-            kind = 'images' if lack == 'mask' else 'masks'
+    found = dict(image=images_by_stem(images), mask=images_by_stem(masks))
+    for kind, lack in (('image', 'mask'), ('mask', 'image')):
+        if alone := sorted(found[kind].keys() - found[lack].keys()):
+            example = found[kind][alone[0]][0]
             print(
-                f'not scored: {len(alone)} {kind} have no {lack} of their stem, such as {some[alone[0]][0]!r}'
+                f'not scored: {len(alone)} {kind}s have no {lack} of their stem, such as {example!r}'
             )
     dataset = next(leaf_configs(cfg.test_dataloader.dataset))
     known = DATASETS.build(dict(dataset, lazy_init=True))  # reads no file
@@ -108,13 +108,12 @@ def claim(dataset: Any, folder: str) -> None:
     marker = Path(folder, 'classes.json')
     refuse_foreign([Path(folder)], marker)
     names: dict[str, str] = {}
-    for _, part in leaves(dataset):
-        for info in infos(part):
-            path = info['img_path']
-            if (first := names.setdefault(Path(path).stem, path)) != path:
-                raise ValueError(
-                    f'--out {folder}: {first} and {path} would be one mask; tools/predict.py keeps folders'
-                )
+    for info in infos(dataset):
+        path = info['img_path']
+        if (first := names.setdefault(Path(path).stem, path)) != path:
+            raise ValueError(
+                f'--out {folder}: {first} and {path} would be one mask; tools/predict.py keeps folders'
+            )
     if is_main_process():
         marker.parent.mkdir(parents=True, exist_ok=True)
         classes = list(dataset.metainfo['classes'])

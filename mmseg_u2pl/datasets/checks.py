@@ -79,14 +79,13 @@ def leaf_configs(dataset: Any) -> Iterator[Any]:
 
 
 def infos(dataset: Any) -> Iterator[dict]:
-    """What the data set knows of each image, in its order."""
-    return (dataset.get_data_info(index) for index in range(len(dataset)))
+    """What a data set, or those inside a wrapper, know of each image, once and in their order."""
+    return (leaf.get_data_info(i) for _, leaf in leaves(dataset) for i in range(len(leaf)))
 
 
 def image_paths(dataset: Any) -> set[str]:
     """Files of all images of a data set, also of a wrapper, without links."""
-    found = (info['img_path'] for _, leaf in leaves(dataset) for info in infos(leaf))
-    return set(map(os.path.realpath, found))
+    return {os.path.realpath(info['img_path']) for info in infos(dataset)}
 
 
 def loading_step(dataset: Any, kind: type) -> Any:

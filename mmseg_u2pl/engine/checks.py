@@ -58,8 +58,7 @@ def check_training(runner: Runner) -> None:
         where = f'{name}_dataloader.dataset'
         for place, (leaf, indices) in check_files(dataset, where).items():
             _refuse(setting_checks.images(model, leaf, indices, place))
-        masks = all(loading_step(leaf, LoadAnnotations) for _, leaf in leaves(dataset))
-        if masks and name != 'train':
+        if name != 'train' and _loads_masks(dataset):
             _refuse(setting_checks.classes(loader.dataset.labeled, dataset, where))
             check_labels(count_labels(dataset, where), model.num_classes)
     check_labels(loader.dataset.labels, model.num_classes, loader.dataset.metainfo['classes'])
@@ -74,8 +73,12 @@ def check_test(runner: Runner) -> None:
     """
     dataset, where = runner.test_dataloader.dataset, 'test_dataloader.dataset'
     check_files(dataset, where)
-    if all(loading_step(leaf, LoadAnnotations) for _, leaf in leaves(dataset)):
+    if _loads_masks(dataset):
         check_labels(count_labels(dataset, where), segmentor(runner).num_classes)
+
+
+def _loads_masks(dataset: Any) -> bool:
+    return all(loading_step(leaf, LoadAnnotations) for _, leaf in leaves(dataset))
 
 
 def _refuse(*problems: Iterable[str]) -> None:

@@ -11,11 +11,12 @@ import pytest
 import tiny
 from mmcv.transforms import BaseTransform
 from mmengine.config import ConfigDict
+from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_u2pl.datasets import SemiDataset
-from mmseg_u2pl.datasets.checks import check_files, leaf_configs, leaves
+from mmseg_u2pl.datasets.checks import check_files, infos, leaf_configs, leaves
 from mmseg_u2pl.datasets.files import image_size
 
 WHERE = 'train_dataloader.dataset'
@@ -284,3 +285,12 @@ def test_the_configs_inside_wrappers():
     one, two = ConfigDict(type='A'), ConfigDict(type='B')
     both = ConfigDict(type='ConcatDataset', datasets=[one, dict(type='RepeatDataset', dataset=two)])
     assert [part.type for part in leaf_configs(both)] == ['A', 'B']
+
+
+def test_images_of_wrappers_are_named_once(data_root):
+    dataset = tiny.semi_dataset(data_root).labeled
+    paths = [info['img_path'] for info in infos(dataset)]
+    assert len(set(paths)) == len(paths) > 0
+    repeated = RepeatDataset(dataset, times=3)
+    assert [info['img_path'] for info in infos(repeated)] == paths
+    assert [info['img_path'] for info in infos(ConcatDataset([dataset, dataset]))] == paths * 2
