@@ -22,6 +22,13 @@ from mmseg.registry import RUNNERS
 from .compat import config_path
 from .engine.trust import set_trust
 
+CHOICES = (
+    ('data', 'data', 'SMALL_DATA'),
+    ('split', 'split', 'SPLIT'),
+    ('iters', 'max_iters', 'MAX_ITERS'),
+)
+"""Flags that configs read while they are parsed: the setting in the config, and its variable."""
+
 AT_WORK = {'run_iter', '_try_get_data', 'handler'}
 """Functions of mmengine's loops, and of torch where it notices that a worker has died."""
 
@@ -110,7 +117,7 @@ def add_checkpoint_arguments(
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that change a config: ``--data``, ``--split`` and ``--cfg-options``."""
+    """Add the flags that change a config: ``--data``, ``--split``, ``--iters``, ``--cfg-options``."""
     parser.add_argument(
         '--data',
         metavar='NAME',
@@ -122,6 +129,13 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         help="lists of labeled and unlabeled images: splits/NAME_labeled.txt of the data set's root",
     )
     parser.add_argument(
+        '--iters',
+        type=int,
+        metavar='N',
+        help='length of a config of configs/; what it computes from the length follows: warm-up, '
+        'validations, checkpoints',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=Options,
@@ -130,7 +144,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of training and testing. They are those of mmseg's, ``--data`` and ``--split``."""
+    """Add the flags of training and testing. They are those of mmseg's, and of a config."""
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     add_config_arguments(parser)
     add_trust_argument(parser)
@@ -148,31 +162,35 @@ def load_scoped_config(args: argparse.Namespace) -> Config:
     """The config of a command line, a path or ``PACKAGE::PATH``, with its registry scope as the default.
 
     Raises:
-        SystemExit: The file does not exist, or ``--data`` or ``--split`` does not reach the config.
+        SystemExit: The file does not exist, or ``--data``, ``--split`` or ``--iters`` does not reach
+            the config.
     """
     args.config = str(config_path(args.config))
     if not Path(args.config).is_file():
         what = 'is a folder' if Path(args.config).is_dir() else 'does not exist'
         raise SystemExit(f'{args.config} {what}: expected a config file')
     set_trust(getattr(args, 'trust_checkpoint', False))
+    if (iters := getattr(args, 'iters', None)) is not None and iters < 1:
+        raise SystemExit(f'--iters {iters}: 1 or more')
     chosen = {}
-    for name, variable in (('data', 'SMALL_DATA'), ('split', 'SPLIT')):
-        value = getattr(args, name, None)
+    for flag, name, variable in CHOICES:
+        value = getattr(args, flag, None)
         if value:
-            os.environ[variable] = value  # read while the config is parsed
-            chosen[name] = variable, value
+            os.environ[variable] = str(value)  # read while the config is parsed
+            chosen[flag] = name, variable, value
     try:
         cfg = Config.fromfile(args.config)
     except FileNotFoundError as error:
         if 'data' not in chosen:
             raise
         raise SystemExit(f'--data {args.data}: there is no such data set ({error})') from None
-    for name, (variable, value) in chosen.items():
+    for flag, (name, variable, value) in chosen.items():
         if cfg.get(name) != value:
             raise SystemExit(
-                f'--{name} {value}: {args.config} has '
+                f'--{flag} {value}: {args.config} has '
                 + (f'the fixed {name} {cfg[name]!r}' if name in cfg else f'no {name} to choose')
-                + f'; a config that takes one says {name} = "{{{{${variable}:default}}}}"'
+                + f'; a config that takes one reads {{{{${variable}:default}}}}'
+                + (', others --cfg-options train_cfg.max_iters=N' if flag == 'iters' else '')
             )
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
@@ -185,7 +203,8 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_scoped_config(args)
     cfg.launcher = args.launcher
-    chosen = (value.replace('/', '-') for value in (args.data, args.split) if value)
+    length = f'{args.iters}-iters' if args.iters else None
+    chosen = (value.replace('/', '-') for value in (args.data, args.split, length) if value)
     stem = '_'.join((Path(args.config).stem, *chosen))
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{stem}'
     return cfg

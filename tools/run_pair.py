@@ -43,6 +43,8 @@ def main() -> None:
     load_scoped_config(args)  # mistakes first
     name, options = Path(args.config).stem, args.cfg_options or {}
     config = os.path.relpath(args.config, ROOT)
+    if args.iters:
+        options |= {'max_iters': args.iters}
     method = Experiment(name, config, args.data or '', args.split or '', 0, options, {})
     baseline = args.baseline or supervised_baseline(args.config)
     experiments = pair(method, baseline, args.seeds, ROOT)

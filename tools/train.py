@@ -1,4 +1,4 @@
-"""Train a segmentor, with the flags of mmseg's tool and --split."""
+"""Train a segmentor, with the flags of mmseg's tool, --data, --split and --iters."""
 
 import argparse
 

@@ -35,7 +35,7 @@ class Experiment(NamedTuple):
         data: ``--data`` of the tools, a small data set; '' leaves it out.
         split: ``--split``; '' leaves it out.
         seed: ``randomness.seed``.
-        overrides: ``--cfg-options`` by dotted key.
+        overrides: ``--cfg-options`` by dotted key; ``max_iters`` is ``--iters``.
         env: Environment variables, such as where data lies. They do not identify the run.
     """
 
@@ -63,10 +63,11 @@ class Experiment(NamedTuple):
     def flags(self) -> list[str]:
         """What ``tools/train.py`` and ``tools/test.py`` take beside the config."""
         values = {**self.overrides, 'randomness.seed': self.seed}
+        iters = ['--iters', str(values.pop('max_iters'))] if 'max_iters' in values else []
         words = [f'{key}={_text(value)}' for key, value in values.items()]
         data = ['--data', self.data] if self.data else []
         split = ['--split', self.split] if self.split else []
-        return [*data, *split, '--cfg-options', *words]
+        return [*data, *split, *iters, '--cfg-options', *words]
 
     def load(self, root: str | Path) -> Config:
         """Its resolved config.
@@ -225,7 +226,7 @@ def pair(method: Experiment, baseline: str | Path, seeds: int, root: Path) -> li
     if lengths[0] != lengths[1]:
         raise ValueError(
             f'{baseline} trains for {lengths[0]} iterations, {method.config} for {lengths[1]}: set '
-            '--cfg-options train_cfg.max_iters=N, for both'
+            '--iters N, or --cfg-options train_cfg.max_iters=N, for both'
         )
     return [each._replace(seed=seed) for seed in range(seeds) for each in both]
 

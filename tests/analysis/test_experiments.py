@@ -70,13 +70,13 @@ def test_a_list_has_defaults_and_goes_seed_by_seed(tmp_path):
         """
 defaults: {config: c.py, seeds: [0, 1], options: {a: {b: 1, c: [1, [2, x]]}}, env: {ROOT: /data}}
 runs:
-  - {name: m, data: camvid, split: '1_16', options: {a.b: 2}}
+  - {name: m, data: camvid, split: '1_16', options: {a.b: 2, max_iters: 9}}
   - {name: n, seeds: [1], config: d.py}
 """,
     )
     assert [run.folder for run in found] == ['m_camvid_1_16_s0', 'n_s1', 'm_camvid_1_16_s1']
     assert found[0].flags == [
-        '--data', 'camvid', '--split', '1_16',
+        '--data', 'camvid', '--split', '1_16', '--iters', '9',
         '--cfg-options', 'a.b=2', 'a.c=[1,[2,x]]', 'randomness.seed=0',
     ]  # fmt: skip
     assert found[0].env == {'ROOT': '/data'}

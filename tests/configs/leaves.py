@@ -93,7 +93,7 @@ def of_data(*names: str) -> list[Leaf]:
 def chosen(split: str | None, data: str | None = None) -> Iterator[None]:
     """``SPLIT`` and ``SMALL_DATA`` in the environment; None: the default of the config."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (('SPLIT', split), ('SMALL_DATA', data)):
+        for name, value in (('SPLIT', split), ('SMALL_DATA', data), ('MAX_ITERS', None)):
             patch.delenv(name, raising=False)
             if value is not None:
                 patch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""``--split NAME`` of the command lines, and what it says to a wrong name."""
+"""``--split``, ``--data`` and ``--iters`` of the command lines, and what they say to a wrong value."""
 
 import argparse
 import os
@@ -73,6 +73,41 @@ def test_data_that_does_not_exist_or_does_not_reach_the_config():
     other = ROOT / 'u2pl/u2pl_r18-d8_voc12-513x513.py'
     with pytest.raises(SystemExit, match=r'--data camvid: .* has no data to choose'):
         load_config(arguments(other, '--data', 'camvid'))
+
+
+@pytest.mark.parametrize(
+    ('path', 'setting', 'warm_up'),
+    [
+        (SMALL, 'warmup_iters', 150),
+        (ROOT / 'mean_teacher/mean-teacher_effnet-lite0_small.py', 'rampup_iters', 150),
+        (ROOT / 'u2pl/u2pl_r18-d8_voc12-513x513.py', 'warmup_iters', 570),  # an epoch
+    ],
+)
+def test_what_follows_from_the_length_follows(path, setting, warm_up):
+    cfg = load_config(arguments(path, '--iters', '601'))
+    assert cfg.work_dir == f'work_dirs/{path.stem}_601-iters'
+    assert dict(cfg.train_cfg, type='') == dict(type='', max_iters=601, val_interval=61)
+    assert cfg.default_hooks.checkpoint.interval == 61
+    assert cfg.model[setting] == warm_up
+
+
+def test_every_config_takes_a_length():
+    for path in sorted(ROOT.glob('[!_]*/*.py')):
+        cfg = load_config(arguments(path, '--iters', '7'))
+        assert dict(cfg.train_cfg, type='') == dict(type='', max_iters=7, val_interval=1)
+
+
+@pytest.mark.parametrize('iters', ['0', '-1'])
+def test_a_length_of_nothing(iters):
+    with pytest.raises(SystemExit, match=f'--iters {iters}: 1 or more'):
+        load_config(arguments(SMALL, '--iters', iters))
+
+
+def test_a_fixed_length_is_refused(tmp_path):
+    fixed = tmp_path / 'fixed.py'
+    fixed.write_text('train_cfg = dict(max_iters=5)\n')
+    with pytest.raises(SystemExit, match=r'--iters 7: .*no max_iters.*train_cfg\.max_iters'):
+        load_config(arguments(fixed, '--iters', '7'))
 
 
 def test_a_missing_config_ends_in_one_line():

@@ -10,8 +10,8 @@ num_gpus = 1  # or the CPU
 labeled_per_gpu = 4
 batch_size = 2 * labeled_per_gpu  # as many unlabeled images
 epoch = _base_.num_unlabeled // labeled_per_gpu  # iterations
-max_iters = _base_.max_iters
-val_interval = max_iters // 10
+max_iters = int('{{$MAX_ITERS:0}}') or _base_.max_iters
+val_interval = -(-max_iters // 10)  # ten validations
 train_cfg = dict(max_iters=max_iters, val_interval=val_interval)
 default_hooks = dict(checkpoint=dict(interval=val_interval))
 auto_scale_lr = dict(base_batch_size=num_gpus * batch_size)

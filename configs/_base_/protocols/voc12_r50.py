@@ -16,7 +16,7 @@ labeled_per_gpu = 3
 batch_size = 2 * labeled_per_gpu  # as many unlabeled images
 # Iterations of an epoch: each GPU takes its share of the list and drops a last batch that is not full.
 epoch = -(-_base_.num_unlabeled // num_gpus) // labeled_per_gpu
-max_iters = round(317_000 / _base_.num_unlabeled) * epoch
+max_iters = int('{{$MAX_ITERS:0}}') or round(317_000 / _base_.num_unlabeled) * epoch
 val_interval = -(-max_iters // 10)  # ten validations
 train_cfg = dict(max_iters=max_iters, val_interval=val_interval)
 default_hooks = dict(checkpoint=dict(interval=val_interval))
