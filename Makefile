@@ -3,8 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 TORCH ?= torch==2.13.0
-# versions of everything else; another Python than 3.11 may need CONSTRAINTS=/dev/null
-CONSTRAINTS ?= constraints.txt
+# versions of everything else: those that the tests run with, which other Pythons may not have
+CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; \
+	print("constraints.txt" if sys.version_info[:2] == (3, 11) else "/dev/null")')
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 SUITE := -n 2 --dist loadfile --no-loadscope-reorder
 UPSTREAM := .venv-openmmlab/bin/python

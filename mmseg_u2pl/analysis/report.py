@@ -95,32 +95,34 @@ def read_run(work_dir: str | Path, predictors: Sequence[str] = ()) -> Run:
 
 
 def newest_metrics(work_dir: str | Path) -> Path:
-    """The metrics file of the newest test run there, or in ``test``, as in a training's work dir.
+    """The metrics file of the newest test run in ``test``, as in a training's work dir, or there.
 
     Raises:
         FileNotFoundError: No test has run there.
         ValueError: A training has started since, in this folder or in the one around it.
     """
-    # mmengine writes <work_dir>/<time>/<time>.json; training logs have other names
-    for folder in (Path(work_dir), Path(work_dir, 'test')):
+    trained = None
+    for folder in (Path(work_dir, 'test'), Path(work_dir)):
+        # mmengine writes <work_dir>/<time>/<time>.json; training logs have other names
         if files := [p for p in folder.glob('*/*.json') if p.stem == p.parent.name]:
             newest = max(files)
-            for trained in newest.parents[1:3]:
-                if newest.stem < max(training_starts(trained), default=''):
-                    raise ValueError(f'{str(trained)!r} was trained since its test: test again')
-            return newest
+            starts = {
+                start: each for each in newest.parents[1:3] for start in training_starts(each)
+            }
+            if newest.stem >= max(starts, default=''):
+                return newest
+            trained = str(starts[max(starts)])
+    if trained:
+        raise ValueError(f'{trained!r} was trained since its test: test again')
     raise FileNotFoundError(
         f'no test metrics below {str(work_dir)!r}: run tools/test.py with --work-dir there'
     )
 
 
 def training_starts(work_dir: str | Path) -> list[str]:
-    """Times of the starts of a training, YYYYmmdd_HHMMSS; empty in the work dir of tests alone."""
-    work_dir = Path(work_dir)
-    if not any(work_dir.glob('*/vis_data/scalars.json')):
-        return []
-    times = sorted(path.parents[1].name for path in work_dir.glob('*/vis_data/config.py'))
-    return [time for time in times if not (work_dir / time / f'{time}.json').exists()]  # no test
+    """Times of the starts of a training that logged anything, YYYYmmdd_HHMMSS, in order."""
+    times = sorted(path.parents[1].name for path in Path(work_dir).glob('*/vis_data/scalars.json'))
+    return [time for time in times if not Path(work_dir, time, f'{time}.json').exists()]  # no test
 
 
 def predictors_of(metrics: Mapping[str, Any]) -> list[str]:

@@ -57,9 +57,11 @@ class RunFolder:
 
     @cached_property
     def config(self) -> Config | None:
-        """The resolved config of the last start; None before the first."""
+        """The resolved config of the training's last start, or of a test; None before the first."""
         dumps = sorted(self.path.glob('*/vis_data/config.py'))
-        return read_config(dumps[-1]) if dumps else None
+        starts = training_starts(self.path)
+        trained = [path for path in dumps if path.parents[1].name in starts[-1:]]
+        return read_config((trained or dumps)[-1]) if dumps else None
 
     @property
     def seed(self) -> int | None:

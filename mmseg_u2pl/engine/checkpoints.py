@@ -1,5 +1,6 @@
 """Checkpoints that survive a crash: written whole or not at all, found again, loaded as data."""
 
+import copy
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dist import broadcast
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
@@ -18,11 +20,16 @@ from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner import CheckpointLoader, Runner
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.visualization import LocalVisBackend
+from mmengine.visualization.vis_backend import force_init_env
 from mmseg.registry import HOOKS, VISBACKENDS
 from torch import nn
 
 from ..models.parts.memory_bank import bank_buffers
 from .segmentor import segmentor
+
+
+SAMPLES = 'samples_per_iter'
+"""Where the meta data of a checkpoint have the samples of an iteration, of all processes."""
 
 
 class AtomicBackend(LocalBackend):
@@ -56,7 +63,16 @@ register_backend('AtomicBackend', AtomicBackend, force=True)
 
 @VISBACKENDS.register_module()
 class SafeVisBackend(LocalVisBackend):
-    """mmengine's, but a full disk loses a line of the log instead of ending the training."""
+    """mmengine's, but a full disk loses a line of the log instead of ending the training.
+
+    A config is written as a whole or not at all: work dirs are read after a kill.
+    """
+
+    @force_init_env
+    def add_config(self, config: Config, **kwargs: Any) -> None:
+        """Write the config."""
+        with suppress(OSError):
+            AtomicBackend().put(config.pretty_text.encode(), self._config_save_file)
 
     def _dump(self, *arguments: Any) -> None:
         with suppress(OSError):
@@ -120,21 +136,25 @@ class SafeCheckpointHook(CheckpointHook):
         """All processes score the network that is saved."""
         share_statistics(segmentor(runner))
 
-    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+    def _save_checkpoint(self, runner: Runner) -> None:
+        # here, where all processes come; the first alone knows that a file could not be written
         share_statistics(segmentor(runner))
-        with self._keeping_the_previous(runner):
+        super()._save_checkpoint(runner)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        with self._keeping_the_previous(runner, step):
             super()._save_checkpoint_with_step(runner, step, meta)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        with self._keeping_the_previous(runner):
+        with self._keeping_the_previous(runner, runner.iter):
             super()._save_best_checkpoint(runner, metrics)
 
     @contextmanager
-    def _keeping_the_previous(self, runner: Runner) -> Iterator[None]:
+    def _keeping_the_previous(self, runner: Runner, iteration: int) -> Iterator[None]:
         """Remove what is outdated when the new file is there; nothing where it is not."""
         names = ('last_ckpt', 'best_ckpt_path', 'best_ckpt_path_dict')
-        before = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        kept = list(getattr(self, 'keep_ckpt_ids', ()))
+        before = {name: copy.copy(getattr(self, name)) for name in names if hasattr(self, name)}
+        kept, outdated = list(getattr(self, 'keep_ckpt_ids', ())), list(self._outdated)
         runtime = dict(runner.message_hub.runtime_info)
         try:
             yield
@@ -145,14 +165,17 @@ class SafeCheckpointHook(CheckpointHook):
                 self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
             runner.message_hub.runtime_info.clear()
             runner.message_hub.runtime_info.update(runtime)
-            self._outdated.clear()
+            self._outdated[:] = outdated
             runner.logger.warning(
-                f'no checkpoint at iteration {runner.iter + 1}: {error}. The previous one stays '
-                'and training continues; free space before the next one'
+                f'no checkpoint at iteration {iteration}: {error}. The previous one stays and training '
+                'continues; free space before the next one'
             )
         else:
+            best = getattr(self, 'best_ckpt_path_dict', {}).values()
+            # a run that was resumed on another batch may write a name for the second time
+            written = {self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best}
             outdated, self._outdated[:] = list(self._outdated), []
-            for path in outdated:
+            for path in (path for path in outdated if path not in written):
                 with suppress(FileNotFoundError):
                     self._remove(path)
 
@@ -171,8 +194,9 @@ def share_statistics(model: nn.Module) -> None:
 def latest_checkpoint(folder: str | Path) -> Path | None:
     """The newest ``iter_*.pth`` or ``epoch_*.pth`` of a work dir that can be read.
 
-    Newest by the number in its name, whatever ``last_checkpoint`` says: that file may be missing,
-    empty, or name a folder that has moved. Files that are skipped are named in the log.
+    Newest by the samples that it has seen, whatever ``last_checkpoint`` says: that file may be missing,
+    empty, or name a folder that has moved. With another batch iterations are other numbers. Files that
+    are skipped are named in the log.
 
     Returns:
         None in a folder without checkpoints.
@@ -180,12 +204,12 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
     Raises:
         ValueError: There are checkpoints and none can be read.
     """
-    found = {}
+    numbers = {}
     for path in Path(folder).glob('*.pth'):
         if match := re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name):
-            found[int(match[1])] = path
-    skipped = []
-    for _, path in sorted(found.items(), reverse=True):
+            numbers[path] = int(match[1])
+    seen, skipped = {}, []
+    for path, number in sorted(numbers.items(), key=lambda item: item[1], reverse=True):
         try:
             state = torch.load(path, map_location='meta', weights_only=True, mmap=True)
             if 'optimizer' not in state:
@@ -195,7 +219,10 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
             print_log(f'{path} {reason}: skipped', logger='current', level=logging.WARNING)
             skipped.append(f'{path.name} {reason}')
         else:
-            return path
+            meta = state.get('meta', {})
+            seen[path] = meta.get('iter', number) * meta.get(SAMPLES, 1)
+    if seen:
+        return max(seen, key=lambda path: seen[path])
     if skipped:
         raise ValueError(
             f'no checkpoint of {folder} can be resumed: {"; ".join(skipped)}. Train into another '

@@ -55,7 +55,6 @@ class FiniteGuard:
         self._buffers = [buffer for name, buffer in model.named_buffers() if name not in large]
         self._before = [torch.empty_like(buffer) for buffer in self._buffers]
         self._loss = torch.zeros(())
-        self.remember()
 
     def backward(self, loss: Tensor, **settings: Any) -> None:
         """As in ``OptimWrapper``."""

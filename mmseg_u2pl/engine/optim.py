@@ -160,7 +160,6 @@ class SemiOptimWrapperConstructor:
         self.optimizer = dict(self.settings.pop('optimizer'))
         other = self.settings.pop('discriminator_optimizer', DISCRIMINATOR_OPTIMIZER)
         self.discriminator_optimizer = dict(other)
-        self.paramwise_cfg = paramwise_cfg
         self.rules = OPTIM_WRAPPER_CONSTRUCTORS.build(
             dict(
                 type=self.settings.pop('rules', 'DefaultOptimWrapperConstructor'),
@@ -178,13 +177,8 @@ class SemiOptimWrapperConstructor:
             for name, part in network.named_children():
                 if name not in ('discriminators', 'network2', 'teacher'):
                     view.add_module(name, part)
-            if self.paramwise_cfg:
-                self.rules.add_params(params, view)
-            else:
-                params += view.parameters()
-        if self.paramwise_cfg:
-            params = merged_groups(params)
-        optimizer = OPTIMIZERS.build(dict(self.optimizer, params=params))
+            self.rules.add_params(params, view)
+        optimizer = OPTIMIZERS.build(dict(self.optimizer, params=merged_groups(params)))
         discriminators = getattr(segmentor, 'discriminators', None)
         if discriminators is None:
             return OPTIM_WRAPPERS.build(dict(self.settings, optimizer=optimizer))

@@ -8,8 +8,8 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from ..datasets import SemiSampler
+from .checkpoints import SAMPLES
 
-KEY = 'samples_per_iter'
 """Where a checkpoint's ``meta`` says what one of its iterations was."""
 SEED = 'sampler_seed'
 """Where it has the seed of the stream of samples; the config need not have one."""
@@ -43,7 +43,7 @@ class ResumeBatchHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Write how many samples an iteration has, and the seed of their stream."""
-        checkpoint['meta'][KEY] = _batch(runner)[1]
+        checkpoint['meta'][SAMPLES] = _batch(runner)[1]
         checkpoint['meta'][SEED] = getattr(runner.train_dataloader.sampler, 'seed', None)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -54,7 +54,7 @@ class ResumeBatchHook(Hook):
         sampler = runner.train_dataloader.sampler
         if meta.get(SEED) is not None and isinstance(sampler, SemiSampler):
             sampler.reseed(meta[SEED])
-        if (before := meta.get(KEY)) is None:
+        if (before := meta.get(SAMPLES)) is None:
             return
         base, now, shares = _batch(runner)
         if before == now:

@@ -9,7 +9,9 @@ PAIR_BOXES = 3
 """K, boxes of a mask of pairs."""
 
 
-def cutmix_boxes(num: int, height: int, width: int) -> Tensor:
+def cutmix_boxes(
+    num: int, height: int, width: int, generator: torch.Generator | None = None
+) -> Tensor:
     """Random boxes of half the image's area (CutMix, as U²PL uses it).
 
     The width is uniform over the integers of [W/2, W), the height follows from the area H·W/2,
@@ -19,6 +21,7 @@ def cutmix_boxes(num: int, height: int, width: int) -> Tensor:
         num: Number of boxes B.
         height: Image height H, pixels, at least 2.
         width: Image width W, pixels, at least 2.
+        generator: Of the CPU; None: torch's.
 
     Returns:
         Long (B, 4) on the CPU, each row (y1, x1, y2, x2), ends exclusive.
@@ -28,9 +31,9 @@ def cutmix_boxes(num: int, height: int, width: int) -> Tensor:
     """
     if height < 2 or width < 2:
         raise ValueError(f'cutmix needs images of at least 2×2 pixels, got {height}×{width}')
-    box_width = torch.randint((width + 1) // 2, width, (num,))
+    box_width = torch.randint((width + 1) // 2, width, (num,), generator=generator)
     sizes = torch.stack((height * width / 2 / box_width, box_width.float()), dim=1)
-    offsets = torch.rand(2, num, dtype=torch.float64)
+    offsets = torch.rand(2, num, dtype=torch.float64, generator=generator)
     return _place(sizes, height, width, offsets)
 
 

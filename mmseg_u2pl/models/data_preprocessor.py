@@ -10,6 +10,8 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.profiler import record_function
 
+from ..compat import swaps_channels
+
 
 class Grid(NamedTuple):
     """Image sides k·stride + offset, on which all maps of a network agree on where a pixel is.
@@ -115,7 +117,11 @@ class SemiDataPreprocessor(SegDataPreProcessor):
         """Normalized images (B, 3, H, W) through a view part; None leaves them as they are."""
         if view is None:
             return images
-        changed = view(self.unit_range(images)) * 255
+        pixels = self.unit_range(images)
+        if swaps_channels(self):
+            changed = view(pixels) * 255
+        else:  # images as mmseg loads them, and a view of RGB
+            changed = view(pixels.flip(1)).flip(1) * 255
         if self._enable_normalize:
             changed = (changed - self.mean) / self.std
         return torch.empty_like(images).copy_(changed)  # in the memory format of the images

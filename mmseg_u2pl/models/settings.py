@@ -19,6 +19,13 @@ def unused(owner: object, **settings: object) -> None:
             raise ValueError(f'{type(owner).__name__} has no {name}: leave {name} out')
 
 
+def needed(owner: object, **settings: object) -> None:
+    """Refuse None for a setting that a method cannot do without."""
+    for name, value in settings.items():
+        if value is None:
+            raise ValueError(f'{type(owner).__name__} needs a {name}, got {name}=None')
+
+
 def not_negative(**settings: float) -> None:
     """Refuse a setting below zero."""
     for name, value in settings.items():

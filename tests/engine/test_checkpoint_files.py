@@ -10,6 +10,7 @@ import pytest
 import runs
 import tiny
 import torch
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from mmengine.visualization import LocalVisBackend
@@ -93,6 +94,52 @@ def test_a_full_disk_leaves_the_previous_checkpoint_and_training_goes_on(
     assert 'No space left on device' in log
 
 
+class Score(Hook):
+    """The metric of each validation, by iteration."""
+
+    priority = 'HIGHEST'
+
+    def __init__(self, *scores, names=('teacher/mIoU',)):
+        self.scores, self.names = iter(scores), names
+
+    def after_val_epoch(self, runner, metrics=None):
+        metrics.update(dict.fromkeys(self.names, next(self.scores)))
+
+
+def test_what_a_run_on_another_batch_writes_for_the_second_time_stays(data_root, tmp_path):
+    every_two = {'default_hooks.checkpoint.interval': 2, 'train_cfg.val_interval': 2, **keeping(2)}
+    first = {'auto_scale_lr': dict(base_batch_size=4), **every_two}
+    before = runs.runner(data_root, tmp_path, 6, **first)
+    before.register_hook(Score(1.0, 9.0, 2.0))
+    before.train()
+    again = {
+        'train_dataloader.batch_size': 8, 'auto_scale_lr.base_batch_size': 8,
+        'resume': True, 'load_from': str(tmp_path / 'iter_4.pth'),  # iteration 2 of this batch
+    }  # fmt: skip
+    after = runs.runner(data_root, tmp_path, 6, **{**first, **again})
+    after.register_hook(Score(50.0, 3.0))  # at 4 and 6
+    after.train()
+    assert {'best_teacher_mIoU_iter_4.pth', 'iter_4.pth', 'iter_6.pth'} <= set(files(tmp_path))
+
+
+def test_a_full_disk_leaves_no_second_best_checkpoint(data_root, tmp_path, monkeypatch):
+    put, names = AtomicBackend.put, ['teacher/mIoU', 'student/mIoU']
+
+    def full(self, obj, path):
+        if Path(path).name == 'best_teacher_mIoU_iter_3.pth':
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        put(self, obj, path)
+
+    monkeypatch.setattr(AtomicBackend, 'put', full)
+    changes = {'default_hooks.checkpoint.save_best': names, 'train_cfg.val_interval': 1}
+    trained = runs.runner(data_root, tmp_path, 4, **changes)
+    trained.register_hook(Score(1.0, 2.0, 3.0, 4.0, names=names))
+    trained.train()
+    best = [name for name in files(tmp_path) if name.startswith('best_')]
+    assert best == ['best_student_mIoU_iter_4.pth', 'best_teacher_mIoU_iter_4.pth']
+    assert 'no checkpoint at iteration 3' in runs.log_of(tmp_path)
+
+
 def test_a_full_disk_loses_lines_of_the_log_and_no_training(data_root, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, 'No space left on device')
@@ -167,6 +214,12 @@ def test_the_newest_that_can_be_read(tmp_path):
     assert latest_checkpoint(tmp_path) == tmp_path / 'iter_900.pth'
     newest.write_bytes(b'')
     assert latest_checkpoint(tmp_path) == tmp_path / 'iter_900.pth'
+
+
+def test_the_newest_has_seen_most_samples(tmp_path):
+    save(tmp_path / 'iter_1000.pth', meta=dict(iter=1000, samples_per_iter=4))
+    newest = save(tmp_path / 'iter_600.pth', meta=dict(iter=600, samples_per_iter=16))
+    assert latest_checkpoint(tmp_path) == newest
 
 
 class Touch:

@@ -101,13 +101,14 @@ class BackboneRules(DefaultOptimWrapperConstructor):
     def add_params(self, params, module, **_):
         for name, parameter in module.named_parameters():
             rate = 0.01 if name.startswith('backbone.') else 0.1
-            params.append(dict(params=[parameter], lr=rate * self.paramwise_cfg['scale']))
+            params.append(dict(params=[parameter], lr=rate * self.paramwise_cfg.get('scale', 2.0)))
 
 
+@pytest.mark.parametrize('settings', [dict(paramwise_cfg=dict(scale=2.0)), {}])
 @pytest.mark.parametrize('kind', ['CrossPseudo', 'RRN', 'U2PL'])
-def test_rules_by_the_beginning_of_a_name_reach_every_network(kind):
+def test_rules_by_the_beginning_of_a_name_reach_every_network(kind, settings):
     model = tiny.u2pl() if kind == 'U2PL' else cross.build(kind)
-    wrapper = wrap(model, rules='BackboneRules', paramwise_cfg=dict(scale=2.0))
+    wrapper = wrap(model, rules='BackboneRules', **settings)
     rates = {
         id(parameter): group['lr']
         for group in wrapper.optimizer.param_groups
@@ -295,9 +296,9 @@ def test_mistakes_are_named():
 
 def test_one_optimizer_for_networks_and_discriminators_is_refused():
     model = cross.build('RRN')
-    model.check(SimpleNamespace(optim_wrapper=wrap(model)))
+    model.check(SimpleNamespace(optim_wrapper=wrap(model), max_iters=9))
     plain = build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=SGD))
     tiny.assert_raises(
-        ValueError, lambda: model.check(SimpleNamespace(optim_wrapper=plain)),
+        ValueError, lambda: model.check(SimpleNamespace(optim_wrapper=plain, max_iters=9)),
         'RRN.discriminators', CONSTRUCTOR,
     )  # fmt: skip

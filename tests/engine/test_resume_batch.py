@@ -11,7 +11,7 @@ import torch
 from mmengine.optim import PolyLR, build_optim_wrapper
 
 from mmseg_u2pl.engine import ResumeBatchHook
-from mmseg_u2pl.engine.resume_batch import KEY
+from mmseg_u2pl.engine.checkpoints import SAMPLES
 
 
 def runner_of(batch_size=4, world_size=1, base=None, counts=1, resume=True, **settings):
@@ -31,13 +31,13 @@ def runner_of(batch_size=4, world_size=1, base=None, counts=1, resume=True, **se
 
 
 def checkpoint_of(iteration, samples):
-    return dict(meta={'iter': iteration, KEY: samples})
+    return dict(meta={'iter': iteration, SAMPLES: samples})
 
 
 def test_a_checkpoint_says_what_an_iteration_was():
     checkpoint: dict = dict(meta={})
     ResumeBatchHook().before_save_checkpoint(runner_of(4, 3), checkpoint)
-    assert checkpoint['meta'] == {KEY: 12, 'sampler_seed': None}
+    assert checkpoint['meta'] == {SAMPLES: 12, 'sampler_seed': None}
 
 
 @pytest.mark.parametrize(

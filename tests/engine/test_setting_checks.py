@@ -113,6 +113,7 @@ def pipelines(root, first=None, last=()):
             {'test_dataloader.dataset.reduce_zero_label': True},
             ('test_dataloader.dataset.reduce_zero_label=True', 'have False', 'set both alike'),
         ),
+        ({'model.warmup_iters': 4}, ('model.warmup_iters=4', 'has 4 iterations', '--iters N')),
         (
             {'train_dataloader.dataset.labeled.metainfo': None},
             ('no class names', 'metainfo=dict(classes'),
@@ -128,6 +129,7 @@ def test_a_setting_is_named_with_its_remedy(changes, says, data_root, tmp_path):
 @pytest.mark.parametrize('best', ['auto', 'teacher/mAcc', 'student/mIoU'])
 def test_a_metric_of_the_validation_is_kept(best, data_root, tmp_path):
     changes = {'default_hooks.checkpoint.save_best': best, 'train_cfg.val_interval': 1}
+    changes |= {'model.warmup_iters': 0}
     runs.runner(data_root, tmp_path, 1, **changes).train()
     name = 'teacher/aAcc' if best == 'auto' else best
     (kept,) = tmp_path.glob('best_*.pth')
@@ -144,7 +146,7 @@ def test_images_that_the_pipeline_normalizes_are_refused(changes, data_root, tmp
 
 def test_without_means_there_is_a_warning(data_root, tmp_path):
     with pytest.warns(UserWarning, match='no mean and std: images reach the network as 0 ... 255'):
-        runs.runner(data_root, tmp_path, 1, **NO_MEAN).train()
+        runs.runner(data_root, tmp_path, 1, **NO_MEAN, **{'model.warmup_iters': 0}).train()
 
 
 @pytest.mark.parametrize('channels', [1, 4])

@@ -49,6 +49,7 @@ def runner(
     return SimpleNamespace(
         model=built,
         train_dataloader=loader,
+        max_iters=100,
         hooks=[],
         cfg=Config(copy.deepcopy(loaders)),
         **{f'_{name}': value for name, value in loaders.items()},

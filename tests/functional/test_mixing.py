@@ -39,7 +39,8 @@ def test_a_box_lies_inside_and_covers_half_the_image(height, width, seed):
 
 def test_widths_and_positions_are_uniform():
     torch.manual_seed(0)
-    boxes = cutmix_boxes(30_000, 8, 8)
+    boxes = cutmix_boxes(30_000, 8, 8, torch.Generator().manual_seed(0))
+    assert torch.equal(boxes, cutmix_boxes(30_000, 8, 8, torch.Generator().manual_seed(0)))
     box_width = boxes[:, 3] - boxes[:, 1]
     counts = torch.bincount(box_width, minlength=9)
     assert counts[:4].sum() == counts[8] == 0  # [W/2, W) = 4 ... 7

@@ -121,8 +121,13 @@ def test_images_that_each_loss_reaches():
 
 @pytest.mark.parametrize('progress', [(0, 10), (3, 10)], ids=['warm-up', 'after it'])
 def test_every_parameter_gets_a_gradient(progress):
-    model = cross.build(aux=True, warmup_iters=2, progress=progress)
-    assert cross.without_gradient(model, model.loss(*tiny.batch(2, 4))) == []
+    head = dict(
+        type='U2PLHead', in_channels=16, in_index=1, low_level_channels=8, rep_channels=8,
+        dilations=(1, 2), channels=8, num_classes=3, norm_cfg=dict(type='BN'),
+    )  # fmt: skip
+    for change in ({}, dict(decode_head=head)):  # with a branch that CPS does not use
+        model = cross.build(aux=True, warmup_iters=2, progress=progress, **change)
+        assert cross.without_gradient(model, model.loss(*tiny.batch(2, 4))) == []
 
 
 def test_in_the_warm_up_no_unlabeled_image_counts():

@@ -201,6 +201,17 @@ def test_looking_at_pseudo_labels_changes_nothing():
     assert set(tiny.semi('FixMatch').pseudo_labels(images, valid)) == {'student'}
 
 
+def test_a_confidence_is_that_of_the_aligned_label():
+    selection = dict(type='ConfidenceThreshold', threshold=0.8)
+    model = balanced(selection=selection)
+    model.alignment.label_count.copy_(torch.tensor([5e8, 4e8, 1e8]))
+    model.alignment.predicted_share.copy_(torch.tensor([0.9, 0.05, 0.05]))
+    # .6 · .5/.9 = .33 for class 0, .4 · .4/.05 = 3.2 for class 1: 0.91 of the sum
+    logits = torch.tensor([0.6, 0.4, 1e-9]).log().view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    measure = model.measure_of(logits, (8, 8))
+    torch.testing.assert_close(measure, torch.full_like(measure, 3.2 / (3.2 + 1 / 3)))
+
+
 def test_the_measure_is_not_aligned():
     """Alignment moves labels, not what the network is sure of."""
     results = []

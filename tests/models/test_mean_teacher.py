@@ -66,7 +66,7 @@ def test_the_student_sees_the_strong_view_and_the_teacher_does_not():
     model.loss(inputs, samples)
     (student,), (teacher,) = seen['student'], seen['teacher']
     torch.testing.assert_close(student[:2], inputs['sup'])
-    gray = to_gray(inputs['unsup']).expand(-1, 3, -1, -1)
+    gray = to_gray(inputs['unsup'].flip(1)).expand(-1, 3, -1, -1)  # images as loaded are BGR
     torch.testing.assert_close(student[2:], gray, rtol=1e-4, atol=1e-4)
     assert torch.equal(teacher, inputs['unsup'])
     (strong,) = model.training_views(model.stream_batch(inputs, samples))

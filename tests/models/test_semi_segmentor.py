@@ -22,6 +22,12 @@ def plain_and_semi(kind='U2PL', **config):
     return plain, semi
 
 
+@pytest.mark.parametrize('kind', ['U2PL', 'MeanTeacher'])
+def test_a_method_that_needs_a_teacher_says_so(kind):
+    with pytest.raises(ValueError, match=f'{kind} needs a teacher, got teacher=None'):
+        tiny.semi(kind, teacher=None)
+
+
 # ------------------------------------------------------------------------------ warm-up
 @pytest.mark.parametrize(('kind', 'aux'), [('U2PL', False), *((kind, True) for kind in METHODS)])
 def test_the_warm_up_is_plain_supervised_training(kind, aux):

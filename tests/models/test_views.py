@@ -137,16 +137,17 @@ def test_autocast_rounds_no_image(images):
     assert torch.equal(*results)
 
 
-def test_a_strong_view_changes_colors_in_the_scale_of_normalized_images():
+@pytest.mark.parametrize('rgb', [True, False])
+def test_a_strong_view_changes_colors_in_the_scale_of_normalized_images(rgb):
     preprocessor = SemiDataPreprocessor(
-        mean=[120.0, 110.0, 100.0], std=[60.0, 50.0, 40.0], size=tiny.CROP
+        mean=[120.0, 110.0, 100.0], std=[60.0, 50.0, 40.0], size=tiny.CROP, bgr_to_rgb=rgb
     )
     mean, std = preprocessor.mean, preprocessor.std
     pixels = torch.rand(4, 3, *tiny.CROP) * 255
     images = ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(preprocessor.unit_range(images), pixels / 255)
     strong = preprocessor.strong_view(images, view(gray_prob=1.0))
-    gray = to_gray(pixels).expand(-1, 3, -1, -1)
+    gray = to_gray(pixels if rgb else pixels.flip(1)).expand(-1, 3, -1, -1)
     torch.testing.assert_close(strong, (gray - mean) / std, rtol=1e-4, atol=1e-4)
     assert strong.is_contiguous(memory_format=torch.channels_last)
     assert preprocessor.strong_view(images, None) is images

@@ -69,6 +69,15 @@ class RegionDiscriminator(BaseModule):
         side, stride, padding = (4, 2, 1) if head == 'pixel' else (side, side, 0)
         self.classifier = nn.Conv2d(widths[-1], 1, side, stride, padding)
 
+    def check(self, height: int, width: int) -> None:
+        """Raise ValueError if a crop is too small for a region."""
+        if self.head == 'region' and self.pool is None and min(height, width) < 16 * CELL:
+            raise ValueError(
+                f'crops of {height}×{width} pixels are smaller than a region of '
+                f'{16 * CELL}×{16 * CELL}: set grid=3 (model.discriminator.grid of RRN) for 3×3 '
+                'regions at any size'
+            )
+
     def forward(self, prob: Tensor, images: Tensor, dropout: bool = True) -> tuple[Tensor, Tensor]:
         """Score label maps.
 
@@ -89,12 +98,8 @@ class RegionDiscriminator(BaseModule):
         feature = x.mean((2, 3))
         if self.pool is not None:
             x = nn.functional.adaptive_avg_pool2d(x, self.pool)
-        elif self.head == 'region' and min(x.shape[2:]) < CELL:
-            raise ValueError(
-                f'crops of {height}×{width} pixels are smaller than a region of '
-                f'{16 * CELL}×{16 * CELL}: set grid=3 (model.discriminator.grid of RRN) for 3×3 '
-                'regions at any size'
-            )
+        else:
+            self.check(height, width)
         logits = self.classifier(x)
         if self.head == 'pixel':
             logits = resize(logits, (height, width), mode='bilinear', align_corners=False)

@@ -18,6 +18,9 @@ from ..settings import at_most
 class Selection(nn.Module):
     """Decides by a measure of each pixel which pseudo-labels are unreliable."""
 
+    of_label: bool = False
+    """Whether the measure is about the pseudo-label, so that of aligned labels it is of aligned logits."""
+
     def measure(self, logits: Tensor) -> Tensor:
         """What is compared with a threshold: teacher logits (B, C, H, W) → (B, H, W)."""
         raise NotImplementedError
@@ -82,6 +85,8 @@ class ConfidenceThreshold(Selection):
     Raises:
         ValueError: ``threshold`` outside [0, 1].
     """
+
+    of_label = True
 
     def __init__(self, threshold: float = 0.95) -> None:
         super().__init__()

@@ -131,11 +131,15 @@ class CrossPseudo(SemiSegmentor):
         self, images: Tensor, samples_l: list
     ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
         """L_sup, and each network's logits (B, C, h, w) of images, the labeled ones first."""
-        losses, logits = {}, []
+        losses: dict[str, Tensor] = {}
+        logits: list[Tensor] = []
         for number, network in enumerate(self.networks, start=1):
             with record_function('semi/student'):
                 features = network.extract_feat(images)
-                logits.append(network.decode_head(features))
+                logit, rep = network.decode(network, features)
+            logits.append(logit)
+            if rep is not None:  # DDP needs a gradient of U2PLHead's branch g
+                losses[f'cps.loss_idle{number}'] = 0.0 * rep.sum()
             part = network.supervised_losses(features, logits[-1][: len(samples_l)], samples_l)
             for name, value in part.items():
                 losses[name.replace('sup.', f'sup.network{number}.', 1)] = value

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from ...functional import nearest, upcast
-from ..settings import not_negative, unused
+from ..settings import needed, not_negative, unused
 from .batch import PseudoLabels, SemiBatch, View
 from .semi import SemiSegmentor
 
@@ -26,7 +26,7 @@ class MeanTeacher(SemiSegmentor):
         **semi: As in :class:`SemiSegmentor`.
 
     Raises:
-        ValueError: A negative ``mse_weight`` or ``rampup_iters``; a contrastive loss, for which no
+        ValueError: A negative ``mse_weight`` or ``rampup_iters``; no teacher; a contrastive loss, for which no
             pixel is unreliable here.
     """
 
@@ -40,6 +40,7 @@ class MeanTeacher(SemiSegmentor):
         **semi: Any,
     ) -> None:
         super().__init__(teacher=teacher, **semi)
+        needed(self, teacher=teacher)
         unused(self, contrastive=self.contrastive)
         not_negative(mse_weight=mse_weight, rampup_iters=rampup_iters)
         self.view = self.build_part(view)

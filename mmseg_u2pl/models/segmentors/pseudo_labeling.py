@@ -1,6 +1,6 @@
 """What methods that learn hard pseudo-labels on mixed images share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -99,6 +99,12 @@ class PseudoLabelSegmentor(SemiSegmentor):
         label = hard_labels(logits, valid.shape[1:], self.align_corners)
         return label.masked_fill(~valid, IGNORE)
 
+    def measure_of(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """What the selection compares (B, H, W), of logits (B, C, h, w) before the alignment."""
+        if self.alignment is not None and self.selection.of_label:
+            logits = self.alignment(logits)
+        return self.measure(self.selection.measure, logits, size)
+
     def mix_masks(self, label: Tensor) -> Tensor | None:
         """Where each image of a step shows the next one, boolean (B, H, W); None: nowhere."""
         return None if self.mix is None else self.mix(label)
@@ -113,7 +119,7 @@ class PseudoLabelSegmentor(SemiSegmentor):
         logits, rep = self.label_pass(torch.cat((labeled, batch.images_u)), contrasts)
         weak = logits[len(labeled) :]
         label = self.label(weak, batch)
-        measure = self.measure(self.selection.measure, weak, label.shape[1:])
+        measure = self.measure_of(weak, label.shape[1:])
         return Taught(batch.images_u, label, measure, logits, rep)
 
     def strong_view(self, weak: Taught) -> Taught:
@@ -147,7 +153,8 @@ class PseudoLabelSegmentor(SemiSegmentor):
 
     # ---------------------------------------------------------------- before training, and tools
     def check(self, runner: Any) -> None:
-        """Warn of a batch in which nothing can be mixed."""
+        """As in :class:`SemiSegmentor`; warn of a batch in which nothing can be mixed."""
+        super().check(runner)
         loader = runner.train_dataloader
         if self.mix is not None:
             ratio = loader.sampler.ratio
@@ -157,7 +164,7 @@ class PseudoLabelSegmentor(SemiSegmentor):
         """With what the selection keeps at this point of training."""
         size, (logits, _) = images.shape[2:], self.label_pass(images)
         label = self._label(logits, valid)
-        measure = self.measure(self.selection.measure, logits, size)
+        measure = self.measure_of(logits, size)
         unreliable, _ = self.selection(measure, label, max(self.progress, 0.0))
         prob = self.upsample(logits.float(), size).softmax(1)
         name = 'student' if self.teacher is None else 'teacher'

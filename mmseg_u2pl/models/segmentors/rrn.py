@@ -185,8 +185,20 @@ class RRN(CrossPseudo):
         return self.iteration >= self.warmup_iters + self.selftrain_warmup_iters
 
     def check(self, runner: Any) -> None:
-        """Refuse one optimizer for the networks and their discriminators."""
+        """Refuse one optimizer for networks and discriminators, and crops without a region.
+
+        Warn where the training ends before L_ls and L_dr count.
+        """
         super().check(runner)
+        if (size := self.data_preprocessor.size) is not None:
+            for discriminator in self.discriminators:
+                discriminator.check(*size)
+        first = self.warmup_iters + self.selftrain_warmup_iters
+        if self.selection_weight and first >= runner.max_iters:
+            runner.logger.warning(
+                f'warmup_iters + selftrain_warmup_iters = {first}, but the training has '
+                f'{runner.max_iters} iterations: regions teach nothing, this is CPS'
+            )
         if 'discriminators' not in getattr(runner.optim_wrapper.optimizer, 'parts', ()):
             raise ValueError(
                 'RRN.discriminators would be trained by the optimizer of the segmentation '

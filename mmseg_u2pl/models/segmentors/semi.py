@@ -66,7 +66,17 @@ class SemiSegmentor(SemiNetworks):
         return losses if rep is None else {**losses, 'contrast.loss_nce': 0.0 * rep.sum()}
 
     def check(self, runner: Any) -> None:
-        """Refuse, before training, settings that the method cannot work with."""
+        """Refuse, before training, settings that the method cannot work with.
+
+        Raises:
+            ValueError: A warm-up that ends no earlier than the training.
+        """
+        if self.warmup_iters >= runner.max_iters:
+            raise ValueError(
+                f'model.warmup_iters={self.warmup_iters}, but the training has {runner.max_iters} '
+                'iterations: no unlabeled image would teach. Train longer, or shorten the warm-up '
+                '(tools/train.py --iters N does both for configs that compute it)'
+            )
 
     def begin_run(self, resumed: bool) -> None:
         """State of a run (teacher, bank, running shares) starts again unless the run is resumed."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from ...functional import IGNORE, reliable_loss
+from ..settings import needed
 from .batch import SemiBatch
 from .pseudo_labeling import PseudoLabelSegmentor, mixed
 
@@ -28,6 +29,9 @@ class U2PL(PseudoLabelSegmentor):
         contrastive: Settings of ``UnreliableContrastiveLoss``; None trains without L_c.
         reverse_weight: Weight of reverse cross-entropy in L_u (U²PL+, arXiv 2306.02314: 0.1).
         **parts: As in :class:`PseudoLabelSegmentor`.
+
+    Raises:
+        ValueError: No teacher.
     """
 
     teacher_sees_batches = True
@@ -45,6 +49,7 @@ class U2PL(PseudoLabelSegmentor):
         super().__init__(
             teacher=teacher, selection=selection, mix=mix, contrastive=contrastive, **parts
         )
+        needed(self, teacher=teacher)
         self.reverse_weight = reverse_weight
 
     def semi_step(self, batch: SemiBatch) -> dict[str, Tensor]:
@@ -66,8 +71,8 @@ class U2PL(PseudoLabelSegmentor):
         p_logits, teacher_rep = self._teacher_pass(torch.cat((images_l, images_u)))
 
         # The α_t percent of highest entropy are unreliable (Eq. 2-3).
-        entropy = self.measure(self.selection.measure, p_logits[num_l:], pseudo.shape[1:])
-        unreliable, threshold = self.selection(entropy, pseudo, self.progress)
+        measure = self.measure_of(p_logits[num_l:], pseudo.shape[1:])
+        unreliable, threshold = self.selection(measure, pseudo, self.progress)
         reliable = pseudo.masked_fill(unreliable, IGNORE)
 
         # L_s, λ_u·L_u (Eq. 4) and λ_c·L_c (Eq. 5-11).

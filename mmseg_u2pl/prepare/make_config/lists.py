@@ -73,7 +73,10 @@ def draw_lists(
     closed = {group[stem] for stem in held}
     labeled = [stem for stem in masks.stems if group[stem] not in closed]
     if not labeled:
-        raise ValueError(f'--val {val} leaves none of the {number} masks to learn from')
+        cause = f'--val {val}' if val else 'validation'
+        if groups:
+            cause += f' with --groups {groups!r} ({len(set(group.values()))} groups)'
+        raise ValueError(f'{cause} leaves none of the {number} masks to learn from')
     others: Iterable[str] = set(stems) - set(masks.stems)
     if unlabeled and Path(unlabeled).is_dir():
         root, paths = Path(unlabeled), find_images(unlabeled)
