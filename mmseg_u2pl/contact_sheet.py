@@ -237,7 +237,7 @@ def contact_sheet(
     painted = [row.labels for row in rows if row.labels is not None]
     present = {label for labels in painted for part in labels for label in np.unique(part)}
     handles = [
-        Patch(color='#' + bytes(color).hex(), label=name)
+        Patch(color='#' + bytes(color).hex(), label=name.replace('$', r'\$'))
         for index, (name, color) in enumerate(zip(classes, palette, strict=True))
         if index in present
     ]

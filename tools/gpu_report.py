@@ -8,6 +8,7 @@ long as the time lasts. With --train, what is left goes into a training.
 import argparse
 import contextlib
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -22,9 +23,12 @@ from mmseg_u2pl.analysis.gpu_report import markdown, measure
 from mmseg_u2pl.analysis.gpu_tasks import GROUPS, Settings, tasks
 from mmseg_u2pl.analysis.run_folder import RunFolder, scores_by_predictor
 from mmseg_u2pl.cli import command_line
+from mmseg_u2pl.compat import config_path
 from mmseg_u2pl.prepare.synthetic import write_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
+LEAST_TRAINING = 30.0
+"""Seconds; in less no training starts."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,22 +55,26 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--train-flags', default='', help='of tools/train.py: "--amp --cfg-options key=value"'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.train and not config_path(args.train).is_file():
+        parser.error(f'--train {args.train}: no such config')
+    return args
 
 
 def train(config: str, flags: str, out: Path, seconds: float) -> dict:
     """Train until the time is over; the mIoU of each validation."""
-    command = [sys.executable, 'tools/train.py', config, '--work-dir', str(out), *flags.split()]
-    with (
-        (out.parent / 'train.txt').open('w') as log,
-        contextlib.suppress(subprocess.TimeoutExpired),
-    ):
-        done = subprocess.run(
-            command, cwd=ROOT, stdout=log, stderr=log, timeout=seconds, check=False
-        )
+    if seconds < LEAST_TRAINING:
+        return {'error': 'the time was over'}
+    folder = out / time.strftime('train_%Y%m%d_%H%M%S')
+    command = [
+        sys.executable, str(ROOT / 'tools/train.py'), config, '--work-dir', str(folder),
+        *shlex.split(flags),
+    ]  # fmt: skip
+    with (out / 'train.txt').open('w') as log, contextlib.suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(command, stdout=log, stderr=log, timeout=seconds, check=False)
         if done.returncode:
             return {'error': f'tools/train.py ended with {done.returncode}: see train.txt'}
-    run = RunFolder(out)
+    run = RunFolder(folder)
     figures: dict = {'iterations': run.iteration, 'minutes': run.minutes()}
     for iteration, metrics in run.validations.items():
         for name, scores in scores_by_predictor(metrics).items():
@@ -76,20 +84,21 @@ def train(config: str, flags: str, out: Path, seconds: float) -> dict:
 
 @command_line
 def main() -> None:
-    """Measure task by task; the files are complete after each."""
+    """Measure task by task; the files are complete after each, and keep what was measured before."""
     args = parse_args()
     end = time.monotonic() + 60 * args.minutes
     warnings.filterwarnings('ignore')
-    console, out = Console(highlight=False), Path(args.out).resolve()
+    console, out = Console(highlight=False, markup=False), Path(args.out).resolve()
     out.mkdir(parents=True, exist_ok=True)
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    report: dict[str, dict] = {}
+    path = out / 'report.json'  # what an earlier call measured stays
+    report: dict[str, dict] = json.loads(path.read_text()) if path.exists() else {}
 
     def add(group: str, title: str, figures: dict) -> None:
         report.setdefault(group, {})[title] = figures
-        console.print(markdown({group: {title: figures}}).strip())
-        (out / 'report.json').write_text(json.dumps(report, indent=1))
+        path.write_text(json.dumps(report, indent=1))
         (out / 'report.md').write_text(markdown(report))
+        console.print(markdown({group: {title: figures}}).strip())
 
     with tempfile.TemporaryDirectory() as folder:
         size = (96, 128) if args.tiny else (375, 500)
@@ -103,7 +112,7 @@ def main() -> None:
             add(*key, figures)
     if args.train:
         left = end - time.monotonic()
-        add('training', args.train, train(args.train, args.train_flags, out / 'train', left))
+        add('training', args.train, train(args.train, args.train_flags, out, left))
     console.print(f'{out}/report.md, {out}/report.json')
 
 

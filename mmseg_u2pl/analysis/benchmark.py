@@ -72,7 +72,8 @@ def prepare(cfg: Config, work_dir: str, iterations: int) -> None:
         for kind in ('cfg', 'dataloader', 'evaluator'):
             cfg[f'{phase}_{kind}'] = None
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)
-    cfg.default_hooks = {**cfg.default_hooks, 'checkpoint': None}
+    # the logger would reset the peak of a GPU's memory
+    cfg.default_hooks = {**cfg.default_hooks, 'checkpoint': None, 'logger': None}
     cfg.default_hooks.pop('visualization', None)
     if 'warmup_iters' in cfg.model:
         cfg.model.warmup_iters = 0
@@ -169,8 +170,13 @@ class StepFigures(NamedTuple):
         return sum(self.parts.values())
 
     @property
-    def overhead(self) -> float:
-        """A step over its teacher's and student's forwards and the backward; of a GPU, its kernels."""
+    def overhead(self) -> float | None:
+        """A step over its teacher's and student's forwards and the backward; of a GPU, its kernels.
+
+        None for a segmentor of mmseg, such as a baseline, whose forward has no name.
+        """
+        if 'student' not in self.parts:
+            return None
         busy = self.step - self.parts.get(IDLE, 0.0)
         return busy / sum(self.parts.get(name, 0.0) for name in NETWORKS)
 
@@ -200,7 +206,8 @@ def measure_step(runner: Runner, warmup: int) -> Table:
     for name, spent in {**figures.parts, 'step': figures.step}.items():
         table.add_row(name, f'{spent:.1f}', percent(spent / figures.step))
     table.add_section()
-    table.add_row('overhead = step / networks', f'{figures.overhead:.2f}', style='bold')
+    if figures.overhead is not None:
+        table.add_row('overhead = step / networks', f'{figures.overhead:.2f}', style='bold')
     table.add_row('memory of model and optimizer', f'{figures.held_bytes / MIB:.0f} MiB')
     table.add_row('peak memory', f'{figures.peak_bytes / MIB:.0f} MiB', style='bold')
     return table

@@ -3,6 +3,8 @@
 A class that is nowhere has IoU 0 / 0 = NaN, of which numpy warns.
 """
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +15,8 @@ from .experiments import WORKERS, flat
 from .report import newest_metrics, read_run, training_starts
 from .run_folder import ONE_NETWORK, RunFolder
 
+SAVED = re.compile(r'(iter|epoch|best)_[^/]*\.pth$')
+"""Names of a training's checkpoints."""
 DRAWS = 2000
 """Of the bootstrap."""
 
@@ -73,10 +77,24 @@ def _by_number(value: Any) -> Any:
 
 
 def _check_seeds(method: str, paths: Sequence[Path]) -> None:
-    """Raise ValueError if two trainings have one seed; a test does not tell that of the training."""
+    """Raise ValueError if two trainings have one seed, or one training counts twice.
+
+    A test does not tell the seed of its training, but which checkpoint it scored.
+    """
     found: dict[int, Path] = {}
+    trainings: dict[str, Path] = {}
     for folder in map(RunFolder, paths):
-        seed = folder.seed if training_starts(folder.path) else None
+        trained = bool(training_starts(folder.path))
+        source = str(folder.path.resolve())
+        if not trained and folder.config and (used := folder.config.get('load_from')):
+            saved = SAVED.search(used)  # a training's, or a file of its own
+            source = os.path.abspath(used[: saved.start()] if saved else used)
+        if source in trainings:
+            raise ValueError(
+                f'{method}: {trainings[source]} and {folder.path} are both of {source}: give one of them'
+            )
+        trainings[source] = folder.path
+        seed = folder.seed if trained else None
         if seed in found:
             raise ValueError(
                 f'{method}: {found[seed]} and {folder.path} are both of seed {seed}: give one of them'

@@ -234,9 +234,20 @@ def pair(method: Experiment, baseline: str | Path, seeds: int, root: Path) -> li
 # -------------------------------------------------------------------- the results file
 def read_results(path: str | Path) -> list[dict[str, Any]]:
     """The lines of a results file; of one run the last line counts. Empty if there is no file."""
-    lines = Path(path).read_text().splitlines(True) if Path(path).exists() else []
-    records = [json.loads(line) for line in lines if line.endswith('\n')]  # else it was cut off
+    *lines, last = Path(path).read_text().split('\n') if Path(path).exists() else ['']
+    if _is_whole(last):
+        lines.append(last)
+    records = [json.loads(line) for line in lines]
     return list({json.dumps([r[key] for key in SETTINGS]): r for r in records}.values())
+
+
+def _is_whole(line: str | bytes) -> bool:
+    """Whether the last line of a results file, which has no newline, was not cut off."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def append_result(path: str | Path, record: Mapping[str, Any]) -> bool:
@@ -248,7 +259,13 @@ def append_result(path: str | Path, record: Mapping[str, Any]) -> bool:
     with Path(path).open('a+b') as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
-        file.truncate(file.read().rfind(b'\n') + 1)
+        content = file.read()
+        start = content.rfind(b'\n') + 1
+        if _is_whole(content[start:]):  # of an editor, or a script
+            file.write(b'\n')
+            file.flush()
+        else:
+            file.truncate(start)
         if is_done(record, read_results(path)):
             return False
         file.write((json.dumps(record, ensure_ascii=False) + '\n').encode())

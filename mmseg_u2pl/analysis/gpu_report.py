@@ -1,11 +1,12 @@
 """Measure on a GPU, the most important first, as long as the time lasts.
 
 One process does all tasks, since a start takes long. A task that fails leaves the others alone; after one
-that ends the process, or hangs, another process goes on.
+that fails on a GPU, ends the process, or hangs, another process goes on.
 """
 
 import gc
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -16,6 +17,8 @@ from .gpu_tasks import Figures, Settings, tasks
 
 Key = tuple[str, str]
 """Group and title of a task."""
+JOIN_LIMIT = 10.0
+"""Seconds in which a process that says nothing more ends."""
 TASK_LIMIT = 180.0
 """Seconds that a task may take, the start of its process included."""
 
@@ -24,15 +27,17 @@ def run_tasks(keys: Sequence[Key], settings: Settings, connection: Connection) -
     """Send the figures of each task, with its seconds; of one that fails, ``error``."""
     known = tasks(settings)
     for key in keys:
-        start = time.monotonic()
+        start, failed = time.monotonic(), False
         try:
+            gc.collect()
+            if settings.device == 'cuda':
+                torch.cuda.empty_cache()
             figures = known[key]()
         except Exception as error:
-            figures = {'error': f'{type(error).__name__}: {str(error)[:500]}'}
+            figures, failed = {'error': f'{type(error).__name__}: {str(error)[:500]}'}, True
         connection.send({**figures, 'seconds': time.monotonic() - start})
-        gc.collect()
-        if settings.device == 'cuda':
-            torch.cuda.empty_cache()
+        if failed and settings.device == 'cuda':
+            os._exit(0)  # after some errors every call of CUDA fails: a new process goes on
 
 
 def measure(
@@ -62,8 +67,9 @@ def measure(
             if left and time.monotonic() < end:
                 yield left.pop(0), {'error': f'not done after {limit:.0f} s'}
         except EOFError:
-            process.join()
-            yield left.pop(0), {'error': f'the process ended with {process.exitcode}'}
+            process.join(JOIN_LIMIT)
+            if process.exitcode != 0:
+                yield left.pop(0), {'error': f'the process ended with {process.exitcode}'}
         finally:
             process.kill()
     for key in left:

@@ -27,7 +27,7 @@ from ..inference.checkpoint import load_model
 from ..inference.writing import overlay
 from ..version import __version__
 from .comparison import DRAWS, Member, Members, check_paired, compare, read_members
-from .report import markdown_table, mean_std, newest_metrics
+from .report import markdown_table, mean_std, newest_metrics, signed
 from .run_folder import ONE_NETWORK
 
 TESTS = {'test': 'last checkpoint', 'test_best': 'best on val'}
@@ -107,11 +107,6 @@ def render(methods: Mapping[str, Members]) -> str:
     return environment.get_template('page.html').render(context)
 
 
-def signed(value: float) -> str:
-    """A difference with its sign; a dash for NaN."""
-    return '–' if math.isnan(value) else f'{value:+.1f}'.replace('-', '−')
-
-
 def mean_of(members: Members, test: str, name: str = 'mIoU') -> str:
     """Mean ± std of a score over the seeds; a dash if a run was not tested."""
     scores = [member.scores(test) for member in members.values()]
@@ -176,7 +171,9 @@ def chart(title: str, lines: Lines) -> Markup:
         seeds = [seed for seed in points if seed]
         common = sorted(set(seeds[0]).intersection(*seeds))
         means = [statistics.mean(seed[step] for seed in seeds) for step in common]
-        (line,) = axes.plot(common, means, style, color=color, label=label, marker='.')
+        (line,) = axes.plot(
+            common, means, style, color=color, label=label.replace('$', r'\$'), marker='.'
+        )
         for seed in seeds if len(seeds) > 1 else ():
             steps = sorted(seed)
             values = [seed[step] for step in steps]
@@ -209,7 +206,8 @@ def pictures(base: Members, other: Members) -> dict[str, Any]:
     scores = np.stack([np.nanmean(100 * a[:, 0] / a[:, 1], axis=1) for _, a in counts])
     gains = scores[1] - scores[0]
     order = [index for index in np.argsort(-gains) if abs(gains[index]) > 0]  # no NaN
-    shown = [*order[:PICTURES], *order[PICTURES:][-PICTURES:]]
+    best, worst = order[:PICTURES], order[PICTURES:][-PICTURES:]
+    shown = [*(i for i in best if gains[i] > 0), *(i for i in (*best, *worst) if gains[i] < 0)]
     try:
         (colors, first), (_, second) = [predicted(member, shown) for member in pair]
     except Exception as error:  # of whatever data and network: the numbers stand

@@ -147,6 +147,11 @@ def mean_std(values: Sequence[float]) -> str:
     return mean if len(values) == 1 else f'{mean} ± {statistics.stdev(values):.1f}'
 
 
+def signed(value: float) -> str:
+    """A difference with its sign; a dash for NaN."""
+    return '–' if math.isnan(value) else f'{value:+.1f}'.replace('-', '−')
+
+
 def markdown_table(
     runs: Mapping[str, Iterable[str | Path]],
     predictors: Sequence[str] = (),

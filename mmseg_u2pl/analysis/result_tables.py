@@ -17,10 +17,11 @@ A table stands between two comments, the first of which says what it shows, in Y
 ``split``, ``seed`` and ``iterations`` choose runs, by a value or a list of values. ``predictor`` (default:
 that of the method), ``scores`` (``test``, the default, ``val``, ``best test``, ``best val``) and ``measure``
 (``mIoU``, the default, a class, ``minutes`` or ``iterations``) choose a number of each. ``columns: classes`` are mIoU
-and every class. ``baseline`` names the row to which differences are given. ``plot: {file, x}`` draws
+and every class. ``baseline`` names the row to which differences are given, over the seeds of both. ``plot: {file, x}`` draws
 the rows as lines over the titles of the columns, which are numbers then.
 """
 
+import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -29,15 +30,15 @@ from typing import Any
 
 import yaml
 
-from .report import markdown_rows, mean_std
+from .report import markdown_rows, mean_std, signed
 
 CHOOSE = {'name', 'config', 'data', 'split', 'seed', 'iterations'}
 BLOCK = re.compile(r'(<!-- table\n(.*?)-->\n).*?(<!-- end -->)', re.DOTALL)
 MISSING = 'not yet run'
 
 Record = Mapping[str, Any]
-Values = dict[tuple[str, str], list[float]]
-"""Of each row and column, one a seed."""
+Values = dict[tuple[str, str], dict[int, float]]
+"""Of each row and column, by seed."""
 
 
 def number(record: Record, question: Mapping[str, Any]) -> float:
@@ -93,24 +94,29 @@ def values_of(query: Mapping[str, Any], records: Sequence[Record]) -> tuple[Valu
     for row, asked in query['rows'].items():
         for column, also in columns.items():
             question = {**where, **asked, **also}
-            values[row, str(column)] = [number(run, question) for run in runs(question)]
+            found = {run['seed']: number(run, question) for run in runs(question)}
+            values[row, str(column)] = found
     return values, list(map(str, columns))
 
 
 def markdown(query: Mapping[str, Any], values: Values, columns: Sequence[str]) -> str:
-    """The table of some values: mean ± sample standard deviation over seeds."""
+    """The table of some values: mean ± sample standard deviation over seeds.
+
+    A difference is the mean over the seeds that both rows have.
+    """
     most = max(map(len, values.values()), default=0)
     lines = [['', *columns], ['---', *['---:'] * len(columns)]]
     for row in query['rows']:
         line = [row]
         for column in columns:
             found, text = values[row, column], MISSING
-            base = values.get((query.get('baseline', row), column), [])
+            base = values.get((query.get('baseline', row), column), {})
             if found:
-                text = mean_std(found)
-                if base and query.get('baseline', row) != row:
-                    difference = statistics.mean(found) - statistics.mean(base)
-                    text += f' ({difference:+.1f})'.replace('-', '−')
+                text = mean_std(list(found.values())).replace('nan', '–')
+                common = found.keys() & base.keys()
+                if common and query.get('baseline', row) != row:
+                    difference = statistics.mean(found[seed] - base[seed] for seed in common)
+                    text += f' ({signed(difference)})' if not math.isnan(difference) else ''
                 if len(found) < most:
                     text += f' [{len(found)}]'
             line.append(text)
@@ -150,7 +156,7 @@ def write(path: str | Path, records: Sequence[Record]) -> None:
 
 def plotted(values: Values) -> str:
     """What a plot shows, as text; the picture keeps it, so that a stale one is found."""
-    return repr(sorted(values.items()))
+    return repr(sorted((cell, sorted(found.items())) for cell, found in values.items()))
 
 
 def draw(path: Path, query: Mapping[str, Any], values: Values, columns: Sequence[str]) -> None:
@@ -160,11 +166,11 @@ def draw(path: Path, query: Mapping[str, Any], values: Values, columns: Sequence
     figure = Figure(figsize=(6, 4), layout='constrained')
     axes = figure.add_subplot(xlabel=query['plot']['x'], ylabel='mIoU on test, %', xscale='log')
     for row in query['rows']:
-        points = [(float(c), values[row, c]) for c in columns if values[row, c]]
+        points = [(float(c), list(values[row, c].values())) for c in columns if values[row, c]]
         if points:
             places, numbers = zip(*points, strict=True)
             spread = [statistics.stdev(n) if len(n) > 1 else 0.0 for n in numbers]
-            means = list(map(statistics.mean, numbers))
+            means = [statistics.mean(n) for n in numbers]
             axes.errorbar(places, means, spread, marker='o', capsize=3, label=row)
     axes.set_xticks(list(map(float, columns)), columns)
     axes.minorticks_off()

@@ -83,6 +83,17 @@ def test_two_trainings_of_one_seed_are_refused_but_not_two_tests(tmp_path):
         group_runs(folders)
 
 
+def test_one_training_is_not_two_seeds(tmp_path):
+    used = ['/runs/a/iter_9.pth', '/runs/a/best_mIoU_iter_4.pth', '/runs/b/iter_9.pth']
+    tests = [run(tmp_path / str(i), 'street', load_from=each) for i, each in enumerate(used)]
+    weights = [run(tmp_path / name, 'street', load_from=f'/w/{name}.pth') for name in 'xy']
+    (found,) = group_runs([tests[0], tests[2], *weights]).values()
+    assert len(found) == 4
+    for twice in ([tests[0], tests[0]], tests[:2]):
+        with pytest.raises(ValueError, match=r'are both of /runs/a: give one of them'):
+            group_runs(twice)
+
+
 def areas(seeds, images, classes, seed=0):
     """Random intersections and unions (S, N, 2, C) of two methods; the second is better."""
     rng = np.random.default_rng(seed)

@@ -104,6 +104,30 @@ def test_mistakes_in_a_list(tmp_path, entries, says):
         listed(tmp_path, f'runs: {entries}')
 
 
+def test_a_last_line_without_newline_stays_unless_it_was_cut_off(tmp_path):
+    path = tmp_path / 'runs.jsonl'
+    records = [dict(ONE.settings, name=name, seed=i) for i, name in enumerate('abc')]
+    path.write_text('\n'.join(map(json.dumps, records[:2])))  # as an editor leaves it
+    assert read_results(path) == records[:2]
+    assert append_result(path, records[2])
+    assert read_results(path) == records
+    with path.open('a') as file:
+        file.write('{"name": "cut')
+    assert read_results(path) == records
+    assert append_result(path, dict(records[0], seed=7))
+    assert len(path.read_text().splitlines()) == 4
+
+
+def test_a_test_that_failed_leaves_the_training_finished(worker):
+    worker.run(ONE, {})
+    folder = RunFolder(worker.work_dir / ONE.folder)
+    assert folder.is_trained()
+    failed = folder.path / '9' / 'vis_data'  # with the default work dir of tools/test.py
+    failed.mkdir(parents=True)
+    (failed / 'config.py').write_text('resume = False')
+    assert RunFolder(folder.path).results() == folder.results()
+
+
 def test_a_run_is_one_line(worker):
     experiment = ONE._replace(data='camvid', split='1_16', overrides={'x': 1})
     folder = worker.work_dir / 'a_camvid_1_16_s0'

@@ -82,14 +82,14 @@ def test_more_classes_take_more(settings):
 def test_settings_that_do_not_fit_lead_to_smaller_ones(settings, monkeypatch):
     def step(settings, method, images, options):
         if images > 2 or 'model.backbone.with_cp' not in options:
-            raise torch.cuda.OutOfMemoryError
+            raise torch.cuda.OutOfMemoryError('out of memory')
         return {'step, ms': 5.0}
 
     monkeypatch.setattr(gpu_tasks, 'step', step)
     assert tasks(settings)['12 GB', 'U2PL']() == {
-        '4 + 4': 'does not fit: OutOfMemoryError',
-        '4 + 4, with_cp': 'does not fit: OutOfMemoryError',
-        '2 + 2': 'does not fit: OutOfMemoryError',
+        '4 + 4': 'does not fit: OutOfMemoryError: out of memory',
+        '4 + 4, with_cp': 'does not fit: OutOfMemoryError: out of memory',
+        '2 + 2': 'does not fit: OutOfMemoryError: out of memory',
         '2 + 2, with_cp': 'fits',
         'step, ms': 5.0,
     }
@@ -113,6 +113,7 @@ def test_a_task_that_fails_leaves_the_others_alone(settings, monkeypatch):
     ('child', 'seconds', 'a', 'b'),
     [
         (gpu_children.works, 60, {'keys': ['a', 'b']}, {'keys': ['a', 'b']}),
+        (gpu_children.ends, 60, {'error': 'CUDA'}, {'keys': ['b']}),
         (gpu_children.dies, 60, {'error': 'the process ended with 3'}, {'keys': ['b']}),
         (gpu_children.sleeps, 1, {'error': 'the time was over'}, {'error': 'the time was over'}),
         (gpu_children.works, -1, {'error': 'the time was over'}, {'error': 'the time was over'}),
@@ -145,18 +146,23 @@ def test_markdown():
 def test_the_tool_writes_both_files(run_tool, tmp_path):
     root, out = fake_tools.write(tmp_path / 'root'), tmp_path / 'out'
     tool = shutil.copy(CONFIGS.parent / 'tools/gpu_report.py', root / 'tools')
+    config = str(root / 'config.py')
+    out.mkdir()
+    (out / 'report.json').write_text('{"steps": {"U2PL": {"error": "in [/brackets]"}}}')
     run_tool(
         tool, '--device', 'cpu', '--tiny', '--only', 'losses', '--minutes', 60, '--out', out,
-        '--train', 'config.py', '--train-flags=--cfg-options randomness.seed=0',
+        '--train', config, '--train-flags=--cfg-options randomness.seed=0',
     )  # fmt: skip
     report = json.loads((out / 'report.json').read_text())
     assert list(report['losses']) == ['21 classes', '150 classes']
-    assert report['training']['config.py'] == {
+    assert report['steps'] == {'U2PL': {'error': 'in [/brackets]'}}  # of an earlier call
+    assert report['training'][config] == {
         'iterations': 6, 'minutes': 6.0,
         **{f'teacher mIoU at {at}': score for at, score in fake_tools.SCORES.items()},
         **{f'student mIoU at {at}': score - 10 for at, score in fake_tools.SCORES.items()},
     }  # fmt: skip
     assert markdown(report) == (out / 'report.md').read_text()
     train = runpy.run_path(str(tool))['train']
-    failed = train('config.py', '--cfg-options fail=1', out / 'failed', 60)
+    failed = train(config, '--cfg-options fail=1', out, 60)
     assert failed == {'error': 'tools/train.py ended with 1: see train.txt'}
+    assert train(config, '', out, 0) == {'error': 'the time was over'}  # not the first training's

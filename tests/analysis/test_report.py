@@ -76,11 +76,21 @@ def test_a_test_before_the_last_training_does_not_count(tmp_path, place):
                     read_test_metrics(folder)
 
 
-def test_a_test_that_failed_is_no_training(tmp_path):
+@pytest.mark.parametrize('trained', [True, False])
+def test_a_test_that_failed_is_no_training(tmp_path, trained):
     folder = run(tmp_path, 'a', mIoU=40.0)
+    if trained:
+        (folder / '20251231_000000/vis_data').mkdir(parents=True)
+        (folder / '20251231_000000/vis_data/scalars.json').touch()
     (folder / '20260103_000000/vis_data').mkdir(parents=True)
     (folder / '20260103_000000/vis_data/config.py').touch()
     assert read_test_metrics(folder) == {'mIoU': 40.0}
+
+
+def test_a_test_in_the_folder_for_tests_counts(tmp_path):
+    folder = run(tmp_path, 'a', mIoU=40.0)
+    run(folder, 'test', mIoU=50.0)
+    assert read_test_metrics(folder) == {'mIoU': 50.0}
 
 
 def test_a_bar_in_a_name_is_escaped(tmp_path):

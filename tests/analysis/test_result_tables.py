@@ -62,7 +62,7 @@ baseline: baseline""") == [
         '|  | 1/8 | 1/4 |',
         '| --- | ---: | ---: |',
         '| baseline | 41.0 ± 1.4 | not yet run |',
-        '| semi, student | 36.0 (−5.0) [1] | 40.0 [1] |',
+        '| semi, student | 36.0 (−4.0) [1] | 40.0 [1] |',
         '',
         'Mean ± sample standard deviation of 2 seeds; [n]: of n seeds.',
     ]
