@@ -116,6 +116,13 @@ def add_checkpoint_arguments(
     add_trust_argument(parser)
 
 
+def positive(text: str) -> int:
+    """A type of argument: an integer above zero."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of 1 or more')
+    return int(text)
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that change a config: ``--data``, ``--split``, ``--iters``, ``--cfg-options``."""
     parser.add_argument(
@@ -130,7 +137,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--iters',
-        type=int,
+        type=positive,
         metavar='N',
         help='length of a config of configs/; what it computes from the length follows: warm-up, '
         'validations, checkpoints',
@@ -170,8 +177,6 @@ def load_scoped_config(args: argparse.Namespace) -> Config:
         what = 'is a folder' if Path(args.config).is_dir() else 'does not exist'
         raise SystemExit(f'{args.config} {what}: expected a config file')
     set_trust(getattr(args, 'trust_checkpoint', False))
-    if (iters := getattr(args, 'iters', None)) is not None and iters < 1:
-        raise SystemExit(f'--iters {iters}: 1 or more')
     chosen = {}
     for flag, name, variable in CHOICES:
         value = getattr(args, flag, None)

@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 
 from mmseg_u2pl.analysis.benchmark import measure_step, prepare
-from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
+from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config, positive
 from mmseg_u2pl.prepare.synthetic import write_dataset
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -33,26 +33,22 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='example: tools/benchmark.py configs/u2pl/u2pl_r101-d8_voc12-513x513.py',
     )
-    parser.add_argument('config', nargs='?', default=DEMO, help='training config file')
+    parser.add_argument('config', nargs='?', help="training config file; default: the demo's")
     parser.add_argument('--quick', action='store_true', help='few steps on generated scenes')
     parser.add_argument(
-        '--warmup', type=_positive, default=5, help='steps that do not count; default: 5'
+        '--warmup', type=positive, help='steps that do not count; default: 5, --quick: 2'
     )
     parser.add_argument(
-        '--repeats', type=_positive, default=15, help='steps that count; default: 15'
+        '--repeats', type=positive, help='steps that count; default: 15, --quick: 4'
     )
     add_config_arguments(parser)
     args = parser.parse_args()
-    if args.quick:
-        args.config, args.warmup, args.repeats = DEMO, 2, 4
+    if args.quick and args.config:
+        raise SystemExit(f"--quick takes the demo's config, not {args.config}: leave one of them out")
+    args.config = args.config or DEMO
+    args.warmup = args.warmup or (2 if args.quick else 5)
+    args.repeats = args.repeats or (4 if args.quick else 15)
     return args
-
-
-def _positive(text: str) -> int:
-    """A type of argument: an integer above zero."""
-    if int(text) <= 0:
-        raise argparse.ArgumentTypeError(f'must be above 0, got {text}')
-    return int(text)
 
 
 @command_line

@@ -22,6 +22,7 @@ from mmseg_u2pl.cli import (
     add_trust_argument,
     command_line,
     load_scoped_config,
+    positive,
 )
 from mmseg_u2pl.contact_sheet import describe, draw_contact_sheet, training_rows
 from mmseg_u2pl.datasets.checks import check_dataset_config, check_files
@@ -36,15 +37,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='training config file')
     parser.add_argument('--out', help='folder of the PNGs (default: work_dirs/CONFIG/browse)')
     parser.add_argument(
-        '--batches', type=int, default=2, help='number of batches to draw; default: 2'
+        '--batches', type=positive, default=2, help='number of batches to draw; default: 2'
     )
     parser.add_argument('--checkpoint', help='iter_*.pth, whose pseudo-labels are drawn')
     add_config_arguments(parser)
     add_trust_argument(parser)
-    args = parser.parse_args()
-    if args.batches < 1:
-        parser.error(f'--batches must be at least 1, got {args.batches}')
-    return args
+    return parser.parse_args()
 
 
 def build_loader(cfg: Config, seed: int) -> DataLoader:

@@ -19,6 +19,7 @@ from mmseg_u2pl.cli import (
     add_trust_argument,
     command_line,
     load_scoped_config,
+    positive,
 )
 from mmseg_u2pl.functional import IGNORE
 
@@ -111,7 +112,7 @@ def main() -> None:
     parser.add_argument('config', help='config file; its validation images are predicted')
     parser.add_argument('checkpoint', nargs='?', help='none: random weights')
     parser.add_argument('--sizes', nargs='+', required=True, help='of the input, HEIGHTxWIDTH')
-    parser.add_argument('--limit', type=int, help='only the first images')
+    parser.add_argument('--limit', type=positive, help='only the first images')
     add_config_arguments(parser)
     add_trust_argument(parser)
     args = parser.parse_args()

@@ -7,7 +7,7 @@ import warnings
 from rich.console import Console
 from rich.progress import track
 
-from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
+from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, positive
 from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.predict import Inference
 from mmseg_u2pl.inference.sources import count, find_sources, items
@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
     )
     how = parser.add_argument_group('how to predict')
     how.add_argument(
-        '--batch-size', type=int, default=1, help='images of one size go through it together'
+        '--batch-size', type=positive, default=1, help='images of one size go through it together'
     )
     how.add_argument('--scale', type=int, help="short side of the input, instead of the config's")
     how.add_argument(

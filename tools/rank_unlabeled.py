@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from mmseg_u2pl.analysis.ranking import Ranked, rank
-from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
+from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, positive
 from mmseg_u2pl.contact_sheet import SheetRow, draw_contact_sheet
 from mmseg_u2pl.datasets.checks import image_paths, infos
 from mmseg_u2pl.datasets.files import list_text, stem_of
@@ -38,8 +38,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'images', nargs='*', help="as in predict.py; default: the config's unlabeled images"
     )
-    parser.add_argument('--num', type=int, default=30, help='images to propose; default: 30')
-    parser.add_argument('--batch-size', type=int, default=1, help='images of one size together')
+    parser.add_argument('--num', type=positive, default=30, help='images to propose; default: 30')
+    parser.add_argument(
+        '--batch-size', type=positive, default=1, help='images of one size together'
+    )
     return parser.parse_args()
 
 
@@ -48,8 +50,6 @@ def main() -> None:
     """Look at all images, choose among them; write the list, the numbers and a contact sheet."""
     args = parse_args()
     warnings.filterwarnings('ignore')
-    if args.num < 1:
-        raise ValueError(f'--num {args.num}: 1 or more')
     model, cfg, meta, _ = load_model(
         args.checkpoint, args.config, trust_checkpoint=args.trust_checkpoint
     )

@@ -14,7 +14,7 @@ from rich.console import Console
 from mmseg_u2pl.analysis.experiment_runner import run_or_exit
 from mmseg_u2pl.analysis.experiment_worker import Worker
 from mmseg_u2pl.analysis.experiments import chosen, read_list
-from mmseg_u2pl.cli import command_line
+from mmseg_u2pl.cli import command_line, positive
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,7 +41,9 @@ def parse_args() -> argparse.Namespace:
         default='work_dirs/experiments',
         help='folder of the runs; default: work_dirs/experiments',
     )
-    parser.add_argument('--jobs', type=int, help='processes at once (default: one a GPU or core)')
+    parser.add_argument(
+        '--jobs', type=positive, help='processes at once (default: one a GPU or core)'
+    )
     return parser.parse_args()
 
 

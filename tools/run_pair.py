@@ -17,7 +17,7 @@ from mmseg_u2pl.analysis.experiment_runner import run_or_exit
 from mmseg_u2pl.analysis.experiment_worker import Worker
 from mmseg_u2pl.analysis.experiments import Experiment, pair, supervised_baseline
 from mmseg_u2pl.analysis.page import write_page
-from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
+from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config, positive
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,13 +31,15 @@ def main() -> None:
     )
     parser.add_argument('config', help='config of a semi-supervised method')
     parser.add_argument('--baseline', metavar='CONFIG', help='default: found by its name')
-    parser.add_argument('--seeds', type=int, default=3, metavar='N', help='0 to N-1; default: 3')
+    parser.add_argument(
+        '--seeds', type=positive, default=3, metavar='N', help='0 to N-1; default: 3'
+    )
     parser.add_argument('--work-dir', help='default: work_dirs/pair_CONFIG_DATA_SPLIT')
-    parser.add_argument('--jobs', type=int, help='processes at once (default: one a GPU or core)')
+    parser.add_argument(
+        '--jobs', type=positive, help='processes at once (default: one a GPU or core)'
+    )
     add_config_arguments(parser)
     args = parser.parse_args()
-    if args.seeds < 1:
-        parser.error(f'--seeds {args.seeds}: 1 or more')
     warnings.filterwarnings('ignore')
     logging.disable(logging.INFO)  # mmengine says which variables a config reads
     load_scoped_config(args)  # mistakes first

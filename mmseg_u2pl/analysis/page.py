@@ -1,7 +1,6 @@
 """One HTML page that compares methods: it works offline and on a phone."""
 
 import io
-import math
 import statistics
 from base64 import b64encode
 from collections.abc import Mapping, Sequence

@@ -27,7 +27,6 @@ from torch import nn
 from ..models.parts.memory_bank import bank_buffers
 from .segmentor import segmentor
 
-
 SAMPLES = 'samples_per_iter'
 """Where the meta data of a checkpoint have the samples of an iteration, of all processes."""
 

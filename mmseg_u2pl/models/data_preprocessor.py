@@ -117,11 +117,9 @@ class SemiDataPreprocessor(SegDataPreProcessor):
         """Normalized images (B, 3, H, W) through a view part; None leaves them as they are."""
         if view is None:
             return images
-        pixels = self.unit_range(images)
-        if swaps_channels(self):
-            changed = view(pixels) * 255
-        else:  # images as mmseg loads them, and a view of RGB
-            changed = view(pixels.flip(1)).flip(1) * 255
+        pixels, rgb = self.unit_range(images), swaps_channels(self)
+        changed = view(pixels) if rgb else view(pixels.flip(1)).flip(1)  # mmseg loads BGR
+        changed = changed * 255
         if self._enable_normalize:
             changed = (changed - self.mean) / self.std
         return torch.empty_like(images).copy_(changed)  # in the memory format of the images

@@ -31,6 +31,7 @@ def test_step(call, config, capsys):
     [
         (('{}', '--cfg-options', 'train_dataloader=None'), 'no train_dataloader'),
         (('nowhere.py',), 'nowhere.py'),
+        (('{}', '--quick'), "--quick takes the demo's config, not"),
     ],
 )
 def test_a_mistake_is_one_line(call, config, words, says, refuses):
@@ -42,4 +43,4 @@ def test_a_mistake_is_one_line(call, config, words, says, refuses):
 def test_numbers_are_above_zero(call, words, capsys):
     with pytest.raises(SystemExit):
         call(*words)
-    assert f'must be above 0, got {words[-1]}' in capsys.readouterr().err
+    assert f"'{words[-1]}' is no whole number of 1 or more" in capsys.readouterr().err

@@ -98,4 +98,4 @@ def test_at_least_one_batch(browse, config, capsys):
     with pytest.raises(SystemExit) as error:
         browse(config, '--batches', 0)
     assert error.value.code == 2
-    assert '--batches must be at least 1, got 0' in capsys.readouterr().err
+    assert "--batches: '0' is no whole number of 1 or more" in capsys.readouterr().err

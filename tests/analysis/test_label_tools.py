@@ -159,8 +159,6 @@ def test_mistakes_are_one_line(checkpoint, own_root, tmp_path, run_tool, refuses
         run_tool('rank_unlabeled.py', checkpoint, own_root / 'images/val', '-o', tmp_path)
     with refuses('files of another origin'):
         run_tool('export_pseudo_labels.py', checkpoint, '-o', own_root)
-    with refuses('--num 0: 1 or more'):
-        run_tool('rank_unlabeled.py', checkpoint, '-o', tmp_path, '--num', 0)
     cfg = runs.config(own_root, tmp_path / 'plain')
     cfg.model = dict(type='EncoderDecoder', **tiny.networks())
     cfg.train_dataloader.dataset.unlabeled = None

@@ -11,7 +11,8 @@ from mmseg_u2pl.engine.checkpoints import AtomicBackend
 
 
 def train(rank, cfg, name):
-    put, failed = AtomicBackend.put, []
+    put = AtomicBackend.put
+    failed: list[Path] = []
 
     def full_once(self, obj, path):
         if rank == 0 and Path(path).name.startswith(name) and not failed:

@@ -10,6 +10,7 @@ import pytest
 import runs
 import tiny
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
@@ -92,6 +93,20 @@ def test_a_full_disk_leaves_the_previous_checkpoint_and_training_goes_on(
     log = runs.log_of(tmp_path)
     assert 'no checkpoint at iteration 6' in log
     assert 'No space left on device' in log
+
+
+def test_the_dumped_config_is_whole_or_missing(data_root, tmp_path, monkeypatch):
+    runs.runner(data_root, tmp_path / 'a', 3)
+    (dump,) = tmp_path.glob('a/*/vis_data/config.py')
+    assert Config.fromfile(dump).train_cfg.max_iters == 3
+
+    def full(self, obj, path):
+        Path(path).with_suffix('.part').write_bytes(obj[:100])
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(AtomicBackend, 'put', full)
+    runs.runner(data_root, tmp_path / 'b', 3)
+    assert list(tmp_path.glob('b/*/vis_data/config.py')) == []
 
 
 class Score(Hook):

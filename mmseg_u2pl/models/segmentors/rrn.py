@@ -191,6 +191,7 @@ class RRN(CrossPseudo):
         """
         super().check(runner)
         if (size := self.data_preprocessor.size) is not None:
+            discriminator: Any
             for discriminator in self.discriminators:
                 discriminator.check(*size)
         first = self.warmup_iters + self.selftrain_warmup_iters
