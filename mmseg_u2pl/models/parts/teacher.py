@@ -118,6 +118,7 @@ class Teacher(nn.Module):
         momentum = self.momentum(self.step)
         averages: list[Tensor] = []
         values: list[Tensor] = []
+        counts: tuple[list[Tensor], list[Tensor]] = [], []  # of BatchNorm's batches
         for copied, source in self._pairs(student):
             averages += copied.parameters(recurse=False)
             values += source.parameters(recurse=False)
@@ -128,8 +129,11 @@ class Teacher(nn.Module):
                         averages.append(average)
                         values.append(value)
                     else:
-                        average.copy_(value)
+                        counts[0].append(average)
+                        counts[1].append(value)
         torch._foreach_lerp_(averages, values, 1 - momentum)
+        if counts[0]:
+            torch._foreach_copy_(*counts)
         self.updates.add_(1)
         self.step += 1
         return momentum
