@@ -44,7 +44,9 @@ def parse_args() -> argparse.Namespace:
     add_config_arguments(parser)
     args = parser.parse_args()
     if args.quick and args.config:
-        raise SystemExit(f"--quick takes the demo's config, not {args.config}: leave one of them out")
+        raise SystemExit(
+            f"--quick takes the demo's config, not {args.config}: leave one of them out"
+        )
     args.config = args.config or DEMO
     args.warmup = args.warmup or (2 if args.quick else 5)
     args.repeats = args.repeats or (4 if args.quick else 15)

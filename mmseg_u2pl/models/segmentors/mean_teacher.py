@@ -26,8 +26,8 @@ class MeanTeacher(SemiSegmentor):
         **semi: As in :class:`SemiSegmentor`.
 
     Raises:
-        ValueError: A negative ``mse_weight`` or ``rampup_iters``; no teacher; a contrastive loss, for which no
-            pixel is unreliable here.
+        ValueError: A negative ``mse_weight`` or ``rampup_iters``; no teacher; a contrastive loss, for
+            which no pixel is unreliable here.
     """
 
     def __init__(
