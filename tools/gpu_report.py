@@ -24,6 +24,7 @@ from mmseg_u2pl.analysis.gpu_tasks import GROUPS, Settings, tasks
 from mmseg_u2pl.analysis.run_folder import RunFolder, scores_by_predictor
 from mmseg_u2pl.cli import command_line
 from mmseg_u2pl.compat import config_path
+from mmseg_u2pl.engine.checkpoints import AtomicBackend
 from mmseg_u2pl.prepare.synthetic import write_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,8 +44,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--out',
-        default='work_dirs/gpu_report',
-        help='folder of the report; default: work_dirs/gpu_report',
+        help='folder of the report; default: work_dirs/gpu_report, on a CPU work_dirs/cpu_report',
     )
     parser.add_argument(
         '--only', nargs='+', choices=GROUPS, default=GROUPS, help='groups to measure'
@@ -88,15 +88,19 @@ def main() -> None:
     args = parse_args()
     end = time.monotonic() + 60 * args.minutes
     warnings.filterwarnings('ignore')
-    console, out = Console(highlight=False, markup=False), Path(args.out).resolve()
-    out.mkdir(parents=True, exist_ok=True)
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    kind = 'gpu' if device == 'cuda' and not args.tiny else 'cpu'  # or a rehearsal
+    out = Path(args.out or f'work_dirs/{kind}_report').resolve()
+    console = Console(highlight=False, markup=False)
+    out.mkdir(parents=True, exist_ok=True)
     path = out / 'report.json'  # what an earlier call measured stays
     report: dict[str, dict] = json.loads(path.read_text()) if path.exists() else {}
 
     def add(group: str, title: str, figures: dict) -> None:
-        report.setdefault(group, {})[title] = figures
-        path.write_text(json.dumps(report, indent=1))
+        before = report.setdefault(group, {}).get(title, {'error': ''})
+        if 'error' not in figures or 'error' in before:
+            report[group][title] = figures
+        AtomicBackend().put(json.dumps(report, indent=1).encode(), path)
         (out / 'report.md').write_text(markdown(report))
         console.print(markdown({group: {title: figures}}).strip())
 

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument(
         '--seeds', type=positive, default=3, metavar='N', help='0 to N-1; default: 3'
     )
-    parser.add_argument('--work-dir', help='default: work_dirs/pair_CONFIG_DATA_SPLIT')
+    parser.add_argument('--work-dir', help='default: work_dirs/pair_CONFIG_DATA_SPLIT_N-iters')
     parser.add_argument(
         '--jobs', type=positive, help='processes at once (default: one a GPU or core)'
     )
@@ -51,7 +51,8 @@ def main() -> None:
     baseline = args.baseline or supervised_baseline(args.config)
     experiments = pair(method, baseline, args.seeds, ROOT)
     folder = method.folder.removesuffix('_s0')
-    work_dir = Path(args.work_dir or f'work_dirs/pair_{folder}')
+    length = f'_{args.iters}-iters' if args.iters else ''
+    work_dir = Path(args.work_dir or f'work_dirs/pair_{folder}{length}')
     worker = Worker(ROOT, work_dir, work_dir / 'runs.jsonl', data_dir=Path.cwd())
     for experiment in experiments:
         worker.load(experiment)

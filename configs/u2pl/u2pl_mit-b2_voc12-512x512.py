@@ -5,7 +5,7 @@ _base_ = [
 ]
 model = dict(
     _base_.u2pl,
-    warmup_iters=_base_.epoch,
+    warmup_iters=min(_base_.epoch, _base_.max_iters // 4),
     backbone=dict(_base_.mit_b2, _delete_=True),
     decode_head=dict(_base_.segformer_head, _delete_=True, num_classes=21),
 )

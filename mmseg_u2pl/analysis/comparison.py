@@ -15,7 +15,7 @@ from .experiments import WORKERS, flat
 from .report import newest_metrics, read_run, training_starts
 from .run_folder import ONE_NETWORK, RunFolder
 
-SAVED = re.compile(r'(iter|epoch|best)_[^/]*\.pth$')
+SAVED = re.compile(r'(?<![^/])(best_.+_)?(iter|epoch)_\d+\.pth$')
 """Names of a training's checkpoints."""
 DRAWS = 2000
 """Of the bootstrap."""
@@ -88,7 +88,7 @@ def _check_seeds(method: str, paths: Sequence[Path]) -> None:
         source = str(folder.path.resolve())
         if not trained and folder.config and (used := folder.config.get('load_from')):
             saved = SAVED.search(used)  # a training's, or a file of its own
-            source = os.path.abspath(used[: saved.start()] if saved else used)
+            source = os.path.realpath(used[: saved.start()] if saved else used)
         if source in trainings:
             raise ValueError(
                 f'{method}: {trainings[source]} and {folder.path} are both of {source}: give one of them'

@@ -234,10 +234,11 @@ def pair(method: Experiment, baseline: str | Path, seeds: int, root: Path) -> li
 # -------------------------------------------------------------------- the results file
 def read_results(path: str | Path) -> list[dict[str, Any]]:
     """The lines of a results file; of one run the last line counts. Empty if there is no file."""
-    *lines, last = Path(path).read_text().split('\n') if Path(path).exists() else ['']
+    text = Path(path).read_text('utf-8', 'replace') if Path(path).exists() else ''
+    *lines, last = text.split('\n')
     if _is_whole(last):
         lines.append(last)
-    records = [json.loads(line) for line in lines]
+    records = [json.loads(line) for line in lines if line.strip()]
     return list({json.dumps([r[key] for key in SETTINGS]): r for r in records}.values())
 
 

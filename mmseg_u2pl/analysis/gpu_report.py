@@ -57,6 +57,7 @@ def measure(
     context = multiprocessing.get_context('spawn')
     while left and time.monotonic() < end:
         receiver, sender = context.Pipe(duplex=False)
+        waiting = len(left)
         process = context.Process(target=run, args=(left, settings, sender))
         process.start()
         sender.close()
@@ -68,7 +69,7 @@ def measure(
                 yield left.pop(0), {'error': f'not done after {limit:.0f} s'}
         except EOFError:
             process.join(JOIN_LIMIT)
-            if process.exitcode != 0:
+            if process.exitcode or len(left) == waiting:  # else it stopped after an error
                 yield left.pop(0), {'error': f'the process ended with {process.exitcode}'}
         finally:
             process.kill()

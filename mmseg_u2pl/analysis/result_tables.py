@@ -125,6 +125,8 @@ def markdown(query: Mapping[str, Any], values: Values, columns: Sequence[str]) -
     if most > 1:
         fewer = any(0 < len(found) < most for found in values.values())
         note = '; [n]: of n seeds' if fewer else ''
+        if fewer and 'baseline' in query:
+            note += ', whose difference is from the same seeds of the baseline'
         table += f'\n\nMean ± sample standard deviation of {most} seeds{note}.'
     if plot := query.get('plot'):
         table = f'![mIoU on test over {plot["x"]}]({plot["file"]})\n\n{table}'

@@ -64,14 +64,14 @@ register_backend('AtomicBackend', AtomicBackend, force=True)
 class SafeVisBackend(LocalVisBackend):
     """mmengine's, but a full disk loses a line of the log instead of ending the training.
 
-    A config is written as a whole or not at all: work dirs are read after a kill.
+    A config is written as a whole, since work dirs are read after a kill; where it cannot be, at the start,
+    nothing is lost yet, and the error is raised.
     """
 
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Write the config."""
-        with suppress(OSError):
-            AtomicBackend().put(config.pretty_text.encode(), self._config_save_file)
+        AtomicBackend().put(config.pretty_text.encode(), self._config_save_file)
 
     def _dump(self, *arguments: Any) -> None:
         with suppress(OSError):
@@ -141,6 +141,9 @@ class SafeCheckpointHook(CheckpointHook):
         super()._save_checkpoint(runner)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        # a run that was resumed on another batch may write a number for the second time
+        if self.max_keep_ckpts > 0 and step in list(self.keep_ckpt_ids)[:-1]:
+            self.keep_ckpt_ids.remove(step)
         with self._keeping_the_previous(runner, step):
             super()._save_checkpoint_with_step(runner, step, meta)
 
@@ -158,6 +161,9 @@ class SafeCheckpointHook(CheckpointHook):
         try:
             yield
         except OSError as error:
+            for path in self._best() - self._best(before):  # those written before the error
+                with suppress(OSError):
+                    self._remove(path)
             for name, value in before.items():
                 setattr(self, name, value)
             if self.max_keep_ckpts > 0:
@@ -170,13 +176,17 @@ class SafeCheckpointHook(CheckpointHook):
                 'continues; free space before the next one'
             )
         else:
-            best = getattr(self, 'best_ckpt_path_dict', {}).values()
-            # a run that was resumed on another batch may write a name for the second time
-            written = {self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best}
+            written = {self.last_ckpt, *self._best()}
             outdated, self._outdated[:] = list(self._outdated), []
             for path in (path for path in outdated if path not in written):
                 with suppress(FileNotFoundError):
                     self._remove(path)
+
+    def _best(self, state: dict[str, Any] | None = None) -> set[str]:
+        """Paths of the best checkpoints, of the hook or of what it had before."""
+        known = vars(self) if state is None else state
+        paths = {known.get('best_ckpt_path'), *known.get('best_ckpt_path_dict', {}).values()}
+        return paths - {None}
 
 
 def share_statistics(model: nn.Module) -> None:

@@ -115,16 +115,19 @@ def merged_groups(groups: list[dict]) -> list[dict]:
     mmengine's rules make a group of each parameter, which a GPU waits for one after the other.
 
     Args:
-        groups: ``params`` and settings of each.
+        groups: ``params`` and settings of each. Of a parameter in several, the first counts.
     """
     merged: list[tuple[dict, list]] = []
+    seen: set[int] = set()
     for group in groups:
         settings = {key: value for key, value in group.items() if key != 'params'}
-        alike = next((params for others, params in merged if others == settings), None)
+        params = [p for p in group['params'] if id(p) not in seen]
+        seen.update(map(id, params))
+        alike = next((others for known, others in merged if known == settings), None)
         if alike is None:
-            merged.append((settings, list(group['params'])))
+            merged.append((settings, params))
         else:
-            alike += group['params']
+            alike += params
     return [{**settings, 'params': params} for settings, params in merged]
 
 

@@ -86,7 +86,8 @@ def test_two_trainings_of_one_seed_are_refused_but_not_two_tests(tmp_path):
 def test_one_training_is_not_two_seeds(tmp_path):
     used = ['/runs/a/iter_9.pth', '/runs/a/best_mIoU_iter_4.pth', '/runs/b/iter_9.pth']
     tests = [run(tmp_path / str(i), 'street', load_from=each) for i, each in enumerate(used)]
-    weights = [run(tmp_path / name, 'street', load_from=f'/w/{name}.pth') for name in 'xy']
+    names = 'best_s0', 'best_s1'  # files of their own
+    weights = [run(tmp_path / name, 'street', load_from=f'/w/{name}.pth') for name in names]
     (found,) = group_runs([tests[0], tests[2], *weights]).values()
     assert len(found) == 4
     for twice in ([tests[0], tests[0]], tests[:2]):

@@ -148,7 +148,12 @@ def test_the_tool_writes_both_files(run_tool, tmp_path):
     tool = shutil.copy(CONFIGS.parent / 'tools/gpu_report.py', root / 'tools')
     config = str(root / 'config.py')
     out.mkdir()
-    (out / 'report.json').write_text('{"steps": {"U2PL": {"error": "in [/brackets]"}}}')
+    before = {'steps': {'U2PL': {'error': 'in [/brackets]'}}, 'training': {config: {'minutes': 7}}}
+    (out / 'report.json').write_text(json.dumps(before))
+    run_tool(tool, '--only', 'losses', '--minutes', 0, '--out', out, '--train', config)
+    report = json.loads((out / 'report.json').read_text())
+    assert report.pop('losses')['21 classes'] == {'error': 'the time was over'}
+    assert report == before  # what was measured stays
     run_tool(
         tool, '--device', 'cpu', '--tiny', '--only', 'losses', '--minutes', 60, '--out', out,
         '--train', config, '--train-flags=--cfg-options randomness.seed=0',

@@ -64,7 +64,8 @@ baseline: baseline""") == [
         '| baseline | 41.0 ± 1.4 | not yet run |',
         '| semi, student | 36.0 (−4.0) [1] | 40.0 [1] |',
         '',
-        'Mean ± sample standard deviation of 2 seeds; [n]: of n seeds.',
+        'Mean ± sample standard deviation of 2 seeds; [n]: of n seeds, whose difference is from the same '
+        'seeds of the baseline.',
     ]
 
 

@@ -80,7 +80,7 @@ def test_data_that_does_not_exist_or_does_not_reach_the_config():
     [
         (SMALL, 'warmup_iters', 150),
         (ROOT / 'mean_teacher/mean-teacher_effnet-lite0_small.py', 'rampup_iters', 150),
-        (ROOT / 'u2pl/u2pl_r18-d8_voc12-513x513.py', 'warmup_iters', 570),  # an epoch
+        (ROOT / 'u2pl/u2pl_r18-d8_voc12-513x513.py', 'warmup_iters', 150),  # an epoch has 570
     ],
 )
 def test_what_follows_from_the_length_follows(path, setting, warm_up):
@@ -95,6 +95,8 @@ def test_every_config_takes_a_length():
     for path in sorted(ROOT.glob('[!_]*/*.py')):
         cfg = load_config(arguments(path, '--iters', '7'))
         assert dict(cfg.train_cfg, type='') == dict(type='', max_iters=7, val_interval=1)
+        assert cfg.model.get('warmup_iters', 0) < 7
+        assert all(schedule.get('end', 7) in (2, 7) for schedule in cfg.param_scheduler)
 
 
 @pytest.mark.parametrize('iters', ['0', '-1'])

@@ -105,7 +105,8 @@ def test_the_dumped_config_is_whole_or_missing(data_root, tmp_path, monkeypatch)
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     monkeypatch.setattr(AtomicBackend, 'put', full)
-    runs.runner(data_root, tmp_path / 'b', 3)
+    with pytest.raises(OSError, match='No space left'):
+        runs.runner(data_root, tmp_path / 'b', 3)
     assert list(tmp_path.glob('b/*/vis_data/config.py')) == []
 
 
@@ -137,8 +138,26 @@ def test_what_a_run_on_another_batch_writes_for_the_second_time_stays(data_root,
     assert {'best_teacher_mIoU_iter_4.pth', 'iter_4.pth', 'iter_6.pth'} <= set(files(tmp_path))
 
 
-def test_a_full_disk_leaves_no_second_best_checkpoint(data_root, tmp_path, monkeypatch):
-    put, names = AtomicBackend.put, ['teacher/mIoU', 'student/mIoU']
+def test_a_number_that_is_written_for_the_second_time_is_the_newest(data_root, tmp_path):
+    first = {'auto_scale_lr': dict(base_batch_size=4), 'default_hooks.checkpoint.interval': 2}
+    first |= keeping(3)
+    runs.runner(data_root, tmp_path, 6, **first).train()
+    again = {
+        'train_dataloader.batch_size': 8, 'auto_scale_lr.base_batch_size': 8,
+        'default_hooks.checkpoint.interval': 1,
+        'resume': True, 'load_from': str(tmp_path / 'iter_6.pth'),  # iteration 3 of this batch
+    }  # fmt: skip
+    runs.runner(data_root, tmp_path, 6, **{**first, **again}).train()
+    assert [name for name in files(tmp_path) if name.startswith('iter_')] == [
+        'iter_4.pth', 'iter_5.pth', 'iter_6.pth',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    'names', [['teacher/mIoU', 'student/mIoU'], ['student/mIoU', 'teacher/mIoU']]
+)
+def test_a_full_disk_leaves_no_second_best_checkpoint(data_root, tmp_path, monkeypatch, names):
+    put = AtomicBackend.put
 
     def full(self, obj, path):
         if Path(path).name == 'best_teacher_mIoU_iter_3.pth':

@@ -284,6 +284,16 @@ def test_bfloat16_has_no_scaler_and_float32_weights(constructor):
     assert model.network(torch.full((1, 1), 1 / 3)).dtype == torch.float32
 
 
+def test_a_tied_weight_is_stepped_once():
+    model = nn.Module()
+    model.one, model.two = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    model.two.weight = model.one.weight
+    wrapper = wrap(model, None, dict(type='SGD', lr=1.0))
+    before = model.one.weight.item()
+    wrapper.update_params(model.one.weight.sum())
+    assert model.one.weight.item() == pytest.approx(before - 1)
+
+
 # ------------------------------------------------------------------------------------ mistakes
 def test_mistakes_are_named():
     tiny.assert_raises(

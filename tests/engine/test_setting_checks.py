@@ -113,7 +113,10 @@ def pipelines(root, first=None, last=()):
             {'test_dataloader.dataset.reduce_zero_label': True},
             ('test_dataloader.dataset.reduce_zero_label=True', 'have False', 'set both alike'),
         ),
-        ({'model.warmup_iters': 4}, ('model.warmup_iters=4', 'has 4 iterations', '--iters N')),
+        (
+            {'model.warmup_iters': 4},
+            ('model.warmup_iters=4', 'has 4 iterations', 'model.warmup_iters=N'),
+        ),
         (
             {'train_dataloader.dataset.labeled.metainfo': None},
             ('no class names', 'metainfo=dict(classes'),

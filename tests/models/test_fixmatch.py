@@ -210,6 +210,16 @@ def test_a_confidence_is_that_of_the_aligned_label():
     logits = torch.tensor([0.6, 0.4, 1e-9]).log().view(1, 3, 1, 1).expand(1, 3, 8, 8)
     measure = model.measure_of(logits, (8, 8))
     torch.testing.assert_close(measure, torch.full_like(measure, 3.2 / (3.2 + 1 / 3)))
+    # in training, and where tools look
+    size, valid = tiny.CROP, torch.ones(1, *tiny.CROP, dtype=torch.bool)
+    model.label_pass = lambda *_: (logits, None)
+    model.alignment.momentum = 1.0
+    inputs, samples = tiny.batch(0, 1)
+    samples['sup'] = [tiny.sample(torch.full(size, 255))]
+    weak = model.weak_view(model.stream_batch(inputs, samples))
+    assert (weak.measure > 0.9).all()
+    (found,) = model.pseudo_labels(inputs['unsup'], valid).values()
+    assert found.keep.all()
 
 
 def test_the_measure_is_not_aligned():

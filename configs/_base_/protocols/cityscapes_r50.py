@@ -22,7 +22,7 @@ train_cfg = dict(max_iters=max_iters, val_interval=val_interval)
 default_hooks = dict(checkpoint=dict(interval=val_interval))
 auto_scale_lr = dict(base_batch_size=num_gpus * batch_size)
 optim_wrapper = dict(optimizer=dict(lr=0.02))
-param_scheduler = [dict(_base_.lr_warmup, end=10 * epoch), _base_.lr_decay]
+param_scheduler = [dict(_base_.lr_warmup, end=min(10 * epoch, max_iters // 3)), _base_.lr_decay]
 train_dataloader = dict(
     batch_size=batch_size,
     dataset=dict(

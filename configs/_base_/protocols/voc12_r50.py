@@ -21,7 +21,7 @@ val_interval = -(-max_iters // 10)  # ten validations
 train_cfg = dict(max_iters=max_iters, val_interval=val_interval)
 default_hooks = dict(checkpoint=dict(interval=val_interval))
 auto_scale_lr = dict(base_batch_size=num_gpus * batch_size)
-param_scheduler = [dict(_base_.lr_warmup, end=10 * epoch), _base_.lr_decay]
+param_scheduler = [dict(_base_.lr_warmup, end=min(10 * epoch, max_iters // 3)), _base_.lr_decay]
 train_dataloader = dict(
     batch_size=batch_size,
     dataset=dict(

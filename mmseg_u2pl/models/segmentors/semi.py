@@ -74,8 +74,8 @@ class SemiSegmentor(SemiNetworks):
         if self.warmup_iters >= runner.max_iters:
             raise ValueError(
                 f'model.warmup_iters={self.warmup_iters}, but the training has {runner.max_iters} '
-                'iterations: no unlabeled image would teach. Train longer, or shorten the warm-up '
-                '(tools/train.py --iters N does both for configs that compute it)'
+                'iterations: no unlabeled image would teach. Train longer, or shorten the warm-up: '
+                '--cfg-options model.warmup_iters=N'
             )
 
     def begin_run(self, resumed: bool) -> None:
