@@ -33,8 +33,8 @@ def leaf(root, folder, text, **changes):
     path = folder / 'leaf.py'
     path.write_text("_base_ = './base.py'\n" + text)
     arguments = Namespace(
-        config=str(path), data=None, split=None, iters=None, cfg_options=None, trust_checkpoint=False, local_rank=0, launcher='none',
-        work_dir=str(folder),
+        config=str(path), data=None, split=None, iters=None, cfg_options=None,
+        trust_checkpoint=False, local_rank=0, launcher='none', work_dir=str(folder),
     )  # fmt: skip
     cfg = load_config(arguments)
     cfg.experiment_name = cfg.visualizer.name = uuid.uuid4().hex
