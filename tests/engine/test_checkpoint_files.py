@@ -29,6 +29,18 @@ def keeping(number):
     return {'default_hooks.checkpoint.max_keep_ckpts': number}
 
 
+def full_disk(monkeypatch, name):
+    """Files of this name cannot be written."""
+    put = AtomicBackend.put
+
+    def full(self, obj, path):
+        if Path(path).name == name:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        put(self, obj, path)
+
+    monkeypatch.setattr(AtomicBackend, 'put', full)
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     backend, path = AtomicBackend(), tmp_path / 'deep/file.pth'
     backend.put(b'old', path)
@@ -67,14 +79,7 @@ def test_the_previous_checkpoint_goes_last(data_root, tmp_path, monkeypatch):
 def test_a_full_disk_leaves_the_previous_checkpoint_and_training_goes_on(
     data_root, tmp_path, monkeypatch
 ):
-    put = AtomicBackend.put
-
-    def full_at_six(self, obj, path):
-        if Path(path).name == 'iter_6.pth':
-            raise OSError(errno.ENOSPC, 'No space left on device')
-        put(self, obj, path)
-
-    monkeypatch.setattr(AtomicBackend, 'put', full_at_six)
+    full_disk(monkeypatch, 'iter_6.pth')
     trained = runs.runner(data_root, tmp_path, 7, **keeping(1))
     after_six = []
     hook = next(hook for hook in trained.hooks if isinstance(hook, checkpoints.SafeCheckpointHook))
@@ -100,11 +105,7 @@ def test_the_dumped_config_is_whole_or_missing(data_root, tmp_path, monkeypatch)
     (dump,) = tmp_path.glob('a/*/vis_data/config.py')
     assert Config.fromfile(dump).train_cfg.max_iters == 3
 
-    def full(self, obj, path):
-        Path(path).with_suffix('.part').write_bytes(obj[:100])
-        raise OSError(errno.ENOSPC, 'No space left on device')
-
-    monkeypatch.setattr(AtomicBackend, 'put', full)
+    full_disk(monkeypatch, 'config.py')
     with pytest.raises(OSError, match='No space left'):
         runs.runner(data_root, tmp_path / 'b', 3)
     assert list(tmp_path.glob('b/*/vis_data/config.py')) == []
@@ -157,14 +158,7 @@ def test_a_number_that_is_written_for_the_second_time_is_the_newest(data_root, t
     'names', [['teacher/mIoU', 'student/mIoU'], ['student/mIoU', 'teacher/mIoU']]
 )
 def test_a_full_disk_leaves_no_second_best_checkpoint(data_root, tmp_path, monkeypatch, names):
-    put = AtomicBackend.put
-
-    def full(self, obj, path):
-        if Path(path).name == 'best_teacher_mIoU_iter_3.pth':
-            raise OSError(errno.ENOSPC, 'No space left on device')
-        put(self, obj, path)
-
-    monkeypatch.setattr(AtomicBackend, 'put', full)
+    full_disk(monkeypatch, 'best_teacher_mIoU_iter_3.pth')
     changes = {'default_hooks.checkpoint.save_best': names, 'train_cfg.val_interval': 1}
     trained = runs.runner(data_root, tmp_path, 4, **changes)
     trained.register_hook(Score(1.0, 2.0, 3.0, 4.0, names=names))
