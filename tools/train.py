@@ -1,6 +1,7 @@
 """Train a segmentor, with the flags of mmseg's tool, --data, --split and --iters."""
 
 import argparse
+from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
@@ -56,9 +57,12 @@ def _use_amp(optim_wrapper: ConfigDict) -> None:
 
 def resume(cfg: Config) -> None:
     """Start from the newest checkpoint of the work dir, or from the beginning if there is none."""
-    latest = latest_checkpoint(cfg.work_dir)
+    folder = Path(cfg.work_dir)
+    if out := cfg.get('default_hooks', {}).get('checkpoint', {}).get('out_dir'):
+        folder = Path(out, folder.resolve().name)  # as CheckpointHook does
+    latest = latest_checkpoint(folder)
     if latest is None:
-        print_log(f'{cfg.work_dir} has no checkpoint: training starts at iteration 0')
+        print_log(f'{folder} has no checkpoint: training starts at iteration 0')
     else:
         cfg.resume, cfg.load_from = True, str(latest)
 

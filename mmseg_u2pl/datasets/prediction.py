@@ -115,11 +115,12 @@ def unlabeled_images(cfg: Any, masks: str | None = None) -> Any:
         return WithoutMasks(DATASETS.build(unlabeled), cfg)
     labeled, unlabeled = map(_repeated, (parts.labeled, unlabeled))
     root = unlabeled.get('data_root') or ''
+    images = unlabeled.get('data_prefix', {}).get('img_path', '')
     dataset = DATASETS.build(
         {
             **labeled,
             'data_root': root,
-            'data_prefix': dict(img_path=unlabeled.data_prefix['img_path'], seg_map_path=masks),
+            'data_prefix': dict(img_path=images, seg_map_path=masks),
             'ann_file': unlabeled.get('ann_file') or '',
             'pipeline': pipeline_of(cfg),
         }

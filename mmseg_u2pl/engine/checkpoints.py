@@ -49,7 +49,7 @@ class AtomicBackend(LocalBackend):
             with suppress(OSError):
                 part.unlink()
             raise
-        if hasattr(os, 'O_DIRECTORY'):  # the rename, too
+        with suppress(OSError):  # the rename, too, where the file system can
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -101,8 +101,16 @@ class SafeCheckpointHook(CheckpointHook):
         if self.backend_args is None and self.file_client_args is None:
             self.backend_args = dict(backend='AtomicBackend')
         super().before_train(runner)
+        # of a folder that was moved or copied, not of the one where the run began
+        if getattr(self, 'best_ckpt_path', None):
+            self.best_ckpt_path = self._here(self.best_ckpt_path)
+        for key, path in getattr(self, 'best_ckpt_path_dict', {}).items():
+            self.best_ckpt_path_dict[key] = path and self._here(path)
         self._remove = self.file_backend.remove
         self.file_backend.remove = self._outdated.append  # this instance is the hook's
+
+    def _here(self, path: str) -> str:
+        return self.file_backend.join_path(self.out_dir, os.path.basename(path))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Only data goes into the file, so that it loads where no code may run; see :func:`plain`."""

@@ -48,6 +48,7 @@ def check_training(runner: Runner) -> None:
         setting_checks.heads(model),
         setting_checks.schedule(runner),
         setting_checks.metrics(runner),
+        setting_checks.unlabeled(loader.dataset.unlabeled) if loader.dataset.unlabeled else (),
     )
     grid, test_cfg = getattr(model.data_preprocessor, 'grid', None), model.test_cfg or {}
     if grid is not None and test_cfg.get('mode') == 'slide':

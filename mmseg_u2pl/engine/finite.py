@@ -115,7 +115,7 @@ class FiniteGuard:
                 'though the loss is: train without --amp, or with --cfg-options '
                 "optim_wrapper.dtype='bfloat16'"
             )
-        return self.skipped or self._overflows > 0
+        return self.skipped or (self._stepped and self._overflows > 0)
 
     def _report(self, runner: Runner) -> None:
         """Of batches whose gradients were added up, name those with a number that is not finite."""

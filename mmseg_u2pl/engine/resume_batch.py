@@ -1,4 +1,4 @@
-"""Let a run continue with another number of processes, or with another batch."""
+"""Let a run continue with another number of processes, with another batch, or to another length."""
 
 import warnings
 from typing import Any
@@ -10,7 +10,8 @@ from mmseg.registry import HOOKS
 from ..datasets import SemiSampler
 from .checkpoints import SAMPLES
 
-"""Where a checkpoint's ``meta`` says what one of its iterations was."""
+MAX_ITERS = 'max_iters'
+"""Where a checkpoint's ``meta`` has the length of its training."""
 SEED = 'sampler_seed'
 """Where it has the seed of the stream of samples; the config need not have one."""
 
@@ -23,7 +24,10 @@ class ResumeBatchHook(Hook):
     Resumed where P' make one, it stands at iteration t' with t'·P' = t·P, rounded down to a whole
     optimizer step, and the sampler continues with the next sample of the same stream. Weights,
     teacher, bank and the optimizers' momenta are the checkpoint's; learning rates are the config's
-    at t'. With P' = P nothing is touched. The stream keeps its seed, whatever the config says.
+    at t'. The stream keeps its seed, whatever the config says.
+
+    With P' = P the iteration stays, and so do the rates, but where the training has become longer or
+    shorter: mmengine's schedulers would keep the old end, and a longer training stay at its last rate.
 
     The config must be written for P' samples an iteration (``auto_scale_lr.base_batch_size``), which
     ``tools/train.py --auto-scale`` sees to. The hook warns where a run begins with another number.
@@ -42,8 +46,9 @@ class ResumeBatchHook(Hook):
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Write how many samples an iteration has, and the seed of their stream."""
+        """Write how many samples an iteration has, how many there are, and the seed of the stream."""
         checkpoint['meta'][SAMPLES] = _batch(runner)[1]
+        checkpoint['meta'][MAX_ITERS] = runner.max_iters
         checkpoint['meta'][SEED] = getattr(runner.train_dataloader.sampler, 'seed', None)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -57,9 +62,10 @@ class ResumeBatchHook(Hook):
         if (before := meta.get(SAMPLES)) is None:
             return
         base, now, shares = _batch(runner)
-        if before == now:
+        length = meta.get(MAX_ITERS, runner.max_iters)
+        if before == now and length == runner.max_iters:
             return
-        if base != now:
+        if before != now != base:
             raise ValueError(
                 f'the checkpoint was trained on {before} samples an iteration, but '
                 f'{shares} see {now}, and the config is written for '
@@ -67,12 +73,19 @@ class ResumeBatchHook(Hook):
                 '--auto-scale, which fits rates and iterations to that (the config states '
                 'auto_scale_lr.base_batch_size), or with as many processes as before'
             )
-        counts = runner.optim_wrapper._accumulative_counts
-        iteration = meta['iter'] * before // (now * counts) * counts
-        runner.logger.info(
-            f'{now} samples an iteration instead of {before}: iteration {meta["iter"]} is '
-            f'{iteration} here'
-        )
+        iteration = meta['iter']
+        if before != now:
+            counts = runner.optim_wrapper._accumulative_counts
+            iteration = meta['iter'] * before // (now * counts) * counts
+            runner.logger.info(
+                f'{now} samples an iteration instead of {before}: iteration {meta["iter"]} is '
+                f'{iteration} here'
+            )
+        else:
+            runner.logger.info(
+                f'max_iters={runner.max_iters} instead of {length}: learning rates are now those of '
+                "the config's schedule"
+            )
         meta['iter'] = iteration
         schedulers = _advance(runner, iteration)
         if 'param_schedulers' in checkpoint:

@@ -1,8 +1,11 @@
 """The one hook of semi-supervised training."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -22,6 +25,19 @@ ZERO_INTERVAL = 100
 def _method(runner: Runner) -> SemiSegmentor | None:
     model = segmentor(runner)
     return model if isinstance(model, SemiSegmentor) else None
+
+
+def _validated(work_dir: Path, iteration: int) -> bool:
+    """Whether the log has the validation at an iteration."""
+    for path in work_dir.glob('*/vis_data/scalars.json'):
+        for line in path.read_text().splitlines():
+            try:
+                found = json.loads(line)
+            except ValueError:  # the last one, cut off
+                continue
+            if found.get('step') == iteration and 'time' in found and 'loss' not in found:
+                return True
+    return False
 
 
 @HOOKS.register_module()
@@ -60,6 +76,23 @@ class SemiTrainingHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Refuse images and masks that would be scored wrongly."""
         check_test(runner)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Repeat a validation that a kill cut off: its checkpoint was written before."""
+        loop, iteration = runner.train_loop, runner.iter
+        if not runner._resume or iteration < max(1, loop.val_begin) or runner.val_loop is None:
+            return
+        if iteration % loop.val_interval and iteration < runner.max_iters:
+            return
+        missed = [not _validated(Path(runner.work_dir), iteration)]
+        broadcast_object_list(missed)  # the first process has written the log
+        if missed[0]:
+            runner.logger.info(
+                f'the validation at iteration {iteration} was cut off: it is repeated'
+            )
+            if model := _method(runner):
+                model.before_iter(iteration - 1, runner.max_iters)
+            runner.val_loop.run()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the iteration and tell the model where training stands."""

@@ -6,6 +6,7 @@ from itertools import chain, product
 from typing import Any
 
 import torch
+from mmcv.transforms import LoadAnnotations
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.optim import _ParamScheduler
@@ -16,11 +17,13 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import CrossEntropyLoss
 from torch import Tensor, nn
 
-from ..datasets.checks import leaves
+from ..datasets.checks import leaves, loading_step
 from ..datasets.semi_dataset import sample_of, seeded
+from ..datasets.unlabeled import AddValidityMap
 from ..functional import IGNORE
 from ..models.parts.views import PhotometricView
 from .checkpoints import SafeCheckpointHook
+from .segmentor import segmentor
 
 _DRAWS = 8  # of an image: augmentations are random
 
@@ -53,7 +56,7 @@ def heads(model: nn.Module) -> Iterator[str]:
 
 
 def schedule(runner: Runner) -> Iterator[str]:
-    """Loop, learning rates and checkpoints count iterations: draws are endless."""
+    """Loop, learning rates and checkpoints count iterations, and whole optimizer steps."""
     if isinstance(getattr(runner, '_train_loop', None), EpochBasedTrainLoop):
         loop = "dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)"
         yield f'train_cfg: the first epoch of an EpochBasedTrainLoop would not end: use {loop}'
@@ -64,6 +67,21 @@ def schedule(runner: Runner) -> Iterator[str]:
         if isinstance(each, CheckpointHook) and not isinstance(each, SafeCheckpointHook):
             lost = 'deletes the last checkpoint before it has written the next'
             yield f"default_hooks.checkpoint: CheckpointHook {lost}: set type='SafeCheckpointHook'"
+    counts = getattr(getattr(runner, 'optim_wrapper', None), '_accumulative_counts', 1)
+    numbers = {
+        'model.warmup_iters': getattr(segmentor(runner), 'warmup_iters', 0),
+        'train_cfg.val_interval': getattr(runner.train_loop, 'val_interval', 0),
+    }
+    for each in runner.hooks:
+        if isinstance(each, CheckpointHook):
+            numbers['default_hooks.checkpoint.interval'] = each.interval
+    for name, number in numbers.items():
+        if number > 0 and number % counts:
+            yield (
+                f'{name}={number} ends between the passes of a step of '
+                f'optim_wrapper.accumulative_counts={counts}, of which a step that is skipped would be '
+                f'half undone: take a multiple, such as {(number // counts + 1) * counts}'
+            )
 
 
 def _schedulers(runner: Runner) -> list[Any]:
@@ -111,6 +129,16 @@ def classes(labeled: Any, scored: Any, where: str) -> Iterator[str]:
             yield f'{place}.reduce_zero_label={value}, but labeled images have {other}: set both alike'
 
 
+def unlabeled(dataset: Any) -> Iterator[str]:
+    """Crops say where they are padded, and no mask is read."""
+    for place, leaf in leaves(dataset, 'train_dataloader.dataset.unlabeled'):
+        if loading_step(leaf, AddValidityMap) is None:
+            step = "dict(type='AddValidityMap')"
+            yield f'{place}.pipeline does not say where crops are padded: add {step} after LoadImageFromFile'
+        if loading_step(leaf, LoadAnnotations):
+            yield f'{place}.pipeline loads masks, which unlabeled images have not: remove LoadAnnotations'
+
+
 def images(model: Any, dataset: Any, indices: Iterable[int], where: str) -> Iterator[str]:
     """The network takes what the pipeline makes of some images, normalized once.
 
@@ -136,6 +164,17 @@ def images(model: Any, dataset: Any, indices: Iterable[int], where: str) -> Iter
             )
         if after != 3 and any(isinstance(part, PhotometricView) for part in model.modules()):
             yield f'{where}: PhotometricView cannot change {after} channels: set model.view=None'
+    size = getattr(model.data_preprocessor, 'size', None)
+    if where.startswith('train_') and size is not None:
+        for height, width in {tuple(image.shape[1:]) for image in made}:
+            if height > size[0] or width > size[1]:
+                yield (
+                    f'{where}: the pipeline makes images of {height}x{width} pixels, but '
+                    f'data_preprocessor.size={tuple(size)}: set it, and crop_size of RandomCrop, alike'
+                )
+    largest = max((float(image.float().max()) for image in made), default=0)
+    if largest > 255 and any(isinstance(part, PhotometricView) for part in model.modules()):
+        yield f'{where}: PhotometricView takes values to 255, not {largest:.0f}: set model.view=None'
     values = [part for image in made if image.is_floating_point() for part in image.aminmax()]
     if values and (min(values) < -20 or 0 < max(values) <= 10):
         yield (

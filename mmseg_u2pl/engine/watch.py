@@ -120,8 +120,9 @@ class WatchHook(Hook):
             agreement = _agreement(model, inputs, found)
             for name, labels in found.items():
                 sums.setdefault(name, Counter()).update(_counts(labels, truth) | agreement)
-            pictures = display_images(inputs, model.data_preprocessor)
-            for index, sample in enumerate(samples[: len(drawn) - len(columns)]):
+            left = len(drawn) - len(columns)
+            pictures = display_images(inputs, model.data_preprocessor) if left else ()
+            for index, sample in enumerate(samples[:left]):
                 picture = pictures[index, : label.shape[1], : label.shape[2]]
                 title = Path(sample.img_path).stem[-36:]
                 columns.append(pseudo_label_column(title, picture, found, truth, index))
@@ -181,7 +182,7 @@ def _agreement(model: Any, inputs: Tensor, found: dict[str, PseudoLabels]) -> di
 
 
 def _sums(part: Tensor, of: Tensor) -> Tensor:
-    return torch.stack((part.double().sum(), of.double().sum()))
+    return torch.stack((part.sum().cpu().double(), of.sum().cpu().double()))
 
 
 def calibration(logits: Tensor, truth: Tensor) -> Tensor:
@@ -189,11 +190,11 @@ def calibration(logits: Tensor, truth: Tensor) -> Tensor:
 
     Args:
         logits: (C, H, W).
-        truth: (H, W); 255 is not counted.
+        truth: (H, W); 255 is not counted, nor are logits that are not finite.
     """
-    known = truth != IGNORE
+    known = (truth != IGNORE) & logits.isfinite().all(0)
     confidence, label = (maps[known] for maps in logits.float().softmax(0).max(0))
     difference = confidence - (label == truth[known]).float()
-    values = torch.stack((difference, torch.ones_like(difference))).double().cpu()
+    values = torch.stack((difference, torch.ones_like(difference))).cpu().double()
     bins = (confidence * BINS).long().clamp(max=BINS - 1).cpu()
     return torch.zeros((2, BINS), dtype=torch.float64).index_add_(1, bins, values)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .maps import upcast
+from .maps import upcast, widest
 
 
 def class_ranks(prob: Tensor) -> Tensor:
@@ -148,7 +148,7 @@ def draw_without_replacement(mask: Tensor, num: int) -> tuple[Tensor, Tensor]:
     """
     count = mask.sum(1, keepdim=True)  # (C, 1)
     steps = torch.arange(num, device=mask.device)
-    start = torch.rand((mask.shape[0], 1), device=mask.device, dtype=torch.float64)
+    start = torch.rand((mask.shape[0], 1), device=mask.device, dtype=widest(mask))
     spread = ((steps + start) * count / num).long()  # float64 keeps neighbors distinct
     nth = torch.where(count > num, spread, steps)
     return _nth_true(mask, nth), count.squeeze(1).clamp(max=num)

@@ -22,6 +22,11 @@ def upcast(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
+def widest(tensor: Tensor) -> torch.dtype:
+    """float64, or float32 on Apple's GPUs, which have no other."""
+    return torch.float32 if tensor.device.type == 'mps' else torch.float64
+
+
 def nearest(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Nearest sampling of maps (B, H, W) of any dtype to ``size``, (B, h, w)."""
     height, width = maps.shape[1:]

@@ -91,7 +91,7 @@ def class_mix_masks(labels: Tensor, num_classes: int, ignore_index: int = 255) -
     classes = labels.masked_fill(labels == ignore_index, num_classes).flatten(1)  # (B, H·W)
     present = labels.new_zeros((batch, num_classes + 1)).scatter_(1, classes, 1).bool()
     present[:, num_classes] = False
-    order = torch.rand((batch, num_classes + 1)).to(labels.device)
+    order = torch.rand((batch, num_classes + 1)).to(labels.device, non_blocking=True)
     # rank of each class among those present, in random order
     rank = order.masked_fill(~present, 2.0).argsort(1).argsort(1)
     chosen = present & (rank < (present.sum(1, keepdim=True) + 1) // 2)

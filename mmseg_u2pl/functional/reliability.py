@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .maps import Part, enlarge, sum_of_parts, upcast
+from .maps import Part, enlarge, sum_of_parts, upcast, widest
 
 REVERSE_CE_FLOOR = 1e-4
 """Lower clamp of the one-hot target in reverse cross-entropy (U²PL+, symmetric cross-entropy)."""
@@ -60,7 +60,7 @@ def percentile_threshold(values: Tensor, percent: float, valid: Tensor | None = 
     values = values.masked_fill(~valid, math.inf)  # sorted behind all valid ones
     count = valid.sum()
     # float64: a float32 position is off by several pixels in a batch of a million
-    position = (count - 1).clamp(min=0).double() * (percent / 100)
+    position = (count - 1).clamp(min=0).to(widest(values)) * (percent / 100)
     places = torch.stack((position.floor(), position.ceil())).long()
     if values.is_cpu:  # selecting is quicker than sorting; torch's is slow on equal values
         ordered = torch.from_numpy(np.partition(values.numpy(), places.numpy()))
@@ -96,7 +96,7 @@ def class_percentile_thresholds(
     order = order[label[order].argsort(stable=True)]  # class by class, each ascending
     count = label.new_zeros(num_classes + 1).scatter_add_(0, label, torch.ones_like(label))
     first = count.cumsum(0) - count
-    position = first + (count - 1).clamp(min=0).double() * (percent / 100)
+    position = first + (count - 1).clamp(min=0).to(widest(values)) * (percent / 100)
     ordered = torch.cat((values[order], values.new_zeros(1)))  # an absent last class looks here
     below, above = ordered[position.floor().long()], ordered[position.ceil().long()]
     thresholds = torch.lerp(below, above, position.frac().to(ordered.dtype))

@@ -33,6 +33,13 @@ def not_negative(**settings: float) -> None:
             raise ValueError(f'{name} must not be negative, got {value}')
 
 
+def at_least_one(**settings: int) -> None:
+    """Refuse a number of things below one."""
+    for name, value in settings.items():
+        if value < 1:
+            raise ValueError(f'{name} must be at least 1, got {value}')
+
+
 def at_most(limit: float, **settings: float) -> None:
     """Refuse a setting outside [0, ``limit``]."""
     for name, value in settings.items():

@@ -1,5 +1,6 @@
 """Configs that used to go wrong silently, in whole runs."""
 
+import shutil
 import uuid
 from argparse import Namespace
 
@@ -13,6 +14,7 @@ from mmengine.runner import save_checkpoint
 from mmseg.registry import HOOKS, MODELS
 
 from mmseg_u2pl.cli import build_runner, load_config
+from mmseg_u2pl.engine.checkpoints import SafeCheckpointHook
 
 CALLED: list[int] = []
 
@@ -174,3 +176,78 @@ def test_a_resumed_run_equals_the_uninterrupted_one(kind, settings, data_root, t
         states.append(runner.model.state_dict())
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), name
+
+
+# ------------------------------------------------------------------------------- what a resume continues
+class Stopped(BaseException):
+    """A kill."""
+
+
+class Stop(Hook):
+    """Kill the run in the validation at an iteration, after its first image."""
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == self.iteration:
+            raise Stopped
+
+
+@pytest.mark.parametrize('at', [3, 6])
+def test_a_validation_that_was_cut_off_is_repeated(data_root, tmp_path, at):
+    """Its checkpoint is there, its scores are not."""
+    whole = runs.train(runs.runner(data_root, tmp_path / 'whole'))
+    run = runs.runner(data_root, tmp_path / 'cut')
+    run.register_hook(Stop(at))
+    with pytest.raises(Stopped):
+        run.train()
+    start = dict(resume=True, load_from=str(tmp_path / f'cut/iter_{at}.pth'))
+    again = runs.train(runs.runner(data_root, tmp_path / 'cut', **start))
+    for iteration in range(at, 7, 3):
+        scores = whole.metrics[iteration]
+        assert {key: again.metrics[iteration][key] for key in scores} == scores
+    best = [path.name for path in (tmp_path / 'whole').glob('best_*')]
+    assert [path.name for path in (tmp_path / 'cut').glob('best_*')] == best
+
+    start['load_from'] = str(tmp_path / 'cut/iter_6.pth')
+    assert runs.train(runs.runner(data_root, tmp_path / 'cut', **start)).metrics == {}
+
+
+def test_a_longer_training_follows_its_own_schedule(data_root, tmp_path):
+    """The saved one has ended at the rate 0, as this one does with its last step."""
+    runs.train(runs.runner(data_root, tmp_path))
+    start = dict(resume=True, load_from=str(tmp_path / 'iter_6.pth'))
+    longer = runs.runner(data_root, tmp_path, 12, **start)
+    rates = Rates()
+    longer.register_hook(rates)
+    longer.train()
+    expected = [0.05 * (1 - done / 11) ** 0.9 for done in range(6, 12)]
+    assert rates.values == pytest.approx(expected, rel=1e-6)
+    saved = [runs.load(tmp_path / f'iter_{n}.pth')['state_dict'] for n in (6, 12)]
+    assert 'decode_head.conv_seg.weight' in runs.differing(*saved)
+    assert 'max_iters=12 instead of 6' in runs.log_of(tmp_path)
+
+
+class Rates(Hook):
+    """Learning rates of the steps."""
+
+    def __init__(self):
+        self.values = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.values.append(runner.optim_wrapper.get_lr()['lr'][0])
+
+
+def test_a_copy_of_a_work_dir_leaves_the_original_alone(data_root, tmp_path):
+    runs.train(runs.runner(data_root, tmp_path / 'one', 3))
+    (best,) = (tmp_path / 'one').glob('best_*.pth')
+    shutil.copytree(tmp_path / 'one', tmp_path / 'two')
+    start = dict(resume=True, load_from=str(tmp_path / 'two/iter_3.pth'))
+    # of the copy, whatever is the best afterwards
+    copied = runs.train(runs.runner(data_root, tmp_path / 'two', 6, **start)).runner
+    assert best.is_file()
+    (kept,) = (tmp_path / 'two').glob('best_*.pth')
+    assert copied.message_hub.get_info('best_ckpt') in (str(best), str(kept))
+    (hook,) = (each for each in copied.hooks if isinstance(each, SafeCheckpointHook))
+    assert hook.best_ckpt_path == str(kept)

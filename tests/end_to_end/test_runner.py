@@ -165,6 +165,7 @@ def test_with_gradient_accumulation_the_teacher_steps_with_the_optimizer(data_ro
         tmp_path,
         max_iters=4,
         **{'optim_wrapper.accumulative_counts': 2, 'model.warmup_iters': 0},
+        **{'train_cfg.val_interval': 2, 'default_hooks.checkpoint.interval': 2},
     )
     watch = Watch()
     runner.register_hook(watch)

@@ -3,6 +3,8 @@
 import errno
 import os
 import pickle
+import runpy
+import stat
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -304,3 +306,29 @@ def test_a_checkpoint_that_fits_nothing_is_refused():
     changed = dict(student, **{'decode_head.conv_seg.bias': torch.zeros(9)})
     with pytest.raises(ValueError, match=r'decode_head.conv_seg.bias: \(9,\) instead of \(3,\)'):
         check_fits(model, changed, training=False)
+
+
+def test_a_file_system_that_syncs_no_folders_is_no_error(tmp_path, monkeypatch):
+    sync, synced = os.fsync, []
+
+    def only_files(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, 'Invalid argument')
+        synced.append(sync(descriptor))
+
+    monkeypatch.setattr(os, 'fsync', only_files)
+    AtomicBackend().put(b'new', tmp_path / 'file.pth')
+    assert (tmp_path / 'file.pth').read_bytes() == b'new'
+    assert len(synced) == 1
+
+
+def test_a_resume_looks_where_checkpoints_are_written(tmp_path):
+    """``out_dir`` of the hook has a folder of the work dir's name."""
+    train = runpy.run_path(str(Path(__file__).parents[2] / 'tools' / 'train.py'))
+    path = tmp_path / 'big/run/iter_6.pth'
+    path.parent.mkdir(parents=True)
+    torch.save(dict(state_dict={}, optimizer={}, meta={'iter': 6}), path)
+    hook = dict(type='SafeCheckpointHook', out_dir=str(tmp_path / 'big'))
+    cfg = Config(dict(work_dir=str(tmp_path / 'run'), default_hooks=dict(checkpoint=hook)))
+    train['resume'](cfg)
+    assert (cfg.resume, cfg.load_from) == (True, str(path))

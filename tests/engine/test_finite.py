@@ -77,9 +77,9 @@ def test_a_step_that_is_not_finite_changes_nothing(data_root, tmp_path, how, at)
 
 def test_accumulated_gradients_are_skipped_together(data_root, tmp_path):
     """The first of two passes is spoiled: neither pass, nor what they left in buffers, counts."""
-    runner = runs.runner(
-        data_root, tmp_path, 8, **PLAIN, **{'optim_wrapper.accumulative_counts': 2}
-    )
+    steps = dict.fromkeys(('train_cfg.val_interval', 'default_hooks.checkpoint.interval'), 2)
+    changes = {**PLAIN, **steps, 'optim_wrapper.accumulative_counts': 2, 'model.warmup_iters': 0}
+    runner = runs.runner(data_root, tmp_path, 8, **changes)
     spoiled = Spoil(runner, {2}, 'pixel')
     runner.train()
     changed = set(differing(spoiled.states[2], spoiled.states[4]))

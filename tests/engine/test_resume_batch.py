@@ -23,6 +23,7 @@ def runner_of(batch_size=4, world_size=1, base=None, counts=1, resume=True, **se
             'auto_scale_lr': None if base is None else dict(base_batch_size=base),
             'optim_wrapper': SimpleNamespace(_accumulative_counts=counts, state_dict=dict),
             'param_schedulers': None,
+            'max_iters': 40,
             'logger': logging.getLogger('test'),
             '_resume': resume,
             **settings,
@@ -37,7 +38,7 @@ def checkpoint_of(iteration, samples):
 def test_a_checkpoint_says_what_an_iteration_was():
     checkpoint: dict = dict(meta={})
     ResumeBatchHook().before_save_checkpoint(runner_of(4, 3), checkpoint)
-    assert checkpoint['meta'] == {SAMPLES: 12, 'sampler_seed': None}
+    assert checkpoint['meta'] == {SAMPLES: 12, 'max_iters': 40, 'sampler_seed': None}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Settings that used to run on silently, or to fail after the first step, are refused before it."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import cv2
@@ -11,6 +12,7 @@ import torch
 from mmengine.hooks import Hook
 
 from mmseg_u2pl.engine import setting_checks
+from mmseg_u2pl.models import PhotometricView
 
 SCHEDULE = dict(type='PolyLR', power=0.9, end=4)  # mmengine's default is by_epoch=True
 NORMALIZE = dict(type='Normalize', mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True)
@@ -55,6 +57,26 @@ def pipelines(root, first=None, last=()):
 @pytest.mark.parametrize(
     ('changes', 'says'),
     [
+        (
+            {'optim_wrapper.accumulative_counts': 2},
+            ('model.warmup_iters=1 ends between', 'accumulative_counts=2', 'such as 2'),
+        ),
+        (
+            {'optim_wrapper.accumulative_counts': 2, 'model.warmup_iters': 0},
+            ('train_cfg.val_interval=3 ends between', 'such as 4'),
+        ),
+        (
+            {
+                'optim_wrapper.accumulative_counts': 3,
+                'default_hooks.checkpoint.interval': 4,
+                'model.warmup_iters': 0,
+            },
+            ('default_hooks.checkpoint.interval=4 ends between', 'such as 6'),
+        ),
+        (
+            {'model.data_preprocessor.size': (16, 32)},
+            ('makes images of 32x', 'data_preprocessor.size=(16, 32)'),
+        ),
         (
             {'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1)},
             ('EpochBasedTrainLoop would not end', "type='IterBasedTrainLoop'"),
@@ -207,6 +229,33 @@ def test_masks_that_are_scored_are_checked_like_labeled_ones(part, own_root, tmp
     cv2.imwrite(str(folder / 'v1.png'), mask)
     path, remedy = folder / 'v1.png', 'reduce_zero_label=True'
     refused(own_root, tmp_path / 'label 3', path, 'the label 3', remedy, **changes)
+
+
+def test_unlabeled_crops_say_where_they_are_padded(data_root, tmp_path):
+    load, *steps = tiny.unlabeled_config(data_root)['pipeline']
+    key = 'train_dataloader.dataset.unlabeled.pipeline'
+    without = [load, *(step for step in steps if step['type'] != 'AddValidityMap')]
+    assert len(without) == len(steps)
+    refused(
+        data_root, tmp_path, f'{key} does not say', "dict(type='AddValidityMap')", **{key: without}
+    )
+    masks = [load, dict(type='LoadAnnotations'), *steps]
+    refused(data_root, tmp_path, f'{key} loads masks', **{key: masks})
+
+
+@pytest.mark.parametrize(('kind', 'largest'), [(torch.uint16, 4000), (torch.float32, 300.5)])
+def test_a_strong_view_takes_bytes(kind, largest):
+    """It would take all brighter values for white."""
+    backbone = torch.nn.Conv2d(3, 8, 1)
+    model = torch.nn.ModuleDict(dict(backbone=backbone, view=PhotometricView()))
+    model.data_preprocessor = SimpleNamespace(mean=torch.zeros(3))
+    dataset = [dict(inputs=torch.full((3, 4, 4), value).to(kind)) for value in (255, largest)]
+    check = partial(setting_checks.images, SimpleNamespace(
+        backbone=backbone, modules=model.modules, data_preprocessor=model.data_preprocessor
+    ), dataset)  # fmt: skip
+    assert list(check([0], 'here')) == []
+    (says,) = check([0, 1], 'here')
+    assert f'here: PhotometricView takes values to 255, not {largest:.0f}' in says
 
 
 def test_gray_and_color_images_may_be_mixed():

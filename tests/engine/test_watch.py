@@ -109,6 +109,15 @@ def test_numbers_are_those_of_the_pseudo_labels(masked_root, tmp_path):
     assert 0 <= found['watch/ECE'] <= 1
 
 
+def test_logits_that_are_not_finite_are_not_calibrated():
+    """The training goes on, and its own guard says what is wrong."""
+    logits = torch.randn(3, 2, 4)
+    truth = torch.tensor([[0, 1, 2, 255], [0, 1, 2, 2]])
+    expected = calibration(logits, truth.clone().index_fill_(1, torch.tensor([1]), 255))
+    logits[0, 0, 1], logits[2, 1, 1] = torch.nan, torch.inf
+    assert torch.equal(calibration(logits, truth), expected)
+
+
 def test_calibration_by_hand():
     """Bins of 1/15: 0.9 is in that from 13/15, 0.6 in that from 9/15; 255 does not count."""
     prob = torch.tensor([[0.9, 0.9, 0.6, 0.99], [0.1, 0.1, 0.4, 0.01]], dtype=torch.float64)

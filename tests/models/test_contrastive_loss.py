@@ -196,6 +196,20 @@ def test_its_mean_is_the_references(seed):
     assert loss.item() == pytest.approx(expected, abs=3 * 2 / math.sqrt(200_000))
 
 
+@pytest.mark.parametrize(
+    ('setting', 'value', 'says'),
+    [
+        ('num_anchors', 0, 'at least 1, got 0'),
+        ('num_negatives', 0, 'at least 1, got 0'),
+        ('keys_per_step', 0, 'at least 1, got 0'),
+        ('loss_weight', -0.1, 'not be negative, got -0.1'),
+    ],
+)
+def test_a_loss_of_nothing_is_refused(setting, value, says):
+    with pytest.raises(ValueError, match=f'contrastive.{setting} must (be )?{says}'):
+        UnreliableContrastiveLoss(3, channels=2, bank_size=4, **{setting: value})
+
+
 # --------------------------------------------------------------------- few and many classes
 @pytest.mark.parametrize(('classes', 'chosen'), [(2, 1), (3, 1), (6, 1), (7, 3), (150, 3)])
 def test_low_rank_fits_the_number_of_classes(classes, chosen):

@@ -262,3 +262,13 @@ def test_auxiliary_heads_are_not_copied():
 def test_wrong_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         Teacher(Student(0.0), **settings)
+
+
+def test_tied_weights_are_averaged_once():
+    student = Student(0.0)
+    student.decode_head.register_parameter('tied', student.decode_head[0].weight)
+    teacher = started(student, momentum=0.9)
+    student.set(1.0)
+    teacher.step = 100  # m = 0.9
+    teacher.update(student)
+    assert weight(teacher) == pytest.approx(0.1)

@@ -25,6 +25,7 @@ from ...functional import (
     upcast,
 )
 from ..parts.memory_bank import MemoryBank
+from ..settings import at_least_one, not_negative
 
 
 @MODELS.register_module()
@@ -48,7 +49,8 @@ class UnreliableContrastiveLoss(nn.Module):
         momentum_prototypes: Positives are running class means (U²PL+) instead of the batch's.
 
     Raises:
-        ValueError: ``low_rank`` outside 1 ... min(``high_rank``, C) − 1; ``temperature`` ≤ 0.
+        ValueError: ``low_rank`` outside 1 ... min(``high_rank``, C) − 1; ``temperature`` ≤ 0; a negative
+            ``loss_weight``; no anchor, negative or key.
     """
 
     prototypes: Tensor  # (C, D) running means, U²PL+ only
@@ -81,6 +83,14 @@ class UnreliableContrastiveLoss(nn.Module):
                 f'and high_rank={high_rank} it must be in 1 ... {limit - 1}; low_rank=None '
                 'chooses a fitting one'
             )
+        not_negative(**{'contrastive.loss_weight': loss_weight})
+        at_least_one(
+            **{
+                'contrastive.num_anchors': num_anchors,
+                'contrastive.num_negatives': num_negatives,
+                'contrastive.keys_per_step': keys_per_step,
+            }
+        )
         if temperature <= 0:
             raise ValueError(f'temperature must be positive, got {temperature}')
         self.delta_p = delta_p

@@ -34,7 +34,7 @@ class ClassAlignment(nn.Module):
         super().__init__()
         below_one(**{'alignment.momentum': momentum})
         self.momentum = momentum
-        self.register_buffer('label_count', torch.zeros(num_classes, dtype=torch.float64))
+        self.register_buffer('label_count', torch.zeros(num_classes, dtype=torch.long))
         self.register_buffer('predicted_share', torch.zeros(num_classes))
 
     def restart(self) -> None:
@@ -46,7 +46,7 @@ class ClassAlignment(nn.Module):
     def label_share(self) -> Tensor:
         """Shares of the labeled pixels seen (C,), and of ``PRIOR_PIXELS`` more of all classes."""
         count = self.label_count + PRIOR_PIXELS / len(self.label_count)
-        return (count / count.sum()).float()
+        return count / count.sum()
 
     @torch.no_grad()
     def observe_labels(self, label: Tensor) -> None:
@@ -58,7 +58,7 @@ class ClassAlignment(nn.Module):
         """Update the running shares by the teacher's arg max (B, h, w), where (B, H, W) is valid."""
         padding = ~nearest(valid, label.shape[1:])
         count = self._count(label.masked_fill(padding, IGNORE))
-        share = (count / count.sum().clamp(min=1)).float()
+        share = count / count.sum().clamp(min=1)
         first = self.predicted_share.sum() == 0
         before = torch.where(first, self.label_share, self.predicted_share)
         self.predicted_share.copy_(before.lerp(share, 1 - self.momentum))
@@ -68,10 +68,10 @@ class ClassAlignment(nn.Module):
         return align_classes(logits, self.label_share, self.predicted_share)
 
     def _count(self, label: Tensor) -> Tensor:
-        """Pixels of each class (C,), float64, in all processes."""
+        """Pixels of each class (C,), long, in all processes."""
         num_classes = len(self.label_count)
         label = label.masked_fill(label == IGNORE, num_classes).flatten()
         count = self.label_count.new_zeros(num_classes + 1)
-        count.scatter_add_(0, label, torch.ones_like(label, dtype=count.dtype))
+        count.scatter_add_(0, label, torch.ones_like(label))
         all_reduce(count)
         return count[:-1]

@@ -119,12 +119,12 @@ class Teacher(nn.Module):
         averages: list[Tensor] = []
         values: list[Tensor] = []
         counts: tuple[list[Tensor], list[Tensor]] = [], []  # of BatchNorm's batches
-        for copied, source in self._pairs(student):
-            averages += copied.parameters(recurse=False)
-            values += source.parameters(recurse=False)
+        for name in (name for name in NETWORKS if hasattr(self, name)):
+            copied, source = getattr(self, name), getattr(student, name)
+            averages += copied.parameters()  # tied ones once
+            values += source.parameters()
             if self.norm == 'ema':
-                buffers = copied.buffers(recurse=False), source.buffers(recurse=False)
-                for average, value in zip(*buffers, strict=True):
+                for average, value in zip(copied.buffers(), source.buffers(), strict=True):
                     if average.is_floating_point():
                         averages.append(average)
                         values.append(value)
