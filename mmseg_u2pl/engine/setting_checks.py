@@ -166,7 +166,7 @@ def images(model: Any, dataset: Any, indices: Iterable[int], where: str) -> Iter
             yield f'{where}: PhotometricView cannot change {after} channels: set model.view=None'
     size = getattr(model.data_preprocessor, 'size', None)
     if where.startswith('train_') and size is not None:
-        for height, width in {tuple(image.shape[1:]) for image in made}:
+        for height, width in sorted({tuple(image.shape[1:]) for image in made}, reverse=True):
             if height > size[0] or width > size[1]:
                 yield (
                     f'{where}: the pipeline makes images of {height}x{width} pixels, but '

@@ -75,7 +75,7 @@ def pipelines(root, first=None, last=()):
         ),
         (
             {'model.data_preprocessor.size': (16, 32)},
-            ('makes images of 32x', 'data_preprocessor.size=(16, 32)'),
+            ('the pipeline makes images of', 'data_preprocessor.size=(16, 32)'),
         ),
         (
             {'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1)},
