@@ -91,6 +91,7 @@ class SafeCheckpointHook(CheckpointHook):
     """
 
     backend_args: dict | None
+    best_ckpt_path: str | None
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)

@@ -121,7 +121,8 @@ class WatchHook(Hook):
             for name, labels in found.items():
                 sums.setdefault(name, Counter()).update(_counts(labels, truth) | agreement)
             left = len(drawn) - len(columns)
-            pictures = display_images(inputs, model.data_preprocessor) if left else ()
+            if left:
+                pictures = display_images(inputs, model.data_preprocessor)
             for index, sample in enumerate(samples[:left]):
                 picture = pictures[index, : label.shape[1], : label.shape[2]]
                 title = Path(sample.img_path).stem[-36:]

@@ -309,7 +309,8 @@ def test_a_checkpoint_that_fits_nothing_is_refused():
 
 
 def test_a_file_system_that_syncs_no_folders_is_no_error(tmp_path, monkeypatch):
-    sync, synced = os.fsync, []
+    sync = os.fsync
+    synced: list[None] = []
 
     def only_files(descriptor):
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):

@@ -246,13 +246,14 @@ def test_unlabeled_crops_say_where_they_are_padded(data_root, tmp_path):
 @pytest.mark.parametrize(('kind', 'largest'), [(torch.uint16, 4000), (torch.float32, 300.5)])
 def test_a_strong_view_takes_bytes(kind, largest):
     """It would take all brighter values for white."""
-    backbone = torch.nn.Conv2d(3, 8, 1)
-    model = torch.nn.ModuleDict(dict(backbone=backbone, view=PhotometricView()))
-    model.data_preprocessor = SimpleNamespace(mean=torch.zeros(3))
+    parts = torch.nn.ModuleDict(dict(backbone=torch.nn.Conv2d(3, 8, 1), view=PhotometricView()))
+    model = SimpleNamespace(
+        backbone=parts.backbone,
+        modules=parts.modules,
+        data_preprocessor=SimpleNamespace(mean=torch.zeros(3)),
+    )
     dataset = [dict(inputs=torch.full((3, 4, 4), value).to(kind)) for value in (255, largest)]
-    check = partial(setting_checks.images, SimpleNamespace(
-        backbone=backbone, modules=model.modules, data_preprocessor=model.data_preprocessor
-    ), dataset)  # fmt: skip
+    check = partial(setting_checks.images, model, dataset)
     assert list(check([0], 'here')) == []
     (says,) = check([0, 1], 'here')
     assert f'here: PhotometricView takes values to 255, not {largest:.0f}' in says

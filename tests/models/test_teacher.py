@@ -266,7 +266,8 @@ def test_wrong_settings(settings, message):
 
 def test_tied_weights_are_averaged_once():
     student = Student(0.0)
-    student.decode_head.register_parameter('tied', student.decode_head[0].weight)
+    first: Any = student.decode_head[0]
+    student.decode_head.register_parameter('tied', first.weight)
     teacher = started(student, momentum=0.9)
     student.set(1.0)
     teacher.step = 100  # m = 0.9
