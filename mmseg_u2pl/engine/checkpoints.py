@@ -103,8 +103,8 @@ class SafeCheckpointHook(CheckpointHook):
             self.backend_args = dict(backend='AtomicBackend')
         super().before_train(runner)
         # of a folder that was moved or copied, not of the one where the run began
-        if getattr(self, 'best_ckpt_path', None):
-            self.best_ckpt_path = self._here(self.best_ckpt_path)
+        if path := getattr(self, 'best_ckpt_path', None):
+            self.best_ckpt_path = self._here(path)
         for key, path in getattr(self, 'best_ckpt_path_dict', {}).items():
             self.best_ckpt_path_dict[key] = path and self._here(path)
         self._remove = self.file_backend.remove
