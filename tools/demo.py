@@ -88,7 +88,11 @@ def run(args: argparse.Namespace, work_dir: Path, console: Console) -> tuple[dic
     from mmseg_u2pl.prepare.synthetic import write_dataset
 
     with contextlib.redirect_stdout(console.file):
-        write_dataset(Path(args.data))
+        try:
+            write_dataset(Path(args.data))
+        except ValueError as error:
+            console.print(f'error: {error}', markup=False)
+            raise SystemExit(2) from None
     models, metrics = {}, {}
     for name, path in CONFIGS.items():
         cfg = Config.fromfile(ROOT / 'configs' / path)

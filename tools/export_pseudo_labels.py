@@ -20,6 +20,7 @@ from rich.progress import track
 from mmseg_u2pl.analysis.pseudo_labels import place_in_training
 from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
 from mmseg_u2pl.datasets.checks import leaf_configs, loading_step
+from mmseg_u2pl.datasets.files import sha256_of
 from mmseg_u2pl.datasets.masks import LoadMask
 from mmseg_u2pl.datasets.prediction import batches, spread, unlabeled_images, unlabeled_per_batch
 from mmseg_u2pl.functional import IGNORE, nearest
@@ -40,11 +41,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def refuse_changed(masks: Path, marker: Path) -> None:
-    """Raise ValueError if a mask of a finished export is newer than its JSON: somebody corrected it."""
-    if not marker.is_file() or 'images' not in json.loads(marker.read_text(encoding='utf-8')):
-        return
-    for path in sorted(masks.rglob('*.png')):
-        if path.stat().st_mtime > marker.stat().st_mtime:
+    """Raise ValueError if a mask of a finished export is not the one that was written."""
+    content = json.loads(marker.read_text(encoding='utf-8')) if marker.is_file() else {}
+    for image in content.get('images', ()):
+        path = (masks / image['file_name']).with_suffix('.png')
+        if path.is_file() and sha256_of(path.read_bytes()) != image.get('mask_sha256'):
             raise ValueError(
                 f'{path} was changed after it was written: choose another folder by -o, or move it away'
             )
@@ -75,7 +76,9 @@ def main() -> None:
     model, cfg, meta, checkpoint = load_model(
         args.checkpoint, args.config, trust_checkpoint=args.trust_checkpoint
     )
-    place_in_training(model, checkpoint, args.checkpoint, cfg.train_cfg.max_iters)
+    place_in_training(
+        model, checkpoint, args.checkpoint, (cfg.get('train_cfg') or {}).get('max_iters', 0)
+    )
     model.to(get_device())
     images, out = unlabeled_images(cfg), args.out
     indices = spread(args.num, len(images))
@@ -100,7 +103,7 @@ def main() -> None:
             if len(written) == 1:  # a run that is stopped leaves it, too
                 (out / 'coco.json').write_text(json.dumps(dict(info=coco.content['info'])))
             Image.fromarray(mask).save(path)
-            coco.add(name, mask)
+            coco.add(name, mask, mask_sha256=sha256_of(path.read_bytes()))
             counts += np.bincount(mask.ravel(), minlength=len(counts))
     (out / 'coco.json').write_text(json.dumps(coco.content, ensure_ascii=False), encoding='utf-8')
     shares = counts / counts.sum()

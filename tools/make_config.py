@@ -97,7 +97,7 @@ def parse_args() -> argparse.Namespace:
         'GPU',
     )
     parser.add_argument('--force', action='store_true', help='overwrite other content')
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def make_config(args: argparse.Namespace, console: Console) -> None:
@@ -158,7 +158,9 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
         test_images=test[0],
         test_masks=test[1],
     )
-    texts = folder_texts(out, method, choices, args.classes, own, folders, command())
+    texts = folder_texts(
+        out, method, choices, args.classes, own, folders, command(), 'test' if args.test else 'val'
+    )
     contents = list_files(out / 'splits', lists.stems, lists.provenance)
     contents.update((path, text.encode()) for path, text in texts.items())
     changed = write_files(contents, args.force)

@@ -53,11 +53,14 @@ def main() -> None:
 def compare(args: argparse.Namespace, console: Console) -> None:
     """Measure, print and draw."""
     measurements: list[Measurement] = []
+    args.out.mkdir(parents=True, exist_ok=True)
     for path in map(Path, args.checkpoint):
         model, cfg, _, checkpoint = load_model(
             path, args.config, trust_checkpoint=args.trust_checkpoint
         )
-        iteration = place_in_training(model, checkpoint, path, cfg.train_cfg.max_iters)
+        iteration = place_in_training(
+            model, checkpoint, path, (cfg.get('train_cfg') or {}).get('max_iters', 0)
+        )
         model.to(get_device())
         if not measurements:  # all are of one run
             dataset = unlabeled_images(cfg, args.masks)

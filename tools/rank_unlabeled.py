@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--batch-size', type=positive, default=1, help='images of one size together'
     )
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 @command_line
@@ -66,8 +66,9 @@ def main() -> None:
     known = DATASETS.build(parts.labeled) if 'labeled' in parts else []
     labeled = [Item('', path) for path in dict.fromkeys(info['img_path'] for info in infos(known))]
     with_mask = image_paths(known)
-    if dataset := (cfg.get('val_dataloader') or {}).get('dataset'):
-        with_mask |= image_paths(DATASETS.build(dataset))
+    for loader in ('val_dataloader', 'test_dataloader'):
+        if dataset := (cfg.get(loader) or {}).get('dataset'):
+            with_mask |= image_paths(DATASETS.build(dataset))
     pool = [
         item
         for item in pool
@@ -75,6 +76,8 @@ def main() -> None:
     ]
     if not pool:
         raise ValueError('all of these images have a mask already')
+    out = args.out
+    out.mkdir(parents=True, exist_ok=True)
     inference = Inference(model, cfg, batch_size=args.batch_size, features=True)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     num_labeled, names, features = 0, [], []
@@ -91,8 +94,6 @@ def main() -> None:
     if not names:
         raise ValueError('none of the images can be read')
     ranked = rank(np.stack(features), num_labeled, args.num)
-    out = args.out
-    out.mkdir(parents=True, exist_ok=True)
     (out / 'next.txt').write_bytes(list_text(names[one.position].name for one in ranked))
     with (out / 'next.csv').open('w', newline='', encoding='utf-8') as file:
         table = csv.writer(file)

@@ -18,6 +18,7 @@ from mmseg_u2pl.analysis.experiment_worker import Worker
 from mmseg_u2pl.analysis.experiments import Experiment, pair, supervised_baseline
 from mmseg_u2pl.analysis.page import write_page
 from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config, positive
+from mmseg_u2pl.compat import config_path
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,7 +49,9 @@ def main() -> None:
     if args.iters:
         options |= {'max_iters': args.iters}
     method = Experiment(name, config, args.data or '', args.split or '', 0, options, {})
-    baseline = args.baseline or supervised_baseline(args.config)
+    baseline = (args.baseline and str(config_path(args.baseline))) or supervised_baseline(
+        args.config
+    )
     experiments = pair(method, baseline, args.seeds, ROOT)
     folder = method.folder.removesuffix('_s0')
     length = f'_{args.iters}-iters' if args.iters else ''

@@ -15,6 +15,7 @@ from mmseg.registry import DATASETS
 from mmseg_u2pl.cli import add_common_arguments, build_runner, command_line, load_config
 from mmseg_u2pl.datasets.checks import infos, leaf_configs, leaves
 from mmseg_u2pl.datasets.files import images_by_stem
+from mmseg_u2pl.engine.checkpoints import AtomicBackend
 from mmseg_u2pl.inference.writing import refuse_foreign
 from mmseg_u2pl.version import __version__
 
@@ -140,6 +141,8 @@ def main() -> None:
     if args.out:
         save_masks(cfg, args.out)
     runner = build_runner(cfg)
+    if args.show_dir and is_main_process():  # reports look for it beside the scores
+        AtomicBackend().put(cfg.pretty_text.encode(), Path(runner.log_dir, 'vis_data/config.py'))
     if args.out:
         claim(runner.test_loop.dataloader.dataset, args.out)
     runner.test()

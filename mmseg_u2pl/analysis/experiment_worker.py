@@ -66,9 +66,13 @@ def versions(root: Path) -> dict[str, str]:
 
     packages = ('torch', 'mmcv', 'mmengine', 'mmseg')
     found = {name: importlib.import_module(name).__version__ for name in packages}
+    if git('rev-parse', '--show-toplevel') != str(
+        root.resolve()
+    ):  # one around an installed package
+        return {**found, 'mmseg_u2pl': __version__, 'commit': 'unknown'}
     dirty = git('status', '--porcelain', '--', 'configs', 'mmseg_u2pl', 'tools')
     commit = git('rev-parse', '--short=10', 'HEAD') + ('+' if dirty else '')
-    return {**found, 'mmseg_u2pl': __version__, 'commit': commit or 'unknown'}
+    return {**found, 'mmseg_u2pl': __version__, 'commit': commit}
 
 
 def hardware() -> str:

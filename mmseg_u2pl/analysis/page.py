@@ -166,13 +166,13 @@ def chart(title: str, lines: Lines) -> Markup:
     """
     figure, file = Figure(figsize=(4.6, 3.1), layout='constrained'), io.StringIO()
     axes = figure.add_subplot(xlabel='iteration', title=title)
+    shown = []
     for label, (points, color, style) in lines.items():
         seeds = [seed for seed in points if seed]
         common = sorted(set(seeds[0]).intersection(*seeds))
         means = [statistics.mean(seed[step] for seed in seeds) for step in common]
-        (line,) = axes.plot(
-            common, means, style, color=color, label=label.replace('$', r'\$'), marker='.'
-        )
+        (line,) = axes.plot(common, means, style, color=color, marker='.')
+        shown.append((line, label.replace('$', r'\$')))
         for seed in seeds if len(seeds) > 1 else ():
             steps = sorted(seed)
             values = [seed[step] for step in steps]
@@ -182,7 +182,7 @@ def chart(title: str, lines: Lines) -> Markup:
         axes.set_ylim((low + high - least) / 2, (low + high + least) / 2)
     axes.ticklabel_format(useOffset=False)
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(*zip(*shown, strict=True), frameon=False, fontsize=8)  # names may begin with _
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': title}):
         figure.savefig(file, format='svg', transparent=True, metadata={'Date': None})
     text = file.getvalue().replace('#000000', 'currentColor')

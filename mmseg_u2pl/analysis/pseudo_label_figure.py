@@ -57,7 +57,7 @@ def draw_pseudo_labels(
     figure = Figure(figsize=(6 * columns, 2 + 0.3 * len(classes)), layout='constrained')
     figure.suptitle(title)
     scores, shares, *others = figure.subplots(1, columns, squeeze=False)[0]
-    last = measurements[-1]
+    last, names_of = measurements[-1], [name.replace('$', r'\$') for name in classes]
     order, measures = _by_frequency(last), last.quality.by_class()
     rows = np.arange(len(order))
     pairs = (('kept_precision', 'kept_recall'), ('truth_share', 'pseudo_share'))
@@ -66,7 +66,7 @@ def draw_pseudo_labels(
             values = 100 * measures[name][order].numpy()
             bars = axis.barh(rows + offset, values, 0.4, label=_words(name))
             axis.bar_label(bars, fmt='%.1f', padding=2, fontsize=7)
-        axis.set_yticks(rows, [classes[index] for index in order])
+        axis.set_yticks(rows, [names_of[index] for index in order])
         axis.invert_yaxis()
         axis.legend()
     scores.set(title='kept pseudo-labels, %', xlim=(0, 115))
@@ -76,9 +76,9 @@ def draw_pseudo_labels(
         iterations = [measurement.iteration for measurement in measurements]
         for place, index in enumerate(order):
             style = ('-', '--', ':')[place // 10 % 3]  # colors repeat after ten classes
-            axis.plot(iterations, recalls[:, index], style, marker='.', label=classes[index])
+            axis.plot(iterations, recalls[:, index], style, marker='.')
         axis.set(title='recall of all pseudo-labels by iteration, %')
-        axis.legend()
+        axis.legend(axis.lines, [names_of[index] for index in order])  # some begin with _
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     return Path(path)

@@ -29,8 +29,8 @@ Item = TypeVar('Item')
 Result = TypeVar('Result')
 
 
-def image_names(folder: str | Path) -> list[str]:
-    """Names in the folder, with ``/``, of every image below it, sorted folder by folder.
+def image_names(folder: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:
+    """Names in the folder, with ``/``, of every image, or other file of these suffixes, below it, sorted folder by folder.
 
     Files and folders that begin with a dot are left out: systems and notebooks leave such copies
     behind, which often are not images.
@@ -57,10 +57,10 @@ def image_names(folder: str | Path) -> list[str]:
         names += [
             prefix + name
             for name in files
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
+            if name.lower().endswith(suffixes) and not name.startswith('.')
         ]
     if not names:
-        endings = ', '.join(IMAGE_SUFFIXES)
+        endings = ', '.join(suffixes)
         raise ValueError(f'no image found in {str(folder)!r}: none of its files ends in {endings}')
     return sorted(names, key=lambda name: name.split('/'))
 

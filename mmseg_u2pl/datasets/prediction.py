@@ -43,14 +43,14 @@ def prediction_pipeline(cfg: Any, scale: int | None = None, tta: bool = False) -
     return pipeline
 
 
-def pipeline_of(cfg: Any) -> list[dict]:
-    """The test pipeline of a config; ValueError if it has none."""
-    if cfg.get('test_pipeline'):
-        return cfg.test_pipeline
-    for name in ('test_dataloader', 'val_dataloader'):
-        if pipeline := (cfg.get(name) or {}).get('dataset', {}).get('pipeline'):
+def pipeline_of(cfg: Any, masks: bool = False) -> list[dict]:
+    """The test pipeline of a config, or the first that loads masks; ValueError if it has none."""
+    loaders = ((cfg.get(f'{name}_dataloader') or {}).get('dataset', {}) for name in ('test', 'val'))
+    for pipeline in (cfg.get('test_pipeline'), *(loader.get('pipeline') for loader in loaders)):
+        if pipeline and (not masks or any(step['type'] in _LABELS for step in pipeline)):
             return pipeline
-    raise ValueError('the config has no test_pipeline: how images reach the network is unknown')
+    what = 'pipeline of val or test images that loads masks' if masks else 'test_pipeline'
+    raise ValueError(f'the config has no {what}: how images reach the network is unknown')
 
 
 def _without_labels(pipeline: Sequence[dict]) -> list[dict]:
@@ -122,7 +122,7 @@ def unlabeled_images(cfg: Any, masks: str | None = None) -> Any:
             'data_root': root,
             'data_prefix': dict(img_path=images, seg_map_path=masks),
             'ann_file': unlabeled.get('ann_file') or '',
-            'pipeline': pipeline_of(cfg),
+            'pipeline': pipeline_of(cfg, masks=True),
         }
     )
     check_files(dataset, f'masks {masks}')

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmcv.transforms import LoadAnnotations
 from mmengine.dist import is_main_process
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, LoggerHook
 from mmengine.optim import _ParamScheduler
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
@@ -64,6 +64,11 @@ def schedule(runner: Runner) -> Iterator[str]:
         if isinstance(each, CheckpointHook | _ParamScheduler) and each.by_epoch:
             name = type(each).__name__
             yield f'{name} has by_epoch=True and would do nothing before the end: set by_epoch=False'
+        if isinstance(each, LoggerHook) and each.log_metric_by_epoch:
+            yield (
+                'default_hooks.logger: LoggerHook would log every validation as one at iteration 0: '
+                'set log_metric_by_epoch=False'
+            )
         if isinstance(each, CheckpointHook) and not isinstance(each, SafeCheckpointHook):
             lost = 'deletes the last checkpoint before it has written the next'
             yield f"default_hooks.checkpoint: CheckpointHook {lost}: set type='SafeCheckpointHook'"

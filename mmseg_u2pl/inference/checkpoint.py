@@ -5,6 +5,7 @@ import contextlib
 import io
 import math
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,7 +111,7 @@ def load_model(
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: A checkpoint without config or of another network; an unknown predictor.
+        ValueError: No checkpoint, or one without config or of another network; an unknown predictor.
         UnpicklingError: The checkpoint is damaged or holds more than data.
     """
     config = config and config_path(config)
@@ -119,7 +120,15 @@ def load_model(
             raise FileNotFoundError(f'{path} does not exist (from {Path.cwd()})')
     # mmengine prints what fails and is tried again
     with trust(trust_checkpoint), contextlib.redirect_stdout(io.StringIO()):
-        content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu', 'silent')
+        try:
+            content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu', 'silent')
+        except (UnpicklingError, ImportError):
+            raise
+        except Exception as error:
+            why = 'it is empty' if not Path(checkpoint).stat().st_size else repr(error)[:200]
+            raise ValueError(f'{checkpoint} cannot be read as a checkpoint: {why}') from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{checkpoint} holds a {type(content).__name__}, not a checkpoint')
     meta = content.get('meta') or {}
     if config is not None:
         cfg = Config.fromfile(config)

@@ -24,11 +24,18 @@ class CocoAnnotations:
             categories=[dict(id=index + 1, name=name) for index, name in enumerate(classes)],
         )
 
-    def add(self, file_name: str, mask: np.ndarray) -> None:
-        """Add the regions of an image's mask (H, W); what is no class, such as 255, is left out."""
+    def add(self, file_name: str, mask: np.ndarray, **more: Any) -> None:
+        """Add the regions of an image's mask (H, W); what is no class, such as 255, is left out.
+
+        Args:
+            file_name: Of the image.
+            mask: Integer (H, W).
+            **more: What else the image's entry says.
+        """
         images, annotations = self.content['images'], self.content['annotations']
         height, width = mask.shape
-        images.append(dict(id=len(images) + 1, file_name=file_name, height=height, width=width))
+        size = dict(height=height, width=width)
+        images.append(dict(id=len(images) + 1, file_name=file_name, **size, **more))
         for category in self.content['categories']:
             for corners in polygons(mask == category['id'] - 1):
                 (left, top), (right, bottom) = corners.min(0).tolist(), corners.max(0).tolist()

@@ -47,13 +47,13 @@ def find_sources(words: Iterable[str | Path]) -> list[Source]:
     """Every file that the words mean, in their order, each with its own name.
 
     Args:
-        words: Images and videos; folders, searched recursively for images; patterns (``**`` is any
+        words: Images and videos; folders, searched recursively for both; patterns (``**`` is any
             depth); lists ``*.txt`` of paths. Names are paths below the folder, below the part of a
             pattern without wildcards or, in a list, below the current folder.
 
     Raises:
         FileNotFoundError: A word or a line of a list means no file.
-        ValueError: A folder without images, another kind of file, two files of one name, or an image
+        ValueError: A folder without images and videos, another kind of file, two files of one name, or an image
             that has the name of a frame of a video.
     """
     found: dict[str, Source] = {}
@@ -79,7 +79,7 @@ def find_sources(words: Iterable[str | Path]) -> list[Source]:
 
 def _meant(word: str) -> Iterator[Source]:
     if os.path.isdir(word):
-        for name in image_names(word):
+        for name in image_names(word, IMAGE_SUFFIXES + VIDEO_SUFFIXES):
             yield _source(name, os.path.join(word, name))
     elif os.path.isfile(word) and word.lower().endswith('.txt'):
         for number, line in numbered_lines(word):

@@ -49,6 +49,14 @@ def refuse_foreign(folders: Iterable[Path], marker: Path) -> None:
             )
 
 
+def _classes_of(marker: Path) -> Any:
+    """Names of the classes that earlier masks have; None: not known."""
+    try:
+        return json.loads(marker.read_text(encoding='utf-8')).get('classes')
+    except (OSError, ValueError):  # none, or cut off
+        return None
+
+
 class Writer:
     """Writes predictions below a folder, under the names of their images.
 
@@ -61,7 +69,7 @@ class Writer:
 
     Raises:
         OSError: The folder cannot be written.
-        ValueError: As :func:`refuse_foreign`.
+        ValueError: Masks of other classes are there, or as :func:`refuse_foreign`.
     """
 
     def __init__(
@@ -76,6 +84,11 @@ class Writer:
         self.classes, self.palette = classes, palette
         marker = self.out / 'classes.json'
         refuse_foreign([self.out / kind for kind in kinds], marker)
+        if (before := _classes_of(marker)) not in (None, list(classes)):
+            raise ValueError(
+                f'{marker} says that masks of other classes are there ({", ".join(before)}): choose another '
+                'folder by -o'
+            )
         self.out.mkdir(parents=True, exist_ok=True)
         versions = dict(
             mmseg_u2pl=__version__, mmseg=mmseg.__version__, torch=str(torch.__version__)
@@ -85,9 +98,10 @@ class Writer:
         marker.write_text(text, encoding='utf-8')
         self._videos: dict[str, cv2.VideoWriter] = {}
 
-    def path(self, kind: str, name: str) -> Path:
-        """The file of one kind."""
-        return self.out / kind / f'{name}{SUFFIXES[kind]}'
+    def path(self, kind: str, name: str, of_video: bool = False) -> Path:
+        """The file of one kind; of a video, that of its overlay."""
+        suffix = '.mp4' if kind == 'overlay' and of_video else SUFFIXES[kind]
+        return self.out / kind / f'{name}{suffix}'
 
     def check(self, sources: Iterable[Source]) -> None:
         """Raise ValueError if an image would be overwritten by what is predicted for one."""
@@ -95,7 +109,8 @@ class Writer:
         inputs = {os.path.realpath(source.path) for source in sources}
         for source in sources:
             for kind in self.kinds:
-                if os.path.realpath(path := self.path(kind, source.name)) in inputs:
+                path = self.path(kind, source.name, source.is_video)
+                if os.path.realpath(path) in inputs:
                     raise ValueError(f'{path} is an image to predict: choose another folder by -o')
 
     def __call__(self, prediction: Prediction) -> None:
@@ -135,7 +150,7 @@ class Writer:
         frame = np.array(self._overlay(prediction, range(len(self.classes))))
         name = prediction.name.rpartition('/')[0]
         if source not in self._videos:
-            path = self.out / 'overlay' / f'{name}.mp4'
+            path = self.path('overlay', name, of_video=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             codec = cv2.VideoWriter.fourcc(*'mp4v')
             rate = round(mmcv.VideoReader(source).fps, 1) or 25.0  # some files do not say

@@ -72,8 +72,12 @@ def test_pseudo_labels_as_png_and_coco(checkpoint, own_root, tmp_path, run_tool,
 def test_a_corrected_mask_is_not_replaced(checkpoint, own_root, tmp_path, run_tool, refuses):
     words = ['export_pseudo_labels.py', checkpoint, '-o', tmp_path / 'out', '--num', 2]
     run_tool(*words)
+    run_tool(*words)
     mask = tmp_path / f'out/masks/{NAMES["unlabeled"][0]}.png'
-    time = (tmp_path / 'out/coco.json').stat().st_mtime + 1
+    labels = np.array(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED))
+    labels[0, 0] = 2 - labels[0, 0] % 2
+    cv2.imwrite(str(mask), labels)
+    time = (tmp_path / 'out/coco.json').stat().st_mtime - 1  # as after a copy of the folder
     os.utime(mask, (time, time))
     with refuses(f'{mask} was changed after it was written: choose another folder'):
         run_tool(*words)
@@ -142,7 +146,7 @@ def test_images_to_label_next(checkpoint, own_root, tmp_path, run_tool):
     assert [float(row['distance']) for row in rows] == [one.distance for one in expected]
     assert np.asarray(cv2.imread(str(tmp_path / 'out' / 'next.png'))).shape[1] > 1000
 
-    run_tool('rank_unlabeled.py', checkpoint, own_root / 'images', '-o', tmp_path / 'all')
+    run_tool('rank_unlabeled.py', checkpoint, '-o', tmp_path / 'all', own_root / 'images')
     without_mask = {f'train/{name}' for name in NAMES['unlabeled']}
     assert set((tmp_path / 'all' / 'next.txt').read_text().split()) == without_mask
 
@@ -167,3 +171,11 @@ def test_mistakes_are_one_line(checkpoint, own_root, tmp_path, run_tool, refuses
         run_tool('export_pseudo_labels.py', plain, '-o', tmp_path)
     with refuses('no unlabeled images'):
         run_tool('rank_unlabeled.py', plain, '-o', tmp_path)
+
+
+def test_images_of_the_test_are_not_proposed(own_root, tmp_path, run_tool, refuses):
+    cfg = runs.config(own_root, tmp_path / 'run')
+    cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
+    checkpoint = save(cfg, tmp_path / 'iter_4.pth')
+    with refuses('all of these images have a mask already'):  # those of val are the test's, too
+        run_tool('rank_unlabeled.py', checkpoint, own_root / 'images/val', '-o', tmp_path)

@@ -16,7 +16,7 @@ import runs
 import tiny
 from PIL import Image
 
-from mmseg_u2pl.analysis.page import write_page
+from mmseg_u2pl.analysis.page import chart, write_page
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
 CLASSES = ('cat', 'dog')
@@ -115,7 +115,7 @@ def test_the_numbers_of_the_page(methods, tmp_path):
     assert 'baseline 4.0 ± 0.0 2.0 ± 0.0' in text  # 4 steps of a minute; 2048 MiB
     # every image gains 10 points, in the second seed all 20: the draws agree
     assert text.count('95 % over test images: +15.0 to +15.0') == 2
-    assert 'No pictures: RuntimeError' in text
+    assert 'No pictures: ValueError' in text
 
 
 def test_a_chart_has_a_line_for_each_network_and_seed(methods, tmp_path):
@@ -126,6 +126,11 @@ def test_a_chart_has_a_line_for_each_network_and_seed(methods, tmp_path):
     assert seeds.findall(share) == ['#e07b20'] * 2
     assert sorted(seeds.findall(val)) == ['#3b82c4'] * 2 + ['#e07b20'] * 2
     assert [svg.count('>method, teacher<') for svg in (val, share)] == [1, 0]
+
+
+def test_a_name_that_begins_with_an_underscore_is_in_the_legend():
+    svg = chart('mIoU', {'_background_': ([{2: 1.0, 4: 2.0}], 'C0', '-')})
+    assert '>_background_<' in svg
 
 
 def test_runs_without_counts_have_no_interval(methods, tmp_path):

@@ -54,6 +54,13 @@ def test_the_data_set_holds_the_unlabeled_images_and_their_masks(cfg):
     assert dataset.metainfo['classes'] == tiny.META['classes']
 
 
+def test_a_test_pipeline_without_masks_is_not_taken(cfg):
+    """Such as that of ``make_config``, for prediction."""
+    cfg.test_pipeline = [step for step in cfg.test_pipeline if step['type'] != 'LoadAnnotations']
+    assert len(cfg.test_pipeline) == 2
+    assert 'gt_sem_seg' in unlabeled_images(cfg, 'truth')[0]['data_samples']
+
+
 def test_data_sets_inside_wrappers_are_found(cfg):
     parts = cfg.train_dataloader.dataset
     expected = [info['img_path'] for info in infos(unlabeled_images(cfg, 'truth'))]

@@ -58,6 +58,10 @@ def pipelines(root, first=None, last=()):
     ('changes', 'says'),
     [
         (
+            {'default_hooks.logger.log_metric_by_epoch': True},
+            ('every validation as one at iteration 0', 'set log_metric_by_epoch=False'),
+        ),
+        (
             {'optim_wrapper.accumulative_counts': 2},
             ('model.warmup_iters=1 ends between', 'accumulative_counts=2', 'such as 2'),
         ),

@@ -21,12 +21,12 @@ def test_folders_patterns_and_lists_keep_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'list.txt').write_text('in/b.JPG\n\n./in/s/c.tif\n')
     for words, names in (
-        (['in'], ['a.b', 'b', 's/c']),
+        (['in'], ['a.b', 'b', 's/c', 's/clip']),
         (['in/s/c.tif', 'in/b.JPG'], ['c', 'b']),
         (['in/**/*.tif'], ['s/c']),
         (['in/s/*'], ['c', 'clip']),
         (['list.txt'], ['in/b', 'in/s/c']),
-        (['in', 'in/b.JPG'], ['a.b', 'b', 's/c']),  # the same file twice
+        (['in', 'in/b.JPG'], ['a.b', 'b', 's/c', 's/clip']),  # the same file twice
     ):
         assert [source.name for source in find_sources(words)] == names
 
@@ -104,3 +104,15 @@ def test_checkpoints_that_do_not_fit(tmp_path):
     ):
         torch.save(content, path)
         tiny.assert_raises(kind, lambda s=settings: load_model(path, **s), says)
+
+
+def test_files_that_are_no_checkpoints_are_named(tmp_path):
+    path = tmp_path / 'x.pth'
+    for content, says in (
+        (b'', 'x.pth cannot be read as a checkpoint: it is empty'),
+        (b'error 404', 'x.pth cannot be read as a checkpoint'),
+    ):
+        path.write_bytes(content)
+        tiny.assert_raises(ValueError, lambda: load_model(path), says)
+    torch.save([1, 2], path)
+    tiny.assert_raises(ValueError, lambda: load_model(path), 'x.pth holds a list, not a checkpoint')

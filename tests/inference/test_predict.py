@@ -240,6 +240,10 @@ def test_masks_of_another_origin_stay(made, tmp_path, run_tool, refuses):
     for _ in range(2):  # its own files are replaced
         run_tool('predict.py', root / 'tiny.pth', images / 'a.png', '-o', tmp_path / 'out [1]')
     assert (tmp_path / 'out [1]/masks/a.png').is_file()
+    marker = tmp_path / 'out [1]/classes.json'
+    marker.write_text(marker.read_text().replace('"red"', '"rust"'))
+    with refuses('masks of other classes are there .rust, green, blue.'):
+        run_tool('predict.py', root / 'tiny.pth', images / 'a.png', '-o', tmp_path / 'out [1]')
 
 
 def test_trust_ends_with_the_file(made, monkeypatch):

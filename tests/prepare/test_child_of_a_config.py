@@ -297,3 +297,27 @@ def test_missing_files_are_named(segformer, child, refuses, tmp_path):
         child(tmp_path / 'x.py', 'u2pl')
     with refuses('no folder'):
         child(segformer, 'u2pl', tmp_path / 'nowhere')
+
+
+def test_the_base_is_not_replaced(segformer, mine, tmp_path, run_tool, refuses):
+    base = tmp_path / 'x_supervised.py'
+    base.write_text(f'_base_ = {str(segformer)!r}\n')
+    for out in ('x.py', 'x_supervised.py'):
+        with refuses('would replace --base'):
+            run_tool('make_config.py', '--base', base, '--unlabeled', mine / 'images',
+                     '--method', 'fixmatch', '--out', tmp_path / out, '--force')  # fmt: skip
+    assert base.read_text() == f'_base_ = {str(segformer)!r}\n'
+    assert not (tmp_path / 'x.py').exists()
+
+
+def test_validations_are_logged_by_iteration(base, child):
+    """mmengine's default logs them at 0."""
+    path = base(
+        PAPERS['segformer'],
+        SMALLER['segformer'],
+        default_hooks=dict(logger=dict(log_metric_by_epoch=True)),
+    )
+    for config in child(path, 'fixmatch'):
+        cfg = Config.fromfile(config)
+        assert cfg.default_hooks.logger.log_metric_by_epoch is False
+        assert cfg.log_processor.by_epoch is False

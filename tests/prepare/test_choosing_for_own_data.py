@@ -274,7 +274,16 @@ def write(root, own=INDEX, classes=('road', 'car'), images=None, test=None, **ho
                    lists=root / 'lists', test_images=test or mine / 'images',
                    test_masks=test or mine / 'masks')  # fmt: skip
     out = root / 'own'
-    texts = folder_texts(out, method, choices, classes, own, folders, 'tools/make_config.py')
+    texts = folder_texts(
+        out,
+        method,
+        choices,
+        classes,
+        own,
+        folders,
+        'tools/make_config.py',
+        'test' if test else 'val',
+    )
     out.mkdir()
     for path, text in texts.items():
         path.write_text(text, encoding='utf-8')

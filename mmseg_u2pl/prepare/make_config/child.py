@@ -31,8 +31,16 @@ def child_texts(
 
     Raises:
         FileNotFoundError: No such config or folder.
-        ValueError: Names what of the base the method cannot use, and the remedy.
+        ValueError: Names what of the base the method cannot use, and the remedy; the base itself
+            would be replaced.
     """
+    path, baseline = (
+        out.with_name(f'{out.stem}_{end}') for end in ('unlabeled.txt', 'supervised.py')
+    )
+    if base.resolve() in (out.resolve(), baseline.resolve()):
+        raise ValueError(
+            f'--out {str(out)!r} would replace --base {str(base)!r}: choose another --out'
+        )
     images = find_images(unlabeled)
     cfg = _load(base)
     pipeline = _pipeline(cfg.train_dataloader.dataset)
@@ -63,7 +71,6 @@ def child_texts(
         raise ValueError(
             f'--unlabeled {str(unlabeled)!r}: the config labels or scores all its images'
         )
-    path = out.with_name(f'{out.stem}_unlabeled.txt')
     data = dict(
         type='UnlabeledDataset',
         data_prefix=dict(img_path=os.path.abspath(unlabeled)),
@@ -137,6 +144,7 @@ def _shared(cfg: Config, method: Method, grid: Grid, crop: tuple[int, int]) -> d
     if rules := cfg.get('optim_wrapper', {}).get('constructor'):
         optimizers['rules'] = rules  # those of the config, for each network
     preprocessor = dict(type='SemiDataPreprocessor', grid=grid._asdict(), size=crop)
+    logger = cfg.get('default_hooks', {}).get('logger', {}).get('type', 'LoggerHook')
     shared: dict[str, Any] = dict(
         custom_imports=dict(imports=[*imports, 'mmseg_u2pl'], allow_failed_imports=False),
         val_cfg=dict(_delete_=True, type='PredictorsValLoop'),
@@ -148,7 +156,9 @@ def _shared(cfg: Config, method: Method, grid: Grid, crop: tuple[int, int]) -> d
             protocol=dict(type='ProtocolHook'),
             resume_batch=dict(type='ResumeBatchHook'),
             watch=dict(type='WatchHook'),
+            logger=dict(type=logger, log_metric_by_epoch=False),
         ),
+        log_processor=dict(by_epoch=False),
     )
     if method.balanced:
         others = [Code('*_base_.custom_hooks')] if cfg.get('custom_hooks') else []

@@ -55,11 +55,13 @@ def folder_texts(
     masks: OwnMasks,
     folders: Mapping[str, Path],
     command: str,
+    test: str = 'val',
 ) -> dict[Path, str]:
     """Texts of the method's config, its supervised baseline and the base of both, by path.
 
     ``folders`` are ``images``, ``masks``, ``unlabeled``, ``lists``, ``test_images`` and
-    ``test_masks``. The configs get the name of the folder ``out``.
+    ``test_masks``; ``test`` is the name of the list of test images. The configs get the name of the
+    folder ``out``.
     """
     name = re.sub(r'[^\w-]+', '_', out.resolve().name).strip('_') or 'config'
     network, crop, total = (choices[key].value for key in ('network', 'crop', 'iterations'))
@@ -79,7 +81,7 @@ def folder_texts(
         palette="load_masks['colors']" if 'colors' in masks.loading else _palette(len(classes)),
         load_masks=code(load),
         distort="dict(type='PhotoMetricDistortion'), " if method.balanced else '',
-        test='val' if folders['test_masks'] == folders['masks'] else 'test',
+        test=test,
         per_step=PER_STEP,
         mean_std=mean_std,
         num_classes=len(classes),
