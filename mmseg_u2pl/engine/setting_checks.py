@@ -75,7 +75,7 @@ def schedule(runner: Runner) -> Iterator[str]:
     counts = getattr(getattr(runner, 'optim_wrapper', None), '_accumulative_counts', 1)
     numbers = {
         'model.warmup_iters': getattr(segmentor(runner), 'warmup_iters', 0),
-        'train_cfg.val_interval': getattr(runner.train_loop, 'val_interval', 0),
+        'train_cfg.val_interval': getattr(getattr(runner, '_train_loop', None), 'val_interval', 0),
     }
     for each in runner.hooks:
         if isinstance(each, CheckpointHook):
