@@ -80,7 +80,7 @@ def build_model(cfg: Config, checkpoint: str | None) -> Any:
     model = MODELS.build(cfg.model).eval()
     if checkpoint:
         content = load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
-        place_in_training(model, content, checkpoint, cfg.train_cfg.max_iters)
+        place_in_training(model, content, checkpoint, cfg)
     return model
 
 

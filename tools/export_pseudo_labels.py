@@ -76,9 +76,7 @@ def main() -> None:
     model, cfg, meta, checkpoint = load_model(
         args.checkpoint, args.config, trust_checkpoint=args.trust_checkpoint
     )
-    place_in_training(
-        model, checkpoint, args.checkpoint, (cfg.get('train_cfg') or {}).get('max_iters', 0)
-    )
+    place_in_training(model, checkpoint, args.checkpoint, cfg)
     model.to(get_device())
     images, out = unlabeled_images(cfg), args.out
     indices = spread(args.num, len(images))

@@ -58,9 +58,7 @@ def compare(args: argparse.Namespace, console: Console) -> None:
         model, cfg, _, checkpoint = load_model(
             path, args.config, trust_checkpoint=args.trust_checkpoint
         )
-        iteration = place_in_training(
-            model, checkpoint, path, (cfg.get('train_cfg') or {}).get('max_iters', 0)
-        )
+        iteration = place_in_training(model, checkpoint, path, cfg)
         model.to(get_device())
         if not measurements:  # all are of one run
             dataset = unlabeled_images(cfg, args.masks)

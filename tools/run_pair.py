@@ -49,9 +49,8 @@ def main() -> None:
     if args.iters:
         options |= {'max_iters': args.iters}
     method = Experiment(name, config, args.data or '', args.split or '', 0, options, {})
-    baseline = (args.baseline and str(config_path(args.baseline))) or supervised_baseline(
-        args.config
-    )
+    given = args.baseline and config_path(args.baseline)
+    baseline = given or supervised_baseline(args.config)
     experiments = pair(method, baseline, args.seeds, ROOT)
     folder = method.folder.removesuffix('_s0')
     length = f'_{args.iters}-iters' if args.iters else ''

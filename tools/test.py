@@ -104,10 +104,13 @@ def claim(dataset: Any, folder: str) -> None:
     """Make the folder that of this tool's masks, with the names of their classes.
 
     Raises:
-        ValueError: Masks would replace each other, or files of another origin.
+        ValueError: Masks would replace each other, or files of another origin or of other classes.
     """
     marker = Path(folder, 'classes.json')
-    refuse_foreign([Path(folder)], marker)
+    classes = list(dataset.metainfo['classes'])
+    if any(part.reduce_zero_label for _, part in leaves(dataset)):
+        classes.insert(0, 'ignore')  # mmseg writes class + 1, as the masks of such data are
+    refuse_foreign([Path(folder)], marker, classes)
     names: dict[str, str] = {}
     for info in infos(dataset):
         path = info['img_path']
@@ -117,9 +120,6 @@ def claim(dataset: Any, folder: str) -> None:
             )
     if is_main_process():
         marker.parent.mkdir(parents=True, exist_ok=True)
-        classes = list(dataset.metainfo['classes'])
-        if any(part.reduce_zero_label for _, part in leaves(dataset)):
-            classes.insert(0, 'ignore')  # mmseg writes class + 1, as the masks of such data are
         content = dict(versions=dict(mmseg_u2pl=__version__), classes=classes)
         marker.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding='utf-8')
 

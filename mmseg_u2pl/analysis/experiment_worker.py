@@ -66,13 +66,10 @@ def versions(root: Path) -> dict[str, str]:
 
     packages = ('torch', 'mmcv', 'mmengine', 'mmseg')
     found = {name: importlib.import_module(name).__version__ for name in packages}
-    if git('rev-parse', '--show-toplevel') != str(
-        root.resolve()
-    ):  # one around an installed package
-        return {**found, 'mmseg_u2pl': __version__, 'commit': 'unknown'}
+    ours = git('rev-parse', '--show-toplevel') == str(root.resolve())  # not one around a package
     dirty = git('status', '--porcelain', '--', 'configs', 'mmseg_u2pl', 'tools')
     commit = git('rev-parse', '--short=10', 'HEAD') + ('+' if dirty else '')
-    return {**found, 'mmseg_u2pl': __version__, 'commit': commit}
+    return {**found, 'mmseg_u2pl': __version__, 'commit': commit if ours else 'unknown'}
 
 
 def hardware() -> str:

@@ -4,7 +4,7 @@ A diagnosis: nothing in training reads these masks.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,14 +118,16 @@ class Measurement(NamedTuple):
     quality: PseudoLabelQuality
 
 
-def place_in_training(model: Any, checkpoint: dict, path: str | Path, max_iters: int) -> int:
+def place_in_training(
+    model: Any, checkpoint: dict, path: str | Path, cfg: Mapping[str, Any]
+) -> int:
     """Put a method where training stood when its checkpoint was saved.
 
     Args:
         model: With the weights; afterwards in evaluation mode.
         checkpoint: All that the file holds.
         path: ``iter_*.pth``, for messages.
-        max_iters: T, iterations of the whole training.
+        cfg: Of the training, with ``train_cfg.max_iters``; read if the model is a method.
 
     Returns:
         The iteration of the checkpoint.
@@ -142,7 +144,7 @@ def place_in_training(model: Any, checkpoint: dict, path: str | Path, max_iters:
     iteration = checkpoint.get('meta', {}).get('iter')
     if iteration is None:
         raise ValueError(f'{path} does not say at which iteration it was saved (meta.iter)')
-    model.before_iter(iteration, max_iters)
+    model.before_iter(iteration, cfg['train_cfg']['max_iters'])
     if model.in_warmup:
         raise ValueError(
             f'{path} was saved during the warm-up, at iteration {iteration} of '

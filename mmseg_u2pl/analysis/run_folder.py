@@ -7,7 +7,6 @@ The folder alone tells, so a run that was killed, or started by hand, is read li
     WORK_DIR/{test,test_best}/TIME/TIME.json          of tools/test.py
 """
 
-import json
 import math
 import threading
 import zipfile
@@ -17,6 +16,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..engine.checkpoints import read_log
 from .report import (
     newest_metrics,
     predictors_of,
@@ -71,7 +71,8 @@ class RunFolder:
     @cached_property
     def logged(self) -> list[dict[str, Any]]:
         """Lines of the logs since training last started at iteration 0, in the order of writing."""
-        lines, first = [], ''
+        lines: list[dict[str, Any]] = []
+        first = ''
         for time in reversed(training_starts(self.path)):
             first, dump = time, self.path / time / 'vis_data/config.py'
             if not read_config(dump).get('resume'):
@@ -79,11 +80,7 @@ class RunFolder:
         for path in sorted(self.path.glob('*/vis_data/scalars.json')):
             if path.parents[1].name < first:
                 continue
-            for line in path.read_text().splitlines():
-                try:
-                    lines.append(json.loads(line))
-                except ValueError:  # the last one, cut off
-                    continue
+            lines += read_log(path)
         return lines
 
     @property

@@ -30,7 +30,7 @@ Result = TypeVar('Result')
 
 
 def image_names(folder: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:
-    """Names in the folder, with ``/``, of every image, or other file of these suffixes, below it, sorted folder by folder.
+    """Names in the folder, with ``/``, of every image below it, sorted folder by folder.
 
     Files and folders that begin with a dot are left out: systems and notebooks leave such copies
     behind, which often are not images.

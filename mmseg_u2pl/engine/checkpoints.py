@@ -1,6 +1,7 @@
 """Checkpoints that survive a crash: written whole or not at all, found again, loaded as data."""
 
 import copy
+import json
 import logging
 import os
 import re
@@ -247,6 +248,15 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
             '--work-dir, or without --resume'
         )
     return None
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Lines of a ``scalars.json``; the last one may have been cut off."""
+    lines = []
+    for line in path.read_text().splitlines():
+        with suppress(ValueError):
+            lines.append(json.loads(line))
+    return lines
 
 
 def weights_of(checkpoint: dict) -> dict[str, Any]:

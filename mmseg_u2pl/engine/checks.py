@@ -47,6 +47,7 @@ def check_training(runner: Runner) -> None:
     _refuse(
         setting_checks.heads(model),
         setting_checks.schedule(runner),
+        setting_checks.whole_steps(runner),
         setting_checks.metrics(runner),
         setting_checks.unlabeled(loader.dataset.unlabeled) if loader.dataset.unlabeled else (),
     )

@@ -1,6 +1,6 @@
 """The one hook of semi-supervised training."""
 
-import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from mmseg.registry import HOOKS
 from torch import Tensor
 
 from ..models import SemiSegmentor
+from .checkpoints import read_log
 from .checks import check_test, check_training
 from .finite import FiniteGuard
 from .segmentor import segmentor
@@ -27,17 +28,12 @@ def _method(runner: Runner) -> SemiSegmentor | None:
     return model if isinstance(model, SemiSegmentor) else None
 
 
-def _validated(work_dir: Path, iteration: int) -> bool:
-    """Whether the log has the validation at an iteration."""
-    for path in work_dir.glob('*/vis_data/scalars.json'):
-        for line in path.read_text().splitlines():
-            try:
-                found = json.loads(line)
-            except ValueError:  # the last one, cut off
-                continue
-            if found.get('step') == iteration and 'time' in found and 'loss' not in found:
-                return True
-    return False
+def _lacks_validation(work_dir: Path, iteration: int) -> bool:
+    """Whether a work dir has logs, and none the validation at an iteration."""
+    logs = (read_log(path) for path in work_dir.glob('*/vis_data/scalars.json'))
+    lines = list(chain.from_iterable(logs))
+    here = (line for line in lines if line.get('step') == iteration)
+    return bool(lines) and not any('time' in line and 'loss' not in line for line in here)
 
 
 @HOOKS.register_module()
@@ -84,7 +80,7 @@ class SemiTrainingHook(Hook):
             return
         if iteration % loop.val_interval and iteration < runner.max_iters:
             return
-        missed = [not _validated(Path(runner.work_dir), iteration)]
+        missed = [_lacks_validation(Path(runner.work_dir), iteration)]
         broadcast_object_list(missed)  # the first process has written the log
         if missed[0]:
             runner.logger.info(

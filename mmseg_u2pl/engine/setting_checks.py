@@ -56,7 +56,7 @@ def heads(model: nn.Module) -> Iterator[str]:
 
 
 def schedule(runner: Runner) -> Iterator[str]:
-    """Loop, learning rates and checkpoints count iterations, and whole optimizer steps."""
+    """Loop, learning rates and checkpoints count iterations: draws are endless."""
     if isinstance(getattr(runner, '_train_loop', None), EpochBasedTrainLoop):
         loop = "dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)"
         yield f'train_cfg: the first epoch of an EpochBasedTrainLoop would not end: use {loop}'
@@ -72,10 +72,15 @@ def schedule(runner: Runner) -> Iterator[str]:
         if isinstance(each, CheckpointHook) and not isinstance(each, SafeCheckpointHook):
             lost = 'deletes the last checkpoint before it has written the next'
             yield f"default_hooks.checkpoint: CheckpointHook {lost}: set type='SafeCheckpointHook'"
+
+
+def whole_steps(runner: Runner) -> Iterator[str]:
+    """Warm-up, validations and checkpoints come after whole optimizer steps."""
     counts = getattr(getattr(runner, 'optim_wrapper', None), '_accumulative_counts', 1)
+    loop = getattr(runner, '_train_loop', None)
     numbers = {
         'model.warmup_iters': getattr(segmentor(runner), 'warmup_iters', 0),
-        'train_cfg.val_interval': getattr(getattr(runner, '_train_loop', None), 'val_interval', 0),
+        'train_cfg.val_interval': getattr(loop, 'val_interval', 0),
     }
     for each in runner.hooks:
         if isinstance(each, CheckpointHook):
@@ -155,6 +160,7 @@ def images(model: Any, dataset: Any, indices: Iterable[int], where: str) -> Iter
         with seeded(seed):
             made.append(sample_of(dataset, index).get('inputs'))
     made = [image for image in made if isinstance(image, Tensor)]  # not lists for augmented tests
+    strong = any(isinstance(part, PhotometricView) for part in model.modules())
     mean = getattr(model.data_preprocessor, 'mean', None)
     means = 1 if mean is None else len(mean)
     convolutions = (part for part in model.backbone.modules() if isinstance(part, nn.Conv2d))
@@ -167,7 +173,7 @@ def images(model: Any, dataset: Any, indices: Iterable[int], where: str) -> Iter
                 f'{where}: images have {channels} channels, data_preprocessor.mean {means} and the '
                 f'backbone takes {taken}: set color_type of LoadImageFromFile, or backbone.in_channels'
             )
-        if after != 3 and any(isinstance(part, PhotometricView) for part in model.modules()):
+        if after != 3 and strong:
             yield f'{where}: PhotometricView cannot change {after} channels: set model.view=None'
     size = getattr(model.data_preprocessor, 'size', None)
     if where.startswith('train_') and size is not None:
@@ -178,7 +184,7 @@ def images(model: Any, dataset: Any, indices: Iterable[int], where: str) -> Iter
                     f'data_preprocessor.size={tuple(size)}: set it, and crop_size of RandomCrop, alike'
                 )
     largest = max((float(image.float().max()) for image in made), default=0)
-    if largest > 255 and any(isinstance(part, PhotometricView) for part in model.modules()):
+    if largest > 255 and strong:
         yield f'{where}: PhotometricView takes values to 255, not {largest:.0f}: set model.view=None'
     values = [part for image in made if image.is_floating_point() for part in image.aminmax()]
     if values and (min(values) < -20 or 0 < max(values) <= 10):

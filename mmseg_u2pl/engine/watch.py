@@ -18,6 +18,7 @@ from ..contact_sheet import Column, display_images, pseudo_label_column, pseudo_
 from ..datasets import prediction
 from ..datasets.semi_dataset import seeded
 from ..functional import IGNORE, entropy_map, hard_labels, nearest
+from ..functional.maps import widest
 from ..models import SemiSegmentor
 from ..models.parts.memory_bank import bank_buffers
 from ..models.segmentors.batch import PseudoLabels
@@ -183,7 +184,7 @@ def _agreement(model: Any, inputs: Tensor, found: dict[str, PseudoLabels]) -> di
 
 
 def _sums(part: Tensor, of: Tensor) -> Tensor:
-    return torch.stack((part.sum().cpu().double(), of.sum().cpu().double()))
+    return torch.stack([each.sum(dtype=widest(each)) for each in (part, of)])
 
 
 def calibration(logits: Tensor, truth: Tensor) -> Tensor:

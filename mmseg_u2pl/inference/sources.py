@@ -53,8 +53,8 @@ def find_sources(words: Iterable[str | Path]) -> list[Source]:
 
     Raises:
         FileNotFoundError: A word or a line of a list means no file.
-        ValueError: A folder without images and videos, another kind of file, two files of one name, or an image
-            that has the name of a frame of a video.
+        ValueError: A folder without images and videos, another kind of file, two files of one name,
+            or an image that has the name of a frame of a video.
     """
     found: dict[str, Source] = {}
     for word in words:

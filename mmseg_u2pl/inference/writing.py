@@ -26,20 +26,29 @@ _STRENGTH = 0.5  # how much of a class's color covers the image
 _FONT = Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')  # many alphabets
 
 
-def refuse_foreign(folders: Iterable[Path], marker: Path) -> None:
+def refuse_foreign(
+    folders: Iterable[Path], marker: Path, classes: Sequence[str] | None = None
+) -> None:
     """Files that something else wrote, such as masks drawn by hand, are neither replaced nor joined.
 
     Args:
         folders: Where a tool is about to write.
         marker: A file that its earlier runs left beside them.
+        classes: Names that the marker must have, if it has any.
 
     Raises:
-        ValueError: A folder has content, and there is no marker, or it is of another origin.
+        ValueError: A folder has content, and there is no marker, or it is of another origin or names
+            other classes.
     """
     if marker.exists():
         with marker.open(encoding='utf-8', errors='replace') as file:
             if 'mmseg_u2pl' not in file.read(1000):  # all tools write it at the beginning
                 raise ValueError(f'{marker} is of another origin: choose another folder')
+        if classes is not None and (before := _classes_of(marker)) not in (None, list(classes)):
+            raise ValueError(
+                f'{marker} says that masks of other classes are there ({", ".join(before)}): choose another '
+                'folder'
+            )
         return
     for folder in folders:
         if folder.is_dir() and any(folder.iterdir()):
@@ -53,7 +62,7 @@ def _classes_of(marker: Path) -> Any:
     """Names of the classes that earlier masks have; None: not known."""
     try:
         return json.loads(marker.read_text(encoding='utf-8')).get('classes')
-    except (OSError, ValueError):  # none, or cut off
+    except ValueError:  # cut off
         return None
 
 
@@ -69,7 +78,7 @@ class Writer:
 
     Raises:
         OSError: The folder cannot be written.
-        ValueError: Masks of other classes are there, or as :func:`refuse_foreign`.
+        ValueError: As :func:`refuse_foreign`.
     """
 
     def __init__(
@@ -83,12 +92,7 @@ class Writer:
         self.out, self.kinds = Path(out), kinds
         self.classes, self.palette = classes, palette
         marker = self.out / 'classes.json'
-        refuse_foreign([self.out / kind for kind in kinds], marker)
-        if (before := _classes_of(marker)) not in (None, list(classes)):
-            raise ValueError(
-                f'{marker} says that masks of other classes are there ({", ".join(before)}): choose another '
-                'folder by -o'
-            )
+        refuse_foreign([self.out / kind for kind in kinds], marker, classes)
         self.out.mkdir(parents=True, exist_ok=True)
         versions = dict(
             mmseg_u2pl=__version__, mmseg=mmseg.__version__, torch=str(torch.__version__)

@@ -159,7 +159,7 @@ def test_padding_and_the_size_of_the_masks_change_no_pixel_count(cfg):
 def placed(model, path):
     """The iteration of a checkpoint, with which the model was loaded."""
     checkpoint = load_checkpoint(model, str(path), map_location='cpu', strict=True)
-    return place_in_training(model, checkpoint, path, 6)
+    return place_in_training(model, checkpoint, path, dict(train_cfg=dict(max_iters=6)))
 
 
 def test_loading_sets_the_progress(cfg, tmp_path):

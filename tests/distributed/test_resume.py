@@ -30,8 +30,7 @@ def train(rank, cfg, shared=True):
     if shared:
         for state in scored:
             assert_same(state)
-    # resumed in a folder without a log, it repeats the validation of its checkpoint
-    assert len(scored) == cfg.train_cfg.max_iters // 2
+    assert len(scored) == cfg.train_cfg.max_iters // 2 - (2 if cfg.resume else 0) // 2
     return runner.model.module.state_dict()
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import runpy
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -244,6 +246,24 @@ def test_masks_of_another_origin_stay(made, tmp_path, run_tool, refuses):
     marker.write_text(marker.read_text().replace('"red"', '"rust"'))
     with refuses('masks of other classes are there .rust, green, blue.'):
         run_tool('predict.py', root / 'tiny.pth', images / 'a.png', '-o', tmp_path / 'out [1]')
+
+
+class Scored(list):
+    """A test set without images."""
+
+    reduce_zero_label = False
+
+    def __init__(self, *classes):
+        super().__init__()
+        self.metainfo = dict(classes=classes)
+
+
+def test_a_test_leaves_masks_of_other_classes_alone(tmp_path):
+    claim = runpy.run_path(str(Path(__file__).parents[2] / 'tools' / 'test.py'))['claim']
+    for _ in range(2):  # its own folder
+        claim(Scored('red', 'green'), str(tmp_path / 'masks'))
+    with pytest.raises(ValueError, match=r'other classes are there \(red, green\)'):
+        claim(Scored('red', 'blue'), str(tmp_path / 'masks'))
 
 
 def test_trust_ends_with_the_file(made, monkeypatch):

@@ -83,7 +83,8 @@ class Teacher(nn.Module):
         """Normalize by the batch at hand, and track it, where the student does; with ``'batch'``."""
         layers = [
             copied
-            for copied, source in self._pairs(student)
+            for networks in self._pairs(student)
+            for copied, source in zip(*(part.modules() for part in networks), strict=True)
             if self.norm == 'batch' and isinstance(copied, _BatchNorm) and source.training
         ]  # without those that norm_eval freezes
         for layer in layers:
@@ -101,9 +102,8 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def copy_from(self, student: nn.Module) -> None:
         """Copy the student's weights and buffers."""
-        for name in NETWORKS:
-            if hasattr(self, name):
-                getattr(self, name).load_state_dict(getattr(student, name).state_dict())
+        for copied, source in self._pairs(student):
+            copied.load_state_dict(source.state_dict())
 
     def start(self, student: nn.Module) -> None:
         """Become an exact copy of the student, buffers included; this is update 0."""
@@ -119,8 +119,7 @@ class Teacher(nn.Module):
         averages: list[Tensor] = []
         values: list[Tensor] = []
         counts: tuple[list[Tensor], list[Tensor]] = [], []  # of BatchNorm's batches
-        for name in (name for name in NETWORKS if hasattr(self, name)):
-            copied, source = getattr(self, name), getattr(student, name)
+        for copied, source in self._pairs(student):
             averages += copied.parameters()  # tied ones once
             values += source.parameters()
             if self.norm == 'ema':
@@ -139,8 +138,7 @@ class Teacher(nn.Module):
         return momentum
 
     def _pairs(self, student: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
-        """Each module with the one of the student that it is a copy of."""
+        """Each network with the one of the student that it is a copy of."""
         for name in NETWORKS:
             if hasattr(self, name):
-                modules = getattr(self, name).modules(), getattr(student, name).modules()
-                yield from zip(*modules, strict=True)
+                yield getattr(self, name), getattr(student, name)

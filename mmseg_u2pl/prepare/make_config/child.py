@@ -34,13 +34,6 @@ def child_texts(
         ValueError: Names what of the base the method cannot use, and the remedy; the base itself
             would be replaced.
     """
-    path, baseline = (
-        out.with_name(f'{out.stem}_{end}') for end in ('unlabeled.txt', 'supervised.py')
-    )
-    if base.resolve() in (out.resolve(), baseline.resolve()):
-        raise ValueError(
-            f'--out {str(out)!r} would replace --base {str(base)!r}: choose another --out'
-        )
     images = find_images(unlabeled)
     cfg = _load(base)
     pipeline = _pipeline(cfg.train_dataloader.dataset)
@@ -71,6 +64,7 @@ def child_texts(
         raise ValueError(
             f'--unlabeled {str(unlabeled)!r}: the config labels or scores all its images'
         )
+    path = out.with_name(f'{out.stem}_unlabeled.txt')
     data = dict(
         type='UnlabeledDataset',
         data_prefix=dict(img_path=os.path.abspath(unlabeled)),
@@ -81,6 +75,10 @@ def child_texts(
     shared = _shared(cfg, method, grid, crop)
     parent = os.path.abspath(base)
     configs = method_and_baseline(out, parent, method, model, data, batches, shared)
+    if base.resolve() in map(Path.resolve, configs):
+        raise ValueError(
+            f'--out {str(out)!r} would replace --base {str(base)!r}: choose another --out'
+        )
     texts = {config: header(command) + text for config, text in configs.items()}
     return {**texts, path: list_text(others).decode()}
 
