@@ -6,6 +6,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...functional import IGNORE, align_classes, nearest
+from ...functional.maps import widest
 from ..settings import below_one
 
 PRIOR_PIXELS = 1e4
@@ -45,8 +46,9 @@ class ClassAlignment(nn.Module):
     @property
     def label_share(self) -> Tensor:
         """Shares of the labeled pixels seen (C,), and of ``PRIOR_PIXELS`` more of all classes."""
-        count = self.label_count + PRIOR_PIXELS / len(self.label_count)
-        return count / count.sum()
+        count = self.label_count.to(widest(self.label_count))
+        count = count + PRIOR_PIXELS / len(count)
+        return (count / count.sum()).float()
 
     @torch.no_grad()
     def observe_labels(self, label: Tensor) -> None:
@@ -57,8 +59,8 @@ class ClassAlignment(nn.Module):
     def observe_predictions(self, label: Tensor, valid: Tensor) -> None:
         """Update the running shares by the teacher's arg max (B, h, w), where (B, H, W) is valid."""
         padding = ~nearest(valid, label.shape[1:])
-        count = self._count(label.masked_fill(padding, IGNORE))
-        share = count / count.sum().clamp(min=1)
+        count = self._count(label.masked_fill(padding, IGNORE)).to(widest(label))
+        share = (count / count.sum().clamp(min=1)).float()
         first = self.predicted_share.sum() == 0
         before = torch.where(first, self.label_share, self.predicted_share)
         self.predicted_share.copy_(before.lerp(share, 1 - self.momentum))
