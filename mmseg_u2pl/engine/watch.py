@@ -17,8 +17,7 @@ from torch import Tensor
 from ..contact_sheet import Column, display_images, pseudo_label_column, pseudo_label_sheet
 from ..datasets import prediction
 from ..datasets.semi_dataset import seeded
-from ..functional import IGNORE, entropy_map, hard_labels, nearest
-from ..functional.maps import widest
+from ..functional import IGNORE, entropy_map, hard_labels, nearest, widest
 from ..models import SemiSegmentor
 from ..models.parts.memory_bank import bank_buffers
 from ..models.segmentors.batch import PseudoLabels

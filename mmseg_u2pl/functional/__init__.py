@@ -21,6 +21,7 @@ from .maps import (
     slices,
     sum_of_parts,
     upcast,
+    widest,
 )
 from .mixing import (
     apply_mix,

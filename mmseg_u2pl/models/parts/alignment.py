@@ -5,8 +5,7 @@ from mmengine.dist import all_reduce
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ...functional import IGNORE, align_classes, nearest
-from ...functional.maps import widest
+from ...functional import IGNORE, align_classes, nearest, widest
 from ..settings import below_one
 
 PRIOR_PIXELS = 1e4
