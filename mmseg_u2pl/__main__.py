@@ -1,9 +1,11 @@
 """``mmseg-u2pl NAME ...``: the scripts of ``tools/`` as one command."""
 
 import ast
-import runpy
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+
+from .cli import COMMAND
 
 TOOLS = Path(__file__).parent / '.mim' / 'tools'
 
@@ -13,10 +15,14 @@ def main() -> None:
     tools = {path.stem.replace('_', '-'): path for path in sorted(TOOLS.glob('*.py'))}
     name = sys.argv[1].replace('_', '-') if len(sys.argv) > 1 else '--help'
     if name in tools:
-        sys.argv = [f'mmseg-u2pl {name}', *sys.argv[2:]]
-        runpy.run_path(str(tools[name]), run_name='__main__')
+        sys.argv = [f'{COMMAND} {name}', *sys.argv[2:]]
+        # runpy would put the script's path into argv, and so into the help
+        spec = spec_from_file_location('__main__', tools[name])
+        assert spec
+        assert spec.loader
+        spec.loader.exec_module(module_from_spec(spec))
     elif name in ('-h', '--help'):
-        print('usage: mmseg-u2pl NAME ...   (mmseg-u2pl NAME --help says more)\n')
+        print(f'usage: {COMMAND} NAME ...   ({COMMAND} NAME --help says more)\n')
         for tool, path in tools.items():
             text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
             print(f'  {tool:{max(map(len, tools))}}  {text.splitlines()[0]}')

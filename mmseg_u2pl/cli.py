@@ -4,6 +4,7 @@ import argparse
 import functools
 import os
 import re
+import signal
 import sys
 import tempfile
 import traceback
@@ -18,9 +19,13 @@ from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
+from PIL import Image
 
 from .compat import config_path
 from .engine.trust import set_trust
+
+COMMAND = 'mmseg-u2pl'
+"""What pip installs; ``mmseg-u2pl NAME`` is ``python tools/NAME.py``."""
 
 CHOICES = (
     ('data', 'data', 'SMALL_DATA'),
@@ -42,18 +47,29 @@ def command_line(main: Callable[[], None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def run() -> None:
+        Image.MAX_IMAGE_PIXELS = None  # large images are no attack here: the user chose them
         try:
             main()
         except SystemExit as stop:
             if isinstance(stop.code, str):
                 _fail(stop.code)
             raise
+        except KeyboardInterrupt:
+            print('stopped', file=sys.stderr)
+            raise SystemExit(128 + signal.SIGINT) from None
         except Exception as error:
             if AT_WORK & {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
                 raise
             _fail(_describe(error))
 
     return run
+
+
+def tool(name: str) -> str:
+    """How to start a tool: ``python tools/NAME.py``, or ``mmseg-u2pl NAME`` where that is in use."""
+    if sys.argv[0].startswith(f'{COMMAND} '):
+        return f'{COMMAND} {name.replace("_", "-")}'
+    return f'python tools/{name}.py'
 
 
 def _fail(message: str) -> NoReturn:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg_u2pl.cli import Options, check_split, command_line
+from mmseg_u2pl.datasets.files import image_size
 
 
 class Dies(Dataset):
@@ -55,6 +57,30 @@ def test_lines_to_paste_stay_lines(capsys):
     with pytest.raises(SystemExit):
         main()
     assert capsys.readouterr().err == 'error: write these  lines:\nNAME=#804080  # 87 %\n'
+
+
+def test_images_of_any_size_are_read(monkeypatch, tmp_path):
+    Image.new('L', (9, 8)).save(tmp_path / 'a.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1)  # PIL refuses twice as many
+    with pytest.raises(ValueError, match='decompression bomb'):
+        image_size(tmp_path / 'a.png')
+
+    @command_line
+    def main():
+        assert image_size(tmp_path / 'a.png') == (9, 8)
+
+    main()
+
+
+def test_ctrl_c_ends_a_tool_without_a_traceback(capsys):
+    @command_line
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130  # as shells report it
+    assert capsys.readouterr().err == 'stopped\n'
 
 
 def test_an_error_of_the_system_is_one_line(refuses):

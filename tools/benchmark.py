@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 
 from mmseg_u2pl.analysis.benchmark import measure_step, prepare
-from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config, positive
+from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config, positive, tool
 from mmseg_u2pl.prepare.synthetic import write_dataset
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: tools/benchmark.py configs/u2pl/u2pl_r101-d8_voc12-513x513.py',
+        epilog=f'example: {tool("benchmark")} configs/u2pl/u2pl_r101-d8_voc12-513x513.py',
     )
     parser.add_argument('config', nargs='?', help="training config file; default: the demo's")
     parser.add_argument('--quick', action='store_true', help='few steps on generated scenes')

@@ -23,6 +23,7 @@ from mmseg_u2pl.cli import (
     command_line,
     load_scoped_config,
     positive,
+    tool,
 )
 from mmseg_u2pl.contact_sheet import describe, draw_contact_sheet, training_rows
 from mmseg_u2pl.datasets.checks import check_dataset_config, check_files
@@ -32,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/browse_dataset.py configs/u2pl/u2pl_effnet-lite0_small.py --data synthetic',
+        epilog=f'example: {tool("browse_dataset")} configs/u2pl/u2pl_effnet-lite0_small.py --data synthetic',
     )
     parser.add_argument('config', help='training config file')
     parser.add_argument('--out', help='folder of the PNGs (default: work_dirs/CONFIG/browse)')

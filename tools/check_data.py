@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config
+from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config, tool
 from mmseg_u2pl.prepare.data_check import DataSetReport, check_data
 
 
@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: tools/check_data.py configs/u2pl/u2pl_effnet-lite0_small.py --data synthetic',
+        epilog=f'example: {tool("check_data")} configs/u2pl/u2pl_effnet-lite0_small.py --data synthetic',
     )
     parser.add_argument('config', help='config file')
     add_config_arguments(parser)

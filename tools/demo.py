@@ -33,7 +33,7 @@ WARMUP = ITERATIONS // 4
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog='example: tools/demo.py --seed 1')
+    parser = argparse.ArgumentParser(description=__doc__, epilog='example: %(prog)s --seed 1')
     parser.add_argument(
         '--seed', type=int, default=0, help='random seed of both trainings; default: 0'
     )

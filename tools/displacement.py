@@ -20,6 +20,7 @@ from mmseg_u2pl.cli import (
     command_line,
     load_scoped_config,
     positive,
+    tool,
 )
 from mmseg_u2pl.functional import IGNORE
 
@@ -107,7 +108,7 @@ def main() -> None:
     """Print one JSON line a size; displacements are pixels of the ground truth."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/displacement.py CONFIG work_dirs/RUN/iter_1200.pth --sizes 192x256 180x240',
+        epilog=f'example: {tool("displacement")} CONFIG work_dirs/RUN/iter_1200.pth --sizes 192x256 180x240',
     )
     parser.add_argument('config', help='config file; its validation images are predicted')
     parser.add_argument('checkpoint', nargs='?', help='none: random weights')

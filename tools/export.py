@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import torch
 
-from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
+from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, tool
 from mmseg_u2pl.datasets.files import images_by_stem
 from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.export import FILES, FORMATS, export, read_source, resized, table
@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=f'{__doc__} Each file is compared with the network that it was made from.',
-        epilog='example: tools/export.py work_dirs/crack/best_teacher_mIoU_iter_1200.pth '
+        epilog=f'example: {tool("export")} work_dirs/crack/best_teacher_mIoU_iter_1200.pth '
         '-o exported --format mmseg onnx --images photos',
     )
     add_checkpoint_arguments(parser, 'of a training with this package or with mmseg')
@@ -108,6 +108,11 @@ def main() -> None:
     text = model_card(source, args.format, rows, fixed)
     card.write_text(text, encoding='utf-8')
     print(rows)
+    written = {each.file for each in compared} | (
+        {'config.py'} if 'mmseg' in args.format else set()
+    )
+    if old := [name for name in FILES if name not in written and (args.out / name).exists()]:
+        print(f'left from an earlier export, and not described: {", ".join(old)}')
     wrong = {each.file for each in compared if not each.difference <= TOLERANCE}
     if wrong:
         print(f'error: logits of {", ".join(sorted(wrong))} differ by more than {TOLERANCE}',

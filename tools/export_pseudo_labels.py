@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from mmseg_u2pl.analysis.pseudo_labels import place_in_training
-from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
+from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, tool
 from mmseg_u2pl.datasets.checks import leaf_configs, loading_step
 from mmseg_u2pl.datasets.files import sha256_of
 from mmseg_u2pl.datasets.masks import LoadMask
@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/export_pseudo_labels.py work_dirs/crack/iter_1200.pth -o pseudo',
+        epilog=f'example: {tool("export_pseudo_labels")} work_dirs/crack/iter_1200.pth -o pseudo',
     )
     add_checkpoint_arguments(parser, 'iter_*.pth of a semi-supervised method')
     parser.add_argument('--num', type=int, default=0, help='images, spread over the list; 0: all')

@@ -22,7 +22,7 @@ from rich.console import Console
 from mmseg_u2pl.analysis.gpu_report import markdown, measure
 from mmseg_u2pl.analysis.gpu_tasks import GROUPS, Settings, tasks
 from mmseg_u2pl.analysis.run_folder import RunFolder, scores_by_predictor
-from mmseg_u2pl.cli import command_line
+from mmseg_u2pl.cli import command_line, tool
 from mmseg_u2pl.compat import config_path
 from mmseg_u2pl.engine.checkpoints import AtomicBackend
 from mmseg_u2pl.prepare.synthetic import write_dataset
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: tools/gpu_report.py --minutes 10 --train CONFIG --train-flags="--amp"',
+        epilog=f'example: {tool("gpu_report")} --minutes 10 --train CONFIG --train-flags="--amp"',
     )
     parser.add_argument(
         '--minutes', type=float, default=10.0, help='time limit of the whole report; default: 10'

@@ -12,7 +12,7 @@ The content of a VOC list tells its family; for Cityscapes, --family says it.
 import argparse
 import os
 
-from mmseg_u2pl.cli import command_line
+from mmseg_u2pl.cli import command_line, tool
 from mmseg_u2pl.prepare.import_splits import SCHEMES, import_splits
 
 ROOTS = {
@@ -30,10 +30,10 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='examples:\n'
         '  git clone https://github.com/Haochen-Wang409/U2PL\n'
-        '  tools/import_splits.py voc U2PL\n'
-        '  tools/import_splits.py cityscapes U2PL --family u2pl\n'
+        f'  {tool("import_splits")} voc U2PL\n'
+        f'  {tool("import_splits")} cityscapes U2PL --family u2pl\n'
         '  git clone https://github.com/LiheYoung/UniMatch-V2\n'
-        '  tools/import_splits.py ade20k UniMatch-V2',
+        f'  {tool("import_splits")} ade20k UniMatch-V2',
     )
     parser.add_argument('dataset', choices=SCHEMES)
     parser.add_argument('folder', help='copy of the repository, or a folder of it')

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mmseg_u2pl.cli import command_line
+from mmseg_u2pl.cli import command_line, tool
 from mmseg_u2pl.compat import config_path
 from mmseg_u2pl.datasets.files import require_outside
 from mmseg_u2pl.functional import IGNORE
@@ -43,8 +43,8 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='examples:\n'
-        '  tools/make_config.py mine/images mine/masks --classes background crack --out crack\n'
-        '  tools/make_config.py --base my_config.py --unlabeled DIR --method u2pl --out child.py',
+        f'  {tool("make_config")} mine/images mine/masks --classes background crack --out crack\n'
+        f'  {tool("make_config")} --base my_config.py --unlabeled DIR --method u2pl --out child.py',
     )
     parser.add_argument('images', nargs='?', help='folder of the images, searched recursively')
     parser.add_argument('masks', nargs='?', help='folder of masks of some of them: same names')
@@ -198,7 +198,8 @@ def make_child(args: argparse.Namespace, console: Console) -> None:
 
 def command() -> str:
     """The command line, as a config's first line has it."""
-    return shlex.join(['tools/make_config.py', *(a for a in sys.argv[1:] if a != '--force')])
+    words = shlex.join(word for word in sys.argv[1:] if word != '--force')
+    return f'{tool("make_config")} {words}'
 
 
 def say_next(console: Console, configs: list[Path], changed: bool) -> None:
@@ -207,10 +208,10 @@ def say_next(console: Console, configs: list[Path], changed: bool) -> None:
     console.print(escape(f'{", ".join(map(str, configs))} {verb}\n'), soft_wrap=True)
     main, *baseline = (shlex.quote(os.path.normpath(path)) for path in configs)
     lines = [
-        f'python tools/browse_dataset.py {main}  # see what the network gets',
-        f'python tools/train.py {main}',
-        *(f'python tools/train.py {path}  # without unlabeled images' for path in baseline),
-        f'python tools/test.py {main} work_dirs/{configs[0].stem}/best_*.pth',
+        f'{tool("browse_dataset")} {main}  # see what the network gets',
+        f'{tool("train")} {main}',
+        *(f'{tool("train")} {path}  # without unlabeled images' for path in baseline),
+        f'{tool("test")} {main} work_dirs/{configs[0].stem}/best_*.pth',
     ]
     for line in ('[bold]Next[/]', *map(escape, lines)):
         console.print(line, soft_wrap=True)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mmseg_u2pl.cli import command_line
+from mmseg_u2pl.cli import command_line, tool
 from mmseg_u2pl.datasets.files import require_outside, sha256_of
 from mmseg_u2pl.datasets.provenance import list_record
 from mmseg_u2pl.prepare.index_masks import Masks, find_images, read_masks
@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: tools/make_splits.py img_dir/train --masks ann_dir/train '
+        epilog=f'example: {tool("make_splits")} img_dir/train --masks ann_dir/train '
         '--labeled 1/16 1/8 --holdout 1/10 --method stratified --out splits',
     )
     parser.add_argument('images', help='folder of the images, searched recursively')

@@ -7,7 +7,7 @@ import warnings
 from rich.console import Console
 from rich.progress import track
 
-from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, positive
+from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, positive, tool
 from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.predict import Inference
 from mmseg_u2pl.inference.sources import count, find_sources, items
@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/predict.py work_dirs/crack/best_teacher_mIoU_iter_1200.pth '
+        epilog=f'example: {tool("predict")} work_dirs/crack/best_teacher_mIoU_iter_1200.pth '
         'photos/ -o predicted --overlay',
     )
     add_checkpoint_arguments(parser, 'of a training with this package or with mmseg')

@@ -18,7 +18,7 @@ from mmseg_u2pl.analysis.pseudo_label_figure import (
     draw_pseudo_labels,
 )
 from mmseg_u2pl.analysis.pseudo_labels import Measurement, measure, place_in_training
-from mmseg_u2pl.cli import add_checkpoint_arguments, command_line
+from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, tool
 from mmseg_u2pl.datasets.prediction import batches, spread, unlabeled_images, unlabeled_per_batch
 from mmseg_u2pl.inference.checkpoint import load_model
 
@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/pseudo_labels.py work_dirs/run/iter_*.pth --masks ann_dir/train '
+        epilog=f'example: {tool("pseudo_labels")} work_dirs/run/iter_*.pth --masks ann_dir/train '
         '-o quality',
     )
     add_checkpoint_arguments(parser, 'iter_*.pth of one run of a semi-supervised method', '+')

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from mmseg_u2pl.analysis.ranking import Ranked, rank
-from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, positive
+from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, positive, tool
 from mmseg_u2pl.contact_sheet import SheetRow, draw_contact_sheet
 from mmseg_u2pl.datasets.checks import image_paths, infos
 from mmseg_u2pl.datasets.files import list_text, stem_of
@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/rank_unlabeled.py work_dirs/crack/iter_1200.pth -o next --num 20',
+        epilog=f'example: {tool("rank_unlabeled")} work_dirs/crack/iter_1200.pth -o next --num 20',
     )
     add_checkpoint_arguments(parser, 'of a training with this package')
     parser.add_argument(

@@ -15,7 +15,7 @@ from mmseg_u2pl.analysis.experiments import read_results
 from mmseg_u2pl.analysis.page import write_page
 from mmseg_u2pl.analysis.report import markdown_table
 from mmseg_u2pl.analysis.result_tables import write
-from mmseg_u2pl.cli import command_line
+from mmseg_u2pl.cli import command_line, tool
 
 
 @command_line
@@ -23,7 +23,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/report.py work_dirs/pair_street/street_*s? --html report.html',
+        epilog=f'example: {tool("report")} work_dirs/pair_street/street_*s? --html report.html',
     )
     parser.add_argument(
         'runs',

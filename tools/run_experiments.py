@@ -14,7 +14,7 @@ from rich.console import Console
 from mmseg_u2pl.analysis.experiment_runner import run_or_exit
 from mmseg_u2pl.analysis.experiment_worker import Worker
 from mmseg_u2pl.analysis.experiments import chosen, read_list
-from mmseg_u2pl.cli import command_line, positive
+from mmseg_u2pl.cli import command_line, positive, tool
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: tools/run_experiments.py results/experiments.yml --jobs 2',
+        epilog=f'example: {tool("run_experiments")} results/experiments.yml --jobs 2',
     )
     parser.add_argument('list', help='YAML file of the runs')
     parser.add_argument(

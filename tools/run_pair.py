@@ -17,7 +17,7 @@ from mmseg_u2pl.analysis.experiment_runner import run_or_exit
 from mmseg_u2pl.analysis.experiment_worker import Worker
 from mmseg_u2pl.analysis.experiments import Experiment, pair, supervised_baseline
 from mmseg_u2pl.analysis.page import write_page
-from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config, positive
+from mmseg_u2pl.cli import add_config_arguments, command_line, load_scoped_config, positive, tool
 from mmseg_u2pl.compat import config_path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +28,7 @@ def main() -> None:
     """Run the pair and write the page; exit code 1 if a run failed."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/run_pair.py configs/u2pl/u2pl_effnet-lite0_small.py --data synthetic',
+        epilog=f'example: {tool("run_pair")} configs/u2pl/u2pl_effnet-lite0_small.py --data synthetic',
     )
     parser.add_argument('config', help='config of a semi-supervised method')
     parser.add_argument('--baseline', metavar='CONFIG', help='default: found by its name')

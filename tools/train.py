@@ -13,6 +13,7 @@ from mmseg_u2pl.cli import (
     check_split,
     command_line,
     load_config,
+    tool,
 )
 from mmseg_u2pl.engine.auto_scale import auto_scale, describe, launched_processes
 from mmseg_u2pl.engine.checkpoints import latest_checkpoint
@@ -22,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: tools/train.py configs/u2pl/u2pl_effnet-lite0_small.py --data synthetic',
+        epilog=f'example: {tool("train")} configs/u2pl/u2pl_effnet-lite0_small.py --data synthetic',
     )
     parser.add_argument('config', help='config file')
     parser.add_argument(

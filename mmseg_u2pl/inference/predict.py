@@ -145,8 +145,9 @@ class Inference:
 
     def __call__(self, images: Iterable[Item]) -> Iterator[Prediction]:
         """Predictions in the order of the images, which are loaded ahead in threads."""
-        loaded = self._loaded(images)
-        while window := list(islice(loaded, _AHEAD * self.batch_size)):
+        together = 1 if self._slides else self.batch_size
+        loaded = self._loaded(images, _AHEAD * together)
+        while window := list(islice(loaded, 1 if together == 1 else _AHEAD * together)):
             found: dict[int, Prediction] = {}
             groups: dict[tuple, list] = {}
             for index, (item, views) in enumerate(window):
@@ -160,7 +161,6 @@ class Inference:
                     continue
                 sizes = tuple(tuple(view['inputs'].shape) for view in inputs)  # padded
                 groups.setdefault(sizes, []).append((index, inputs))
-            together = 1 if self._slides else self.batch_size
             for group in groups.values():
                 for start in range(0, len(group), together):
                     part = group[start : start + together]
@@ -169,12 +169,15 @@ class Inference:
                     found.update(zip([index for index, _ in part], results, strict=True))
             yield from (found[index] for index in range(len(window)))
 
-    def _loaded(self, images: Iterable[Item]) -> Iterator[tuple[Item, list[dict] | str]]:
+    def _loaded(
+        self, images: Iterable[Item], count: int
+    ) -> Iterator[tuple[Item, list[dict] | str]]:
+        """Each image with its views or why there are none; ``count`` are loaded ahead."""
         ahead: deque = deque()
         with ThreadPoolExecutor() as pool:
             for item in images:
                 ahead.append((item, pool.submit(self._load, item)))
-                if len(ahead) > _AHEAD * self.batch_size:
+                if len(ahead) > count:
                     first, views = ahead.popleft()
                     yield first, views.result()
             for item, views in ahead:

@@ -157,7 +157,7 @@ class Writer:
             path = self.path('overlay', name, of_video=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             codec = cv2.VideoWriter.fourcc(*'mp4v')
-            rate = round(mmcv.VideoReader(source).fps, 1) or 25.0  # some files do not say
+            rate = round(mmcv.VideoReader(source).fps, 2) or 25.0  # some files do not say
             video = cv2.VideoWriter(str(path), codec, min(rate, MOST_FRAMES), frame.shape[1::-1])
             if not video.isOpened():
                 raise OSError(

@@ -77,6 +77,10 @@ def test_the_command_lists_and_runs_tools(installed, tmp_path):
     assert done.returncode == 2  # the config was found and loaded, its data were not
     assert 'data/camvid' in done.stderr
     assert 'Traceback' not in done.stderr
+    shown = run(installed, 'make-config', '--help').stdout
+    assert shown.startswith('usage: mmseg-u2pl make-config ')
+    assert '  mmseg-u2pl make-config mine/images mine/masks' in shown
+    assert '.py mine' not in shown
 
 
 def test_an_unknown_tool_is_named(monkeypatch, capsys):

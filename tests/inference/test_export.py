@@ -183,6 +183,14 @@ def test_the_command_line(tmp_path, run_tool, capsys, refuses):
     (tmp_path / 'out' / 'README.md').write_text('# Model card\n')  # of an export that failed
     run_tool('export.py', tmp_path / 'iter_1.pth', '-o', tmp_path / 'out', '--predictor', 'student')
     assert (tmp_path / 'out' / 'README.md').read_text() == card
+    assert 'left from' not in capsys.readouterr().out
+    run_tool(
+        'export.py', tmp_path / 'iter_1.pth', '-o', tmp_path / 'out', '--format', 'torchscript'
+    )
+    assert (
+        'left from an earlier export, and not described: config.py, model.pth\n'
+        in capsys.readouterr().out
+    )
     with pytest.raises(SystemExit) as stop:
         run_tool('export.py', tmp_path / 'iter_1.pth', '-o', tmp_path / 'out', '--images', tmp_path)
     assert stop.value.code == 2

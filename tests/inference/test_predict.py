@@ -319,7 +319,9 @@ def write_video(path, rate=10.0):
     video.release()
 
 
-@pytest.mark.parametrize(('rate', 'written_rate'), [(200 / 3, 66.7), (1000, 240)])
+@pytest.mark.parametrize(
+    ('rate', 'written_rate'), [(200 / 3, 66.67), (30000 / 1001, 29.97), (1000, 240)]
+)
 def test_overlays_of_videos_of_unusual_rates(made, tmp_path, run_tool, rate, written_rate):
     write_video(tmp_path / 'fast.avi', rate)
     words = [made[0] / 'tiny.pth', tmp_path / 'fast.avi', '-o', tmp_path / 'out', '--overlay']
