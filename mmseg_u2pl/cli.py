@@ -34,6 +34,9 @@ CHOICES = (
 )
 """Flags that configs read while they are parsed: the setting in the config, and its variable."""
 
+SMALL_DATA = ('camvid', 'facade', 'voc_animals', 'synthetic')
+"""What ``--data`` names."""
+
 AT_WORK = {'run_iter', '_try_get_data', 'handler'}
 """Functions of mmengine's loops, and of torch where it notices that a worker has died."""
 
@@ -80,8 +83,9 @@ def _fail(message: str) -> NoReturn:
 def _describe(error: Exception) -> str:
     """An error in words; where the words may not do, also its kind and a file with its traceback."""
     if isinstance(error, UnpicklingError):
+        name = str(error) if Path(str(error)).is_file() else 'the checkpoint'
         return (
-            'the checkpoint is damaged, or holds more than data, so that loading it could run any '
+            f'{name} is damaged, or holds more than data, so that loading it could run any '
             'code on this machine. If you trust its author: --trust-checkpoint'
         )
     if isinstance(error, (OSError, ValueError, FloatingPointError)) and str(error):
@@ -106,10 +110,30 @@ class Options(DictAction):
         for word in values:
             if '=' not in word:
                 parser.error(f'--cfg-options {word}: expected key=value')
+            value = re.sub(', +', ',', word.split('=', 1)[1])
+            if ',' in value and ' ' in value and value[0] not in '[({':
+                parser.error(
+                    f'--cfg-options {word}: with commas it is a list, and loses its spaces; text with both goes '
+                    'into the config'
+                )
         texts = [word for word in values if ' ' in word and not re.search(r',|=[\[(]', word)]
         super().__call__(parser, namespace, [word for word in values if word not in texts], flag)
         pairs = (word.split('=', 1) for word in texts)
         getattr(namespace, self.dest).update((key, value.strip('\'"')) for key, value in pairs)
+
+
+class One(argparse.Action):
+    """One of the files that a pattern such as ``best_*.pth`` matched; several are refused by name."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, flag: Any = None
+    ) -> None:
+        """Keep it."""
+        if len(values) > 1:
+            parser.error(
+                f'{len(values)} files where one {self.dest} is expected: {", ".join(values)}'
+            )
+        setattr(namespace, self.dest, values[0])
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
@@ -122,11 +146,12 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_checkpoint_arguments(
-    parser: argparse.ArgumentParser, checkpoint: str, nargs: str | None = None
-) -> None:
-    """Add what tools that work on a checkpoint share; ``checkpoint`` says which one, or which."""
-    parser.add_argument('checkpoint', nargs=nargs, help=checkpoint)
+def add_checkpoint_arguments(parser: argparse.ArgumentParser, checkpoint: str, **kind: Any) -> None:
+    """Add what tools that work on a checkpoint share; ``checkpoint`` says which one, or which.
+
+    ``kind`` has ``nargs`` and ``action`` of that argument.
+    """
+    parser.add_argument('checkpoint', help=checkpoint, **kind)
     parser.add_argument('-o', '--out', required=True, type=Path, help='folder of the results')
     parser.add_argument('--config', help='config file; default: the config in the checkpoint')
     add_trust_argument(parser)
@@ -139,12 +164,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def not_negative(text: str) -> int:
+    """A type of argument: an integer, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of 0 or more')
+    return int(text)
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that change a config: ``--data``, ``--split``, ``--iters``, ``--cfg-options``."""
     parser.add_argument(
         '--data',
         metavar='NAME',
-        help='data set of a config that ends in _small: camvid, facade, voc_animals, synthetic',
+        help=f'data set of a config that ends in _small: {", ".join(SMALL_DATA)}',
     )
     parser.add_argument(
         '--split',
@@ -204,7 +236,8 @@ def load_scoped_config(args: argparse.Namespace) -> Config:
     except FileNotFoundError as error:
         if 'data' not in chosen:
             raise
-        raise SystemExit(f'--data {args.data}: there is no such data set ({error})') from None
+        names = ', '.join(SMALL_DATA)
+        raise SystemExit(f'--data {args.data}: the data sets are {names} ({error})') from None
     for flag, (name, variable, value) in chosen.items():
         if cfg.get(name) != value:
             raise SystemExit(
@@ -238,6 +271,12 @@ def check_split(cfg: Config) -> None:
     if not isinstance(cfg.get('split'), str) or not labeled.get('ann_file'):
         return
     path = Path(labeled.get('data_root') or '', labeled.ann_file)
+    root = Path(labeled.get('data_root') or '')
+    if not root.is_dir():
+        raise SystemExit(
+            f'{root} does not exist (from {Path.cwd()}): the data are expected there. configs/README.md says '
+            'where they come from, and which variable names another folder'
+        )
     if not path.is_file():
         folder, suffix = path.parents[cfg.split.count('/')], '_labeled.txt'
         found = folder.rglob(f'*{suffix}')

@@ -1,5 +1,6 @@
 """A contact sheet: one row a stream or a prediction, one column an image."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -20,7 +21,10 @@ from .models.segmentors.batch import PseudoLabels
 UNPAINTED = 254  # label of pixels that show the image
 STRENGTH = 0.6  # how much of a class's color covers the image
 STRIPES = (70, 185)  # grays of pixels that count nowhere; stripes look like no class
+MOST_LINES = 30  # of a legend
+LONGEST = 4  # of the width, how high an image is drawn at most
 OUTLINE = '#ff2fd6'
+COUNTS_NOWHERE, UNRELIABLE = 'padding or ignored', 'unreliable'
 WRONG = {'wrong and reliable': (230, 0, 0), 'wrong, unreliable': (255, 170, 0)}
 
 
@@ -37,6 +41,12 @@ class SheetRow(NamedTuple):
     names: Sequence[str]  # B titles of images
     labels: Pictures | None = None  # B times integer (H, W); 255 = ignored, or UNPAINTED
     outlines: Pictures | None = None  # B times boolean (H, W), their edges are drawn
+    stripes: str = COUNTS_NOWHERE  # what they mean
+
+
+def ending(name: str, length: int = 36) -> str:
+    """A name, or its end after an ellipsis."""
+    return name if len(name) <= length else f'…{name[1 - length :]}'
 
 
 def display_images(images: Tensor, preprocessor: Any) -> np.ndarray:
@@ -74,8 +84,10 @@ def training_rows(model: Any, batch: dict[str, Any], labels: bool = False) -> li
     inputs, samples = data['inputs'], data['data_samples']
 
     def row(title: str, images: Tensor, samples: list, **maps: Tensor | None) -> SheetRow:
-        names = [Path(sample.img_path).stem[-36:] for sample in samples[: len(images)]]
-        arrays = {key: value.cpu().numpy() for key, value in maps.items() if value is not None}
+        names = [ending(Path(sample.img_path).stem) for sample in samples[: len(images)]]
+        arrays: dict[str, Any] = {
+            key: value.cpu().numpy() for key, value in maps.items() if value is not None
+        }
         return SheetRow(title, display_images(images, model.data_preprocessor), names, **arrays)
 
     if not isinstance(model, SemiSegmentor):
@@ -93,8 +105,8 @@ def training_rows(model: Any, batch: dict[str, Any], labels: bool = False) -> li
     if labels:
         for name, (label, keep, _) in model.pseudo_labels(images_u, valid).items():
             title = f'pseudo-labels\n{name}: {keep[valid].float().mean():.0%} kept'
-            shown = torch.where(keep, label, padding)
-            rows.append(row(title, images_u, samples_u, labels=shown))
+            shown = label.where(keep, IGNORE)
+            rows.append(row(title, images_u, samples_u, labels=shown)._replace(stripes=UNRELIABLE))
     for view in model.training_views(streams):
         padding = torch.where(view.valid, UNPAINTED, IGNORE)
         rows.append(row(view.title, view.images, samples_u, labels=padding, outlines=view.masks))
@@ -143,9 +155,9 @@ def pseudo_label_sheet(columns: Sequence[Column], meta: Mapping[str, Any]) -> np
     rows = []
     for line in zip(*(cells for _, cells in columns), strict=True):
         labels = [painted.numpy() for *_, painted in line if painted is not None]
-        rows.append(
-            SheetRow(line[0][0], [picture for _, picture, _ in line], names, labels or None)
-        )
+        title, pictures = line[0][0], [picture for _, picture, _ in line]
+        stripes = UNRELIABLE if title.startswith('reliable') else COUNTS_NOWHERE
+        rows.append(SheetRow(title, pictures, names, labels or None, stripes=stripes))
     classes, palette = [*meta['classes'], *WRONG], [*meta['palette'], *WRONG.values()]
     canvas = FigureCanvasAgg(contact_sheet(rows, classes, palette))
     canvas.draw()
@@ -157,7 +169,7 @@ def describe(row: SheetRow) -> str:
     count, (height, width) = len(row.images), row.images[0].shape[:2]
     share = 0 if row.labels is None else np.mean([(part == IGNORE).mean() for part in row.labels])
     title = ', '.join(row.title.splitlines())
-    return f'{title}: {count} images of {height}×{width} px, {share:.1%} padding or ignored'
+    return f'{title}: {count} images of {height}×{width} px, {share:.1%} {row.stripes}'
 
 
 def paint(image: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
@@ -214,11 +226,19 @@ def contact_sheet(
     """
     columns = max(len(row.images) for row in rows)
     titled = [i == 0 or [*row.names] != [*rows[i - 1].names] for i, row in enumerate(rows)]
+    ratios = [max(image.shape[0] / image.shape[1] for image in row.images) for row in rows]
+    # a title beside each row, of letters of 0.09 inches
+    beside = [0.09 * max(map(len, row.title.splitlines()), default=0) for row in rows]
     heights = [
-        3 * max(image.shape[0] / image.shape[1] for image in row.images) + (0.4 if names else 0.15)
-        for row, names in zip(rows, titled, strict=True)
+        max(3 * min(ratio, LONGEST), length) + (0.4 if names else 0.15)
+        for ratio, length, names in zip(ratios, beside, titled, strict=True)
     ]
-    size = (3 * columns + 0.5, sum(heights) + 1.2)  # inches
+    handles = _legend(rows, classes, palette)
+    width = 3 * columns + 0.5  # inches
+    entry = 0.6 + 0.1 * max((len(str(handle.get_label())) for handle in handles), default=0)
+    in_a_line = max(1, int(width / entry), math.ceil(len(handles) / MOST_LINES))
+    lines = math.ceil(len(handles) / in_a_line)
+    size = (max(width, in_a_line * entry), sum(heights) + 0.7 + 0.25 * lines)
     figure = Figure(figsize=size, dpi=150, layout='constrained')
     figure.suptitle(title)
     axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
@@ -227,13 +247,21 @@ def contact_sheet(
         for axis in line[len(row.images) :]:
             axis.set_axis_off()
         for index, (axis, image) in enumerate(zip(line, row.images, strict=False)):
-            shown = image if row.labels is None else paint(image, row.labels[index], palette)
-            axis.imshow(shown, interpolation='nearest')
+            picture = image if row.labels is None else paint(image, row.labels[index], palette)
+            axis.imshow(picture, interpolation='nearest')
             if row.outlines is not None:
                 axis.contour(row.outlines[index].astype(float), [0.5], colors=OUTLINE)
             if has_title:
                 axis.set_title(row.names[index], fontsize=8, parse_math=False)
             axis.set(xticks=[], yticks=[])
+    figure.legend(handles=handles, loc='outside lower center', ncols=in_a_line)
+    return figure
+
+
+def _legend(
+    rows: Sequence[SheetRow], classes: Sequence[str], palette: Sequence[Sequence[int]]
+) -> list[Patch]:
+    """The classes that occur, and what stripes mean."""
     painted = [row.labels for row in rows if row.labels is not None]
     present = {label for labels in painted for part in labels for label in np.unique(part)}
     handles = [
@@ -241,7 +269,11 @@ def contact_sheet(
         for index, (name, color) in enumerate(zip(classes, palette, strict=True))
         if index in present
     ]
-    if IGNORE in present:
-        handles.append(Patch(facecolor='w', hatch='////', label='padding, ignored or unreliable'))
-    figure.legend(handles=handles, loc='outside lower center', ncols=2 * columns)
-    return figure
+    striped = dict.fromkeys(
+        row.stripes
+        for row in rows
+        if row.labels is not None and any((p == IGNORE).any() for p in row.labels)
+    )
+    if striped:
+        handles.append(Patch(facecolor='w', hatch='////', label=', '.join(striped)))
+    return handles

@@ -72,6 +72,27 @@ def test_images_of_any_size_are_read(monkeypatch, tmp_path):
     main()
 
 
+@pytest.mark.parametrize(
+    ('word', 'value'),
+    [
+        ('a=/my data/x', '/my data/x'),
+        ('a=[1, 2]', [1, 2]),
+        ('a=1,2', [1, 2]),
+        ('a=/my data/x,y', None),
+        ('a=x,y z', None),
+    ],
+)
+def test_a_text_with_spaces_keeps_them_or_is_refused(word, value, capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=Options)
+    if value is None:
+        with pytest.raises(SystemExit):
+            parser.parse_args(['--cfg-options', word])
+        assert f'{word}: with commas it is a list' in capsys.readouterr().err
+    else:
+        assert parser.parse_args(['--cfg-options', word]).cfg_options == {'a': value}
+
+
 def test_ctrl_c_ends_a_tool_without_a_traceback(capsys):
     @command_line
     def main():

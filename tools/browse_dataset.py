@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner, load_checkpoint, set_random_seed
+from mmengine.runner import CheckpointLoader, Runner, set_random_seed
 from mmseg.registry import MODELS
 from rich.console import Console
+from rich.markup import escape
 from torch.utils.data import DataLoader
 
 from mmseg_u2pl.analysis.pseudo_labels import place_in_training
@@ -27,6 +28,7 @@ from mmseg_u2pl.cli import (
 )
 from mmseg_u2pl.contact_sheet import describe, draw_contact_sheet, training_rows
 from mmseg_u2pl.datasets.checks import check_dataset_config, check_files
+from mmseg_u2pl.engine.checkpoints import check_fits, weights_of
 
 
 def parse_args() -> argparse.Namespace:
@@ -74,13 +76,15 @@ def build_model(cfg: Config, checkpoint: str | None) -> Any:
     """The model in evaluation mode; without a checkpoint with random weights.
 
     Raises:
-        ValueError: As in :func:`place_in_training`.
+        ValueError: As in :func:`check_fits` and :func:`place_in_training`.
     """
     if cfg.model.get('backbone', {}).get('pretrained') is True:
         cfg.model.backbone.pretrained = False  # some backbones download as they are built
     model = MODELS.build(cfg.model).eval()
     if checkpoint:
-        content = load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
+        content = CheckpointLoader.load_checkpoint(checkpoint, 'cpu')
+        check_fits(model, content, starts=False, name=checkpoint)
+        model.load_state_dict(weights_of(content), strict=False)
         place_in_training(model, content, checkpoint, cfg)
     return model
 
@@ -108,7 +112,7 @@ def browse(args: argparse.Namespace, console: Console) -> None:
         size = '×'.join(map(str, rows[0].images[0].shape[:2]))
         title = f'{stem}\nbatch {number} · crop {size} px · seed {seed}'
         path = draw_contact_sheet(rows, classes, palette, out / f'batch_{number}.png', title)
-        console.print(f'[bold]Batch {number}[/]  {path}')
+        console.print(f'[bold]Batch {number}[/]  {escape(str(path))}')
         for row in rows[1:]:
             console.print(describe(row), markup=False)
 

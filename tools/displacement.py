@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -103,6 +104,14 @@ def _miou(pairs: Tensor) -> float:
     return round(float(100 * (hits[union > 0] / union[union > 0]).mean()), 2)
 
 
+def height_width(text: str) -> tuple[int, int]:
+    """A type of argument: ``'192x256'``."""
+    if not re.fullmatch('[1-9][0-9]*x[1-9][0-9]*', text):
+        raise argparse.ArgumentTypeError(f'{text!r}: give HEIGHTxWIDTH, such as 192x256')
+    height, width = map(int, text.split('x'))
+    return height, width
+
+
 @command_line
 def main() -> None:
     """Print one JSON line a size; displacements are pixels of the ground truth."""
@@ -112,7 +121,9 @@ def main() -> None:
     )
     parser.add_argument('config', help='config file; its validation images are predicted')
     parser.add_argument('checkpoint', nargs='?', help='none: random weights')
-    parser.add_argument('--sizes', nargs='+', required=True, help='of the input, HEIGHTxWIDTH')
+    parser.add_argument(
+        '--sizes', nargs='+', required=True, type=height_width, help='of the input, HEIGHTxWIDTH'
+    )
     parser.add_argument('--limit', type=positive, help='only the first images')
     add_config_arguments(parser)
     add_trust_argument(parser)
@@ -122,8 +133,7 @@ def main() -> None:
     model = init_model(cfg, args.checkpoint, device=get_device())
     data = cfg.val_dataloader.dataset
     first, *steps = [step for step in data.pipeline if step.type != 'Resize']
-    for text in args.sizes:
-        size = [int(side) for side in text.split('x')]
+    for size in args.sizes:
         resize = dict(type='Resize', scale=tuple(size[::-1]), keep_ratio=False)
         dataset = DATASETS.build(dict(data, pipeline=[first, resize, *steps]))
         images = range(min(args.limit or len(dataset), len(dataset)))

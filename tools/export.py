@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import torch
 
-from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, tool
+from mmseg_u2pl.cli import One, add_checkpoint_arguments, command_line, tool
 from mmseg_u2pl.datasets.files import images_by_stem
 from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.export import FILES, FORMATS, export, read_source, resized, table
@@ -35,7 +35,9 @@ def parse_args() -> argparse.Namespace:
         epilog=f'example: {tool("export")} work_dirs/crack/best_teacher_mIoU_iter_1200.pth '
         '-o exported --format mmseg onnx --images photos',
     )
-    add_checkpoint_arguments(parser, 'of a training with this package or with mmseg')
+    add_checkpoint_arguments(
+        parser, 'of a training with this package or with mmseg', nargs='+', action=One
+    )
     parser.add_argument(
         '--predictor', help='teacher, student, network1 ...; default: the one that predicts'
     )
@@ -99,9 +101,10 @@ def main() -> None:
                 raise ValueError(
                     f'{path} is not of an export by this tool: choose another folder by -o'
                 )
-    args.out.mkdir(parents=True, exist_ok=True)
-    card.write_text(f'{TITLE}\n', encoding='utf-8')  # after a failure the folder is still ours
     source = read_source(model, cfg, dataset_meta, read_meta(args.checkpoint, content))
+    args.out.mkdir(parents=True, exist_ok=True)
+    if not card.exists():  # after a failure the folder is still ours
+        card.write_text(f'{TITLE}\n', encoding='utf-8')
     compared = export(source, args.out, args.format, images)
     rows = table(compared)
     fixed = {each.format: each.size for each in compared if each.fixed}

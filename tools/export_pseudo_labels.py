@@ -7,6 +7,7 @@ import argparse
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations
@@ -18,11 +19,12 @@ from rich.console import Console
 from rich.progress import track
 
 from mmseg_u2pl.analysis.pseudo_labels import place_in_training
-from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, tool
+from mmseg_u2pl.cli import One, add_checkpoint_arguments, command_line, not_negative, tool
 from mmseg_u2pl.datasets.checks import leaf_configs, loading_step
 from mmseg_u2pl.datasets.files import sha256_of
 from mmseg_u2pl.datasets.masks import LoadMask
 from mmseg_u2pl.datasets.prediction import batches, spread, unlabeled_images, unlabeled_per_batch
+from mmseg_u2pl.engine.checkpoints import AtomicBackend
 from mmseg_u2pl.functional import IGNORE, nearest
 from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.coco import CocoAnnotations
@@ -35,20 +37,34 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         epilog=f'example: {tool("export_pseudo_labels")} work_dirs/crack/iter_1200.pth -o pseudo',
     )
-    add_checkpoint_arguments(parser, 'iter_*.pth of a semi-supervised method')
-    parser.add_argument('--num', type=int, default=0, help='images, spread over the list; 0: all')
+    add_checkpoint_arguments(
+        parser, 'iter_*.pth of a semi-supervised method', nargs='+', action=One
+    )
+    parser.add_argument(
+        '--num', type=not_negative, default=0, help='images, spread over the list; 0: all'
+    )
     return parser.parse_args()
 
 
-def refuse_changed(masks: Path, marker: Path) -> None:
-    """Raise ValueError if a mask of a finished export is not the one that was written."""
+def earlier_export(masks: Path, marker: Path, classes: list[str]) -> dict[str, Any]:
+    """What ``coco.json`` of an earlier run says; {} without one.
+
+    Raises:
+        ValueError: A mask is not the one that was written, or those are of other classes.
+    """
     content = json.loads(marker.read_text(encoding='utf-8')) if marker.is_file() else {}
+    before = [category['name'] for category in content.get('categories', ())]
+    if before not in ([], classes):
+        raise ValueError(
+            f'{marker} has the classes {", ".join(before)}: choose another folder by -o'
+        )
     for image in content.get('images', ()):
         path = (masks / image['file_name']).with_suffix('.png')
         if path.is_file() and sha256_of(path.read_bytes()) != image.get('mask_sha256'):
             raise ValueError(
                 f'{path} was changed after it was written: choose another folder by -o, or move it away'
             )
+    return content
 
 
 def encoding_note(cfg: Config) -> str:
@@ -81,33 +97,40 @@ def main() -> None:
     images, out = unlabeled_images(cfg), args.out
     indices = spread(args.num, len(images))
     refuse_foreign([out / 'masks'], out / 'coco.json')
-    refuse_changed(out / 'masks', out / 'coco.json')
+    marker = out / 'coco.json'
+    earlier = earlier_export(out / 'masks', marker, list(meta['classes']))
     if note := encoding_note(cfg):
         print(note)
     coco, counts = CocoAnnotations(meta['classes']), np.zeros(IGNORE + 1, dtype=np.int64)
     written: dict[Path, str] = {}
     console = Console(soft_wrap=True, highlight=False, markup=False)
     watched = track(indices, 'labeling', console=console)
-    for group in batches(images, watched, unlabeled_per_batch(cfg)):
-        _, found = model.label_samples(group)
-        label, keep, _ = next(iter(found.values()))
-        masks = nearest(label.where(keep, IGNORE), group[0]['data_samples'].ori_shape)
-        for sample, mask in zip(group, masks.byte().cpu().numpy(), strict=True):
-            name = images.name(sample['data_samples'].img_path)
-            path = (out / 'masks' / name).with_suffix('.png')
-            if (first := written.setdefault(path, name)) != name:
-                raise ValueError(f'{first} and {name} would both be {path}: rename one')
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if len(written) == 1:  # a run that is stopped leaves it, too
-                (out / 'coco.json').write_text(json.dumps(dict(info=coco.content['info'])))
-            Image.fromarray(mask).save(path)
-            coco.add(name, mask, mask_sha256=sha256_of(path.read_bytes()))
-            counts += np.bincount(mask.ravel(), minlength=len(counts))
-    (out / 'coco.json').write_text(json.dumps(coco.content, ensure_ascii=False), encoding='utf-8')
+    try:
+        for group in batches(images, watched, unlabeled_per_batch(cfg)):
+            _, found = model.label_samples(group)
+            label, keep, _ = next(iter(found.values()))
+            masks = nearest(label.where(keep, IGNORE), group[0]['data_samples'].ori_shape)
+            for sample, mask in zip(group, masks.byte().cpu().numpy(), strict=True):
+                name = images.name(sample['data_samples'].img_path)
+                path = (out / 'masks' / name).with_suffix('.png')
+                if (first := written.setdefault(path, name)) != name:
+                    raise ValueError(f'{first} and {name} would both be {path}: rename one')
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if not marker.exists():  # a run that is killed leaves it, too
+                    marker.write_text(json.dumps(dict(info=coco.content['info'])))
+                Image.fromarray(mask).save(path)
+                coco.add(name, mask, mask_sha256=sha256_of(path.read_bytes()))
+                counts += np.bincount(mask.ravel(), minlength=len(counts))
+    finally:  # stopped, too: it knows which masks were corrected later
+        others = coco.keep(earlier)
+        text = json.dumps(coco.content, ensure_ascii=False)
+        AtomicBackend().put(text.encode(), marker)
     shares = counts / counts.sum()
     console.print(f'by {next(iter(found))}, {1 - shares[IGNORE]:.1%} of the pixels are reliable:')
     for title, share in zip(meta['classes'], shares, strict=False):
         console.print(f'{share:8.2%} {title}')
+    if others:
+        console.print(f'{others} masks of earlier runs, maybe of another checkpoint, are kept')
     console.print(
         f'{len(indices)} masks in {out / "masks"}; for annotation tools: {out / "coco.json"}'
     )

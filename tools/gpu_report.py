@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from mmseg_u2pl.analysis.gpu_report import markdown, measure
+from mmseg_u2pl.analysis.gpu_report import TITLE, markdown, measure
 from mmseg_u2pl.analysis.gpu_tasks import GROUPS, Settings, tasks
 from mmseg_u2pl.analysis.run_folder import RunFolder, scores_by_predictor
 from mmseg_u2pl.cli import command_line, tool
@@ -92,6 +92,9 @@ def main() -> None:
     kind = 'gpu' if device == 'cuda' and not args.tiny else 'cpu'  # or a rehearsal
     out = Path(args.out or f'work_dirs/{kind}_report').resolve()
     console = Console(highlight=False, markup=False)
+    page = out / 'report.md'
+    if page.exists() and not page.read_text(errors='replace').startswith(TITLE):
+        raise SystemExit(f'{page} is of another origin: choose another --out')
     out.mkdir(parents=True, exist_ok=True)
     path = out / 'report.json'  # what an earlier call measured stays
     report: dict[str, dict] = json.loads(path.read_text()) if path.exists() else {}
@@ -101,7 +104,7 @@ def main() -> None:
         if 'error' not in figures or 'error' in before:
             report[group][title] = figures
         AtomicBackend().put(json.dumps(report, indent=1).encode(), path)
-        (out / 'report.md').write_text(markdown(report))
+        page.write_text(markdown(report))
         console.print(markdown({group: {title: figures}}).strip())
 
     with tempfile.TemporaryDirectory() as folder:

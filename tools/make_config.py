@@ -116,6 +116,8 @@ def make_config(args: argparse.Namespace, console: Console) -> None:
         raise ValueError(
             f'--classes: {len(args.classes)} names, but masks hold 0 ... 254; {IGNORE} means ignore'
         )
+    if args.out.endswith('.py'):
+        raise ValueError(f'--out {args.out}: a folder is written; a .py file goes with --base')
     folder, mask_folder, out = Path(args.images), Path(args.masks), Path(args.out)
     pairs = [(args.images, args.masks), *([args.test] if args.test else [])]
     for images_of, masks_of in pairs:
@@ -211,7 +213,7 @@ def say_next(console: Console, configs: list[Path], changed: bool) -> None:
         f'{tool("browse_dataset")} {main}  # see what the network gets',
         f'{tool("train")} {main}',
         *(f'{tool("train")} {path}  # without unlabeled images' for path in baseline),
-        f'{tool("test")} {main} work_dirs/{configs[0].stem}/best_*.pth',
+        f'{tool("test")} {main} {shlex.quote(f"work_dirs/{configs[0].stem}/")}best_*.pth',
     ]
     for line in ('[bold]Next[/]', *map(escape, lines)):
         console.print(line, soft_wrap=True)

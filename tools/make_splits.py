@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mmseg_u2pl.cli import command_line, tool
-from mmseg_u2pl.datasets.files import require_outside, sha256_of
+from mmseg_u2pl.datasets.files import numbered_lines, require_outside, sha256_of, stem_of
 from mmseg_u2pl.datasets.provenance import list_record
 from mmseg_u2pl.prepare.index_masks import Masks, find_images, read_masks
 from mmseg_u2pl.prepare.split_files import (
@@ -157,6 +157,15 @@ def make_splits(args: argparse.Namespace, console: Console) -> None:
 
     out = Path(args.out)
     others = {path.stem: list_record(path) for path in out.glob('*.txt') if path.stem not in lists}
+    held = set(lists.get('holdout', ()))
+    for name in others:
+        if common := held.intersection(
+            stem_of(line) for _, line in numbered_lines(out / f'{name}.txt')
+        ):
+            raise ValueError(
+                f'{out / name}.txt has {len(common)} images that are held out now, such as {min(common)!r}: '
+                'remove it, or choose another --out'
+            )
     names = args.classes or [str(c) for c in range(masks.counts.shape[1] if masks else 0)]
     summary = summarize({WHOLE: stems, **lists}, masks, names)
     notes = list_warnings(summary)
@@ -171,7 +180,10 @@ def make_splits(args: argparse.Namespace, console: Console) -> None:
         lists={**{name: record for name, record in others.items() if record}, **summary},
         warnings=notes,
     )
-    changed = write_files(list_files(out, lists, provenance), args.force)
+    contents = list_files(out, lists, provenance)
+    record = out / 'provenance.json'
+    changed = write_files({p: text for p, text in contents.items() if p != record}, args.force)
+    write_files({record: contents[record]}, force=True)  # it is merged
 
     console.print(split_table(summary))
     for note in notes:

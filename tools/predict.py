@@ -90,9 +90,12 @@ def main() -> None:
         for prediction in track(inference(items(sources)), 'predicting', expected, console=console):
             if prediction.error:
                 failed.append(f'{prediction.item.title} {prediction.error}')
-            else:
+                continue
+            try:
                 write(prediction)
                 done += 1
+            except (FileExistsError, IsADirectoryError, NotADirectoryError, ValueError) as error:
+                failed.append(f'{prediction.item.title} cannot be written: {error}')
     finally:
         write.close()
     console.print(f'{done} masks in {write.out / "masks"}; classes: {write.out / "classes.json"}')

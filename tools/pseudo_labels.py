@@ -18,7 +18,8 @@ from mmseg_u2pl.analysis.pseudo_label_figure import (
     draw_pseudo_labels,
 )
 from mmseg_u2pl.analysis.pseudo_labels import Measurement, measure, place_in_training
-from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, tool
+from mmseg_u2pl.analysis.tables import print_table
+from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, not_negative, tool
 from mmseg_u2pl.datasets.prediction import batches, spread, unlabeled_images, unlabeled_per_batch
 from mmseg_u2pl.inference.checkpoint import load_model
 
@@ -30,14 +31,14 @@ def parse_args() -> argparse.Namespace:
         epilog=f'example: {tool("pseudo_labels")} work_dirs/run/iter_*.pth --masks ann_dir/train '
         '-o quality',
     )
-    add_checkpoint_arguments(parser, 'iter_*.pth of one run of a semi-supervised method', '+')
+    add_checkpoint_arguments(parser, 'iter_*.pth of one run of a semi-supervised method', nargs='+')
     parser.add_argument(
         '--masks',
         required=True,
         help="folder of the unlabeled images' ground truth, below their data_root",
     )
     parser.add_argument(
-        '--num', type=int, default=100, help='images to look at; 0: all; default: 100'
+        '--num', type=not_negative, default=100, help='images to look at; 0: all; default: 100'
     )
     return parser.parse_args()
 
@@ -78,9 +79,9 @@ def compare(args: argparse.Namespace, console: Console) -> None:
         iterations = ', '.join(str(measurement.iteration) for measurement in shown)
         title = f'{run.name}, {network}\niteration {iterations} · {len(indices)} images'
         picture = draw_pseudo_labels(shown, classes, out / f'{network}.png', title)
-        console.print(class_table(shown[-1], classes))
+        print_table(class_table(shown[-1], classes), console)
         console.print(f'Look at it:   {picture}')
-    console.print(checkpoint_table(measurements))
+    print_table(checkpoint_table(measurements), console)
     report = dict(
         run=str(run),
         masks=args.masks,

@@ -17,7 +17,7 @@ from rich.progress import track
 
 from mmseg_u2pl.analysis.ranking import Ranked, rank
 from mmseg_u2pl.cli import add_checkpoint_arguments, command_line, positive, tool
-from mmseg_u2pl.contact_sheet import SheetRow, draw_contact_sheet
+from mmseg_u2pl.contact_sheet import SheetRow, draw_contact_sheet, ending
 from mmseg_u2pl.datasets.checks import image_paths, infos
 from mmseg_u2pl.datasets.files import list_text, stem_of
 from mmseg_u2pl.datasets.prediction import unlabeled_images
@@ -104,7 +104,7 @@ def main() -> None:
     for start in range(0, len(drawn), COLUMNS):
         part = drawn[start : start + COLUMNS]
         images = [mmcv.imread(found.item.image)[..., ::-1] for found in part]
-        titles = [f'{start + i}. {found.name[-30:]}' for i, found in enumerate(part, 1)]
+        titles = [f'{start + i}. {ending(found.name, 30)}' for i, found in enumerate(part, 1)]
         rows += [
             SheetRow('image', images, titles),
             SheetRow('prediction', images, titles, [found.mask for found in part]),

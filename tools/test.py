@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmseg.registry import DATASETS
 
-from mmseg_u2pl.cli import add_common_arguments, build_runner, command_line, load_config, tool
+from mmseg_u2pl.cli import One, add_common_arguments, build_runner, command_line, load_config, tool
 from mmseg_u2pl.datasets.checks import infos, leaf_configs, leaves
 from mmseg_u2pl.datasets.files import images_by_stem
 from mmseg_u2pl.engine.checkpoints import AtomicBackend
@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
         epilog=f'example: {tool("test")} street/street.py work_dirs/street/iter_1200.pth',
     )
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', nargs='+', action=One, help='checkpoint file')
     parser.add_argument(
         '--images', help="score this folder instead of the config's test set; needs --masks"
     )

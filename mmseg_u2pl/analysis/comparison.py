@@ -35,7 +35,7 @@ def group_runs(folders: Sequence[str | Path]) -> dict[str, list[Path]]:
     runs: dict[tuple[str, tuple], list[Path]] = {}
     semi = {}
     for path in map(Path, folders):
-        config, files = RunFolder(path).config, sorted(path.glob('*.py'))
+        config, files = RunFolder(path).config, list(path.glob('*.py'))
         if config is None or not files:
             raise FileNotFoundError(f'{str(path)!r} is not the work dir of a training or test')
         loader = config.get('train_dataloader', {})
@@ -45,7 +45,8 @@ def group_runs(folders: Sequence[str | Path]) -> dict[str, list[Path]]:
         lists = {key: config.get(key) for key in ('param_scheduler', 'custom_hooks')}
         method |= {key: value for key, value in lists.items() if value}
         flattened = flat(_by_number(method))
-        key = files[-1].stem, tuple((name, str(value)) for name, value in flattened.items())
+        newest = max(files, key=lambda file: file.stat().st_mtime)
+        key = newest.stem, tuple((name, str(value)) for name, value in flattened.items())
         runs.setdefault(key, []).append(path)
         semi[key] = bool(loader.get('dataset', {}).get('unlabeled'))
     stems = {stem for stem, _ in runs}

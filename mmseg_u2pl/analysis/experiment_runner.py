@@ -30,7 +30,14 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
         chosen = (devices[i % len(devices)] for i in range(jobs or len(devices)))
         return [dict(CUDA_VISIBLE_DEVICES=device) for device in chosen]
     one_thread = dict(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
-    return [one_thread] * (jobs or os.cpu_count() or 1)
+    return [one_thread] * (jobs or cores())
+
+
+def cores() -> int:
+    """CPU cores that this process may use, as ``taskset`` and slurm set them."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def run_all(
@@ -64,11 +71,17 @@ def run_all(
                 time.sleep(POLL)
                 waiting.append(experiment)
                 continue
+            if worker.stopped:
+                return
             records.append(record)
-            done[experiment.folder] = lengths[experiment.folder]
+            if record.get('added') and 'error' not in record:
+                done[experiment.folder] = lengths[experiment.folder]
+            else:  # nobody works on what is left of it, so it says nothing of the speed
+                left = lengths[experiment.folder] - done.get(experiment.folder, 0)
+                bars.update(whole, total=(bars.tasks[0].total or 0) - left)
             console.print(_line(experiment, record), soft_wrap=True)
-            if (left := bars.tasks[0].time_remaining) is not None:
-                console.print(f'{len(waiting)} wait, all take about {left / 3600:.1f} hours')
+            if (seconds := bars.tasks[0].time_remaining) is not None:
+                console.print(f'{len(waiting)} wait, all take about {seconds / 3600:.1f} hours')
 
     places = slots(jobs)
     with bars, ThreadPoolExecutor(len(places)) as pool:

@@ -129,7 +129,9 @@ def read_list(path: str | Path) -> list[Experiment]:
             took a text for a number, as it does with 1_16.
     """
     whole = mmengine.load(path)
-    defaults, rounds = whole.get('defaults', {}), []
+    if not isinstance(whole, dict) or not isinstance(whole.get('runs'), list):
+        raise ValueError(f'{path}: expected runs, a list of mappings, and perhaps defaults')
+    defaults, rounds = whole.get('defaults') or {}, []
     for run in whole['runs']:
         entry = {'data': '', 'split': '', 'seeds': [0], **defaults, **run}
         for key in ('options', 'env'):
@@ -139,6 +141,8 @@ def read_list(path: str | Path) -> list[Experiment]:
         for key in KEYS[:4]:
             if not isinstance(entry[key], str):
                 raise ValueError(f"{path}: {key}={entry[key]} is no text: quote it, like '1_16'")
+        if not isinstance(entry['seeds'], list):
+            raise ValueError(f'{path}: seeds={entry["seeds"]} is no list: give [{entry["seeds"]}]')
         env = {key: str(value) for key, value in entry['env'].items()}
         name, config, data, split = (entry[key] for key in KEYS[:4])
         rounds.append(
@@ -191,6 +195,8 @@ def supervised_baseline(config: str | Path) -> Path:
     for found in (beside, shipped):
         if found.is_file():
             return found
+    if 'supervised' in path.stem:
+        raise FileNotFoundError(f'{config} is a supervised baseline: give the config of the method')
     raise FileNotFoundError(
         f'{config}: its supervised baseline is neither {beside} nor {shipped}: give it by --baseline'
     )
@@ -238,7 +244,14 @@ def read_results(path: str | Path) -> list[dict[str, Any]]:
     *lines, last = text.split('\n')
     if _is_whole(last):
         lines.append(last)
-    records = [json.loads(line) for line in lines if line.strip()]
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        record = json.loads(line) if _is_whole(line) else None
+        if not isinstance(record, dict) or not {*SETTINGS} <= record.keys():
+            raise ValueError(f'{path}, line {number}: is no result of a run')
+        records.append(record)
     return list({json.dumps([r[key] for key in SETTINGS]): r for r in records}.values())
 
 

@@ -17,6 +17,8 @@ from .gpu_tasks import Figures, Settings, tasks
 
 Key = tuple[str, str]
 """Group and title of a task."""
+TITLE = '# GPU report'
+"""The first line of a report."""
 JOIN_LIMIT = 10.0
 """Seconds in which a process that says nothing more ends."""
 TASK_LIMIT = 180.0
@@ -85,4 +87,4 @@ def markdown(report: dict[str, dict[str, Figures]]) -> str:
         for title, figures in entries.items():
             texts = (f'{k} {f"{v:.2f}" if isinstance(v, float) else v}' for k, v in figures.items())
             lines.append(f'- **{title}**: {"; ".join(texts)}')
-    return '\n'.join(['# GPU report', *lines, ''])
+    return '\n'.join([TITLE, *lines, ''])

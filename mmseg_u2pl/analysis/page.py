@@ -1,12 +1,14 @@
 """One HTML page that compares methods: it works offline and on a phone."""
 
 import io
+import math
 import statistics
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import cycle
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib
@@ -40,6 +42,11 @@ WIDTH = 320
 """Of pictures, pixels."""
 
 
+MOST_INSIDE = 8
+"""Lines of a chart whose names stand inside it."""
+MADE_BY = 'Made by tools/report.py of mmseg_u2pl'
+
+
 def write_page(
     runs: Mapping[str, Sequence[str | Path]],
     path: str | Path,
@@ -57,7 +64,7 @@ def write_page(
 
     Raises:
         FileNotFoundError: A folder has no test.
-        ValueError: There is one method alone; without ``gap``, methods were trained on different
+        ValueError: A file of another origin is there; there is one method alone; without ``gap``, methods were trained on different
             lists; as ``markdown_table`` and ``read_members``.
     """
     table = markdown_table(runs, predictors, gap)
@@ -70,6 +77,8 @@ def write_page(
     beside = path.with_suffix('.md')
     if beside.exists() and not path.exists():
         raise ValueError(f'{beside} would be overwritten: give the page another name')
+    if path.exists() and MADE_BY not in path.read_text(encoding='utf-8', errors='replace'):
+        raise ValueError(f'{path} is not a page of this tool: give another name')
     path.parent.mkdir(parents=True, exist_ok=True)
     beside.write_text(table + '\n', encoding='utf-8')
     path.write_text(render(methods), encoding='utf-8')
@@ -90,13 +99,14 @@ def render(methods: Mapping[str, Members]) -> str:
         baseline=baseline,
         tests=TESTS,
         differences=differences,
+        lengths=sorted({each['iterations'] for each in facts}),
         classes=[name for name in base[min(base)].scores('test') or () if name != 'mIoU'],
         draws=DRAWS,
         charts=[chart(title, lines) for title, lines in curves(methods).items() if lines],
         costs={name: cost(list(members.values())) for name, members in methods.items()},
         lists={LISTS[key]: sorted({f[key]['name'] for f in facts if f[key]}) for key in LISTS},
         pictures={name: pictures(base, methods[name]) for name in others},
-        version=__version__,
+        made_by=f'{MADE_BY} {__version__}',
         today=date.today(),
     )
     loader = FileSystemLoader(Path(__file__).parent)
@@ -164,8 +174,12 @@ def chart(title: str, lines: Lines) -> Markup:
 
     It has the colors of the text around it.
     """
-    figure, file = Figure(figsize=(4.6, 3.1), layout='constrained'), io.StringIO()
-    axes = figure.add_subplot(xlabel='iteration', title=title)
+    size = (
+        4.6,
+        3.1 + (0.17 * math.ceil(len(lines) / 3) if len(lines) > MOST_INSIDE else 0),
+    )  # inches
+    figure, file = Figure(figsize=size, layout='constrained'), io.StringIO()
+    axes = figure.add_subplot(xlabel='iteration', title='\n'.join(wrap(title, 44)))
     shown = []
     for label, (points, color, style) in lines.items():
         seeds = [seed for seed in points if seed]
@@ -182,7 +196,11 @@ def chart(title: str, lines: Lines) -> Markup:
         axes.set_ylim((low + high - least) / 2, (low + high + least) / 2)
     axes.ticklabel_format(useOffset=False)
     axes.grid(alpha=0.25)
-    axes.legend(*zip(*shown, strict=True), frameon=False, fontsize=8)  # names may begin with _
+    entries = tuple(zip(*shown, strict=True))  # names may begin with _
+    if len(lines) > MOST_INSIDE:
+        figure.legend(*entries, loc='outside lower center', ncols=3, frameon=False, fontsize=7)
+    else:
+        axes.legend(*entries, frameon=False, fontsize=8)
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': title}):
         figure.savefig(file, format='svg', transparent=True, metadata={'Date': None})
     text = file.getvalue().replace('#000000', 'currentColor')

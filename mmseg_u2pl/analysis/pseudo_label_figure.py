@@ -60,6 +60,7 @@ def draw_pseudo_labels(
     last, names_of = measurements[-1], [name.replace('$', r'\$') for name in classes]
     order, measures = _by_frequency(last), last.quality.by_class()
     rows = np.arange(len(order))
+    below = -0.3 / (1.1 + 0.3 * len(classes))  # 0.3 inches, where an axis is so high
     pairs = (('kept_precision', 'kept_recall'), ('truth_share', 'pseudo_share'))
     for axis, names in zip((scores, shares), pairs, strict=True):
         for offset, name in zip((-0.2, 0.2), names, strict=True):
@@ -68,7 +69,7 @@ def draw_pseudo_labels(
             axis.bar_label(bars, fmt='%.1f', padding=2, fontsize=7)
         axis.set_yticks(rows, [names_of[index] for index in order])
         axis.invert_yaxis()
-        axis.legend()
+        axis.legend(loc='upper center', bbox_to_anchor=(0.5, below), ncols=2, frameon=False)
     scores.set(title='kept pseudo-labels, %', xlim=(0, 115))
     shares.set(title='share of the pixels, %', xscale='log', xlim=(1e-2, 400))
     for axis in others:

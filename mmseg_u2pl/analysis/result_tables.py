@@ -33,7 +33,8 @@ import yaml
 from .report import markdown_rows, mean_std, signed
 
 CHOOSE = {'name', 'config', 'data', 'split', 'seed', 'iterations'}
-BLOCK = re.compile(r'(<!-- table\n(.*?)-->\n).*?(<!-- end -->)', re.DOTALL)
+BEGIN = '<!-- table\n'
+BLOCK = re.compile(rf'({BEGIN}(.*?)-->\n)(?:(?!{BEGIN}).)*?(<!-- end -->)', re.DOTALL)
 MISSING = 'not yet run'
 
 Record = Mapping[str, Any]
@@ -72,8 +73,10 @@ def values_of(query: Mapping[str, Any], records: Sequence[Record]) -> tuple[Valu
     """The numbers of a table, and the titles of its columns.
 
     Raises:
-        ValueError: A question has an unknown key, or as :func:`number`.
+        ValueError: Rows or columns are missing; a question has an unknown key, or as :func:`number`.
     """
+    if missing := {'rows', 'columns'} - set(query):
+        raise ValueError(f'a table has no {" and no ".join(sorted(missing))}: {dict(query)}')
     where, columns = query.get('where', {}), query['columns']
 
     def runs(question: Mapping[str, Any]) -> list[Record]:
@@ -134,7 +137,15 @@ def markdown(query: Mapping[str, Any], values: Values, columns: Sequence[str]) -
 
 
 def blocks(text: str, records: Sequence[Record]) -> list[tuple[dict, Values, list[str]]]:
-    """Query, values and columns of each table of a Markdown text; failed runs have no numbers."""
+    """Query, values and columns of each table of a Markdown text; failed runs have no numbers.
+
+    Raises:
+        ValueError: A table has no end; as :func:`values_of`.
+    """
+    if (whole := len(BLOCK.findall(text))) < (begun := text.count(BEGIN)):
+        raise ValueError(
+            f'{begun - whole} of {begun} tables have no line "<!-- end -->" before the next: add it'
+        )
     done = [record for record in records if 'error' not in record]
     queries = [yaml.safe_load(match[2]) for match in BLOCK.finditer(text)]
     return [(query, *values_of(query, done)) for query in queries]

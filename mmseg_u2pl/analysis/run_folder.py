@@ -141,7 +141,9 @@ class RunFolder:
         due = self.config.get('val_cfg') and (iteration % (interval or 1) == 0 or iteration == last)
         if due and iteration not in self.validations:
             return False
-        return self.best(iteration) is None or self.best_checkpoint(iteration) is not None
+        best = self.best(iteration)
+        # one of an earlier iteration was written long ago, and may have been moved
+        return best is None or best[1] != iteration or self.best_checkpoint() is not None
 
     def is_trained(self) -> bool:
         """Whether the training has finished."""
@@ -197,7 +199,9 @@ class RunFolder:
             raise ValueError(f'{str(self.path)!r}: the training has not finished')
         if (metrics := self.tested('test')) is None:
             raise ValueError(
-                f'{str(self.path)!r}: the last checkpoint was not tested, or was trained since: test it'
+                f'{str(self.path)!r}: the last checkpoint was not tested, or was trained since: test it by '
+                f'tools/test.py CONFIG {self.path}/iter_{self.config.train_cfg.max_iters}.pth --work-dir '
+                f'{self.path}/test'
             )
         test = scores_by_predictor(metrics)
         curve = {n: scores_by_predictor(m) for n, m in self.validations.items()}
@@ -206,7 +210,7 @@ class RunFolder:
             key, iteration = found
             other = self.tested('test_best')
             of_best = scores_by_predictor(other) if other else None
-            if self.checkpoint_of('test_best') is None:
+            if iteration == self.config.train_cfg.max_iters:
                 of_best = test
             best = dict(key=key, iteration=iteration, val=curve[iteration], test=of_best)
         predictor = self.config.model.get('predictor')

@@ -2,6 +2,7 @@
 
 import math
 
+from rich.console import Console
 from rich.table import Table
 
 
@@ -11,6 +12,13 @@ def new_table(title: str, *columns: str) -> Table:
     for index, name in enumerate(columns):
         table.add_column(name, justify='right' if index else 'left')
     return table
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print a table whole: what is no terminal is as wide as it needs."""
+    if not console.is_terminal:
+        console.width = max(console.width, console.measure(table).maximum)
+    console.print(table)
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -34,6 +34,10 @@ def check_dataset_config(config: dict, where: str) -> None:
             for part in config[key] if key == 'datasets' else [config[key]]:
                 check_dataset_config(part, f'{where}.{key}')
             return
+    if '://' in str(config.get('data_root')):
+        raise ValueError(
+            f'{where}.data_root={config["data_root"]!r}: data are read from disks; copy or mount them'
+        )
     root = Path(config.get('data_root') or '')
     if not root.exists():
         raise FileNotFoundError(

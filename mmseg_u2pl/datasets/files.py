@@ -220,7 +220,7 @@ def require_size(
     if tuple(size) != tuple(expected):
         raise ValueError(
             f'mask {str(mask)!r} is {size[0]}x{size[1]} pixels, but its image {str(image)!r} '
-            f'{expected[0]}x{expected[1]} (EXIF orientation applied): they must be the same size'
+            f'{expected[0]}x{expected[1]}, turned as EXIF says: they must be the same size'
         )
 
 

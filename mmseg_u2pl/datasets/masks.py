@@ -130,7 +130,8 @@ def color_mask(path: str, mode: str) -> str:
     """The message for a mask that is a color image where class numbers are expected."""
     return (
         f'mask {path!r} is a {mode} image, not one of class numbers. If its colors mean classes, '
-        "load it by dict(type='LoadMask', colors=[[r, g, b], ...]), one color a class in order"
+        "load it by dict(type='LoadMask', colors=[[r, g, b], ...]), one color a class in order; "
+        'if the other masks are class numbers, export this one as they are'
     )
 
 

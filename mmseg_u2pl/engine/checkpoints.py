@@ -93,6 +93,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     backend_args: dict | None
     best_ckpt_path: str | None
+    _default_greater_keys = [*CheckpointHook._default_greater_keys, 'IoU']  # of a class, too
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -100,7 +101,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         """Write through :class:`AtomicBackend` unless another backend is set."""
-        if self.backend_args is None and self.file_client_args is None:
+        remote = '://' in str(self.out_dir or runner.work_dir)  # mmengine knows how to write there
+        if self.backend_args is None and self.file_client_args is None and not remote:
             self.backend_args = dict(backend='AtomicBackend')
         super().before_train(runner)
         # of a folder that was moved or copied, not of the one where the run began
@@ -120,6 +122,7 @@ class SafeCheckpointHook(CheckpointHook):
         if 'optimizer' not in checkpoint:  # training does not go on from it
             for name in bank_buffers(segmentor(runner)):
                 checkpoint['state_dict'].pop(name, None)
+                checkpoint.get('ema_state_dict', {}).pop(f'module.{name}', None)  # of EMAHook
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """What :func:`plain` changed is mmengine's again; text of a config is not run as code.
@@ -127,7 +130,8 @@ class SafeCheckpointHook(CheckpointHook):
         Raises:
             ValueError: As in :func:`check_fits`.
         """
-        check_fits(segmentor(runner), checkpoint, isinstance(runner._train_loop, BaseLoop))
+        starts = isinstance(runner._train_loop, BaseLoop) and not runner._resume
+        check_fits(segmentor(runner), checkpoint, starts)
         checkpoint.get('meta', {}).pop('config', None)
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
         for name, log in scalars.items():
@@ -265,28 +269,40 @@ def weights_of(checkpoint: dict) -> dict[str, Any]:
     return {name.removeprefix('module.'): value for name, value in state.items()}
 
 
-def check_fits(model: nn.Module, checkpoint: dict, training: bool) -> None:
+def check_fits(
+    model: nn.Module, checkpoint: dict, starts: bool, name: Any = 'the checkpoint'
+) -> None:
     """Refuse a checkpoint whose weights are not those of the network.
 
-    mmengine only warns, and the network would keep its random weights.
+    mmengine only warns, and the network would keep its random weights. A warning names networks of the
+    checkpoint that the model does not have.
 
     Args:
         model: The segmentor.
         checkpoint: With ``state_dict``, or a state dict itself.
-        training: Weights to start from: any that fit will do. Otherwise backbone, neck and decode
-            head must be complete, also those of a teacher or second network that it has.
+        starts: A training starts from the weights: any that fit will do. Otherwise backbone, neck and
+            decode head must be complete, also those of a teacher or second network that it has.
+        name: Of the checkpoint, for messages.
 
     Raises:
         ValueError: Weights are missing or have another shape.
     """
     state = weights_of(checkpoint)
+    others = {key.split('.decode_head.')[0] for key in state if '.decode_head.' in key}
+    if not starts and (unused := sorted(others - {key for key, _ in model.named_modules()})):
+        print_log(
+            f'{name} has a {" and a ".join(unused)} that {type(model).__name__} does not use: it is of '
+            'another method',
+            logger='current',
+            level=logging.WARNING,
+        )
     networks = [f'{name}.' for name, part in model.named_children() if hasattr(part, 'decode_head')]
     networks = ['', *(name for name in networks if any(key.startswith(name) for key in state))]
     parts = tuple(a + b for a in networks for b in ('backbone.', 'neck.', 'decode_head.'))
     needed = {name: v for name, v in model.state_dict().items() if name.startswith(parts)}
     missing = [name for name in needed if name not in state]
     other = [name for name in needed if name in state and state[name].shape != needed[name].shape]
-    if (not missing and not other) or (training and len(missing) + len(other) < len(needed)):
+    if (not missing and not other) or (starts and len(missing) + len(other) < len(needed)):
         return
     say = [f'{len(missing)} missing, such as {missing[0]}'] if missing else []
     if other:
@@ -294,7 +310,7 @@ def check_fits(model: nn.Module, checkpoint: dict, training: bool) -> None:
         say.append('{} with another shape, such as {}: {} instead of {}'.format(
             len(other), other[0], *shapes))  # fmt: skip
     raise ValueError(
-        f'the checkpoint does not fit the network of the config: of {len(needed)} weights '
+        f'{name} does not fit the network of the config: of {len(needed)} weights '
         f'{" and ".join(say)}. It may belong to another config, or hold a backbone alone'
     )
 

@@ -1,12 +1,13 @@
 """Check a runner's data, model and settings against each other before training."""
 
 import warnings
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 from mmcv.transforms import LoadAnnotations
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from mmseg.registry import DATASETS
@@ -59,11 +60,12 @@ def check_training(runner: Runner) -> None:
     for name, dataset in {'train': loader.dataset, **scored_datasets(runner)}.items():
         where = f'{name}_dataloader.dataset'
         for place, (leaf, indices) in check_files(dataset, where).items():
-            _refuse(setting_checks.images(model, leaf, indices, place))
+            _refuse_together(partial(setting_checks.images, model, leaf, indices, place))
         if name != 'train' and _loads_masks(dataset):
             _refuse(setting_checks.classes(loader.dataset.labeled, dataset, where))
-            check_labels(count_labels(dataset, where), model.num_classes)
-    check_labels(loader.dataset.labels, model.num_classes, loader.dataset.metainfo['classes'])
+            _check_loaded(dataset, count_labels(dataset, where), model.num_classes)
+    labeled, names = loader.dataset.labeled, loader.dataset.metainfo['classes']
+    _check_loaded(labeled, loader.dataset.labels, model.num_classes, names)
 
 
 def check_test(runner: Runner) -> None:
@@ -76,7 +78,7 @@ def check_test(runner: Runner) -> None:
     dataset, where = runner.test_dataloader.dataset, 'test_dataloader.dataset'
     check_files(dataset, where)
     if _loads_masks(dataset):
-        check_labels(count_labels(dataset, where), segmentor(runner).num_classes)
+        _check_loaded(dataset, count_labels(dataset, where), segmentor(runner).num_classes)
 
 
 def _loads_masks(dataset: Any) -> bool:
@@ -86,6 +88,15 @@ def _loads_masks(dataset: Any) -> bool:
 def _refuse(*problems: Iterable[str]) -> None:
     for problem in chain(*problems):
         raise ValueError(problem)
+
+
+def _refuse_together(find: Callable[[], Iterable[str]]) -> None:
+    """As :func:`_refuse`, in all processes, which look at different files; others would wait for one."""
+    try:
+        problems = list(islice(find(), 1))
+    except ValueError as error:
+        problems = [str(error)]
+    _refuse(chain.from_iterable(all_gather_object(problems)))
 
 
 def scored_datasets(runner: Runner) -> dict[str, Any]:
@@ -110,6 +121,20 @@ def scored_datasets(runner: Runner) -> dict[str, Any]:
                 setattr(runner, f'_{name}_dataloader', {**loader, 'dataset': dataset})
             found[name] = dataset
     return found
+
+
+def _check_loaded(dataset: Any, labels: Labels, num_classes: int, classes: Any = ()) -> None:
+    """:func:`check_labels`; a warning where transforms of others, after loading, may map the labels."""
+    known = ('mmseg', 'mmcv', 'mmengine', 'mmseg_u2pl')
+    steps = (step for _, leaf in leaves(dataset) for step in leaf.pipeline.transforms)
+    others = [step for step in steps if type(step).__module__.split('.')[0] not in known]
+    try:
+        check_labels(labels, num_classes, classes)
+    except ValueError as error:
+        if not others:
+            raise
+        names = ', '.join(sorted({type(step).__name__ for step in others}))
+        warnings.warn(f'unless {names} changes the labels: {error}', stacklevel=2)
 
 
 def check_labels(labels: Labels, num_classes: int, classes: Any = ()) -> None:
@@ -181,7 +206,7 @@ def _check_batch(model: Any, loader: Any) -> None:
             f'{pattern} = sum of sampler.ratio {sampler.ratio}'
         )
     labeled, unlabeled = (loader.batch_size // pattern * number for number in sampler.ratio)
-    if labeled == 1 and (pooled := _pools_all(model)):
+    if labeled == 1 and (pooled := _pools_all(model, labeled + unlabeled)):
         raise ValueError(
             f'{pooled} averages each map to one pixel, and its BatchNorm needs two images for that, '
             f'but a step has one labeled image: raise train_dataloader.batch_size={loader.batch_size}'
@@ -203,10 +228,16 @@ def _check_batch(model: Any, loader: Any) -> None:
         )
 
 
-def _pools_all(model: Any) -> str:
-    """The head with BatchNorm after a global average, such as ASPP's or PSP's; '' without one."""
+def _pools_all(model: Any, images: int) -> str:
+    """The head with BatchNorm after a global average, such as ASPP's or PSP's, that sees one image.
+
+    Labeled and unlabeled images go through the decode head together, but in a warm-up, and in a method
+    that passes them by themselves. '' without one.
+    """
     shared = nn.SyncBatchNorm if get_world_size() > 1 else ()  # sees the images of all processes
-    for name in ('decode_head', 'auxiliary_head'):
+    together = images > 1 and not getattr(model, 'warmup_iters', 1)
+    together &= getattr(model, 'labeled_with_unlabeled', False)
+    for name in ('auxiliary_head',) if together else ('decode_head', 'auxiliary_head'):
         head = getattr(model, name, None) or nn.Module()
         for part in (part for part in head.modules() if isinstance(part, nn.Sequential) and part):
             first = part[0]

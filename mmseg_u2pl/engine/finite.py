@@ -52,14 +52,23 @@ class FiniteGuard:
         model = segmentor(runner)
         _check_weights(model)
         large = bank_buffers(model)
-        self._buffers = [buffer for name, buffer in model.named_buffers() if name not in large]
-        self._before = [torch.empty_like(buffer) for buffer in self._buffers]
+        # by their places: some modules put another tensor there in each pass
+        self._places = [
+            (module, name)
+            for prefix, module in model.named_modules()
+            for name, _ in module.named_buffers(recurse=False)
+            if f'{prefix}.{name}' not in large
+        ]
+        self._before = [torch.empty_like(buffer) for buffer in self._buffers()]
         self._loss = torch.zeros(())
 
     def backward(self, loss: Tensor, **settings: Any) -> None:
         """As in ``OptimWrapper``."""
         self._loss = self._loss + loss.detach()
         self._backward(loss, **settings)
+
+    def _buffers(self) -> list[Tensor]:
+        return [getattr(module, name) for module, name in self._places]
 
     def remember(self) -> None:
         """Before a forward pass, the first after a step: what such passes may change."""
@@ -68,8 +77,8 @@ class FiniteGuard:
         self._stepped = self.skipped = False
         self._seen.clear()
         self._loss = torch.zeros(())
-        if self._buffers:
-            torch._foreach_copy_(self._before, self._buffers)
+        if self._before:
+            torch._foreach_copy_(self._before, self._buffers())
 
     def step(self, **settings: Any) -> None:
         """As in ``OptimWrapper``, or nothing."""
@@ -86,8 +95,9 @@ class FiniteGuard:
         if not self.skipped or scaled:  # a scaler skips by itself, and lowers its scale
             self._step(**settings)
         if self.skipped:
-            if self._buffers:
-                torch._foreach_copy_(self._buffers, self._before)
+            if self._before:
+                with torch.no_grad():
+                    torch._foreach_copy_(self._buffers(), self._before)
             self.in_a_row += 1
         else:
             self.in_a_row = 0
@@ -146,9 +156,11 @@ class FiniteGuard:
 
 
 def _check_weights(model: nn.Module) -> None:
-    """Raise FloatingPointError if a weight or buffer is not finite."""
+    """Raise FloatingPointError if a weight is not finite, or a buffer NaN: masks of attention hold −inf."""
+    weights = {name for name, _ in model.named_parameters()}
     for name, value in model.state_dict().items():
-        if value.is_floating_point() and not value.isfinite().all():
+        wrong = value.isfinite().logical_not if name in weights else value.isnan
+        if value.is_floating_point() and wrong().any():
             raise FloatingPointError(
                 f'{name} is not finite before the first step: the checkpoint of load_from, or the '
                 'one that is resumed, is damaged; start from an earlier one'

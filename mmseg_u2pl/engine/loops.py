@@ -129,10 +129,27 @@ class PredictorsTestLoop(_PredictorsLoop, TestLoop):
         return metrics
 
 
-def _without_files(evaluator: Any) -> list[dict] | None:
-    """The metrics' configs without what writes masks; None if they do nothing but write."""
-    configs = copy.deepcopy([evaluator] if isinstance(evaluator, dict) else list(evaluator))
-    scoring = [metric for metric in configs if not metric.get('format_only')]
-    for metric in scoring:
-        metric.pop('output_dir', None)
+def _without_files(evaluator: Any) -> Any:
+    """An evaluator without what writes masks; None if it does nothing but write.
+
+    Args:
+        evaluator: As a loop takes it: a config of a metric or an evaluator, built, or several.
+    """
+    if isinstance(evaluator, Evaluator):
+        metrics = _without_files(evaluator.metrics)
+        return metrics and Evaluator(metrics)
+    if isinstance(evaluator, dict) and 'metrics' in evaluator:
+        metrics = _without_files(evaluator['metrics'])
+        return metrics and {**evaluator, 'metrics': metrics}
+    several = isinstance(evaluator, Sequence)
+    scoring = []
+    for metric in copy.deepcopy(list(evaluator) if several else [evaluator]):
+        is_config = isinstance(metric, dict)
+        if metric.get('format_only') if is_config else getattr(metric, 'format_only', False):
+            continue
+        if is_config:
+            metric.pop('output_dir', None)
+        elif hasattr(metric, 'output_dir'):
+            metric.output_dir = None
+        scoring.append(metric)
     return scoring or None

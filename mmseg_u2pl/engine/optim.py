@@ -97,9 +97,13 @@ class _Joint(OptimWrapper):
 
     def _clip_grad(self) -> None:
         """Clip each part by itself: a discriminator's gradient shrinks no segmentor's."""
-        for part in self.optimizer.parts.values():
+        for name, part in self.optimizer.parts.items():
             parameters = [p for group in part.param_groups for p in group['params']]
-            self.clip_func([p for p in parameters if p.grad is not None], **self.clip_grad_kwargs)
+            parameters = [p for p in parameters if p.grad is not None]
+            norm = self.clip_func(parameters, **self.clip_grad_kwargs)
+            if norm is not None and parameters:  # clipping by value has none
+                key = 'grad_norm' if name == 'networks' else f'{name}.grad_norm'
+                self.message_hub.update_scalar(f'train/{key}', float(norm))
 
 
 WRAPPERS = {
@@ -180,6 +184,8 @@ class SemiOptimWrapperConstructor:
             for name, part in network.named_children():
                 if name not in ('discriminators', 'network2', 'teacher'):
                     view.add_module(name, part)
+            for name, parameter in network.named_parameters(recurse=False):
+                view.register_parameter(name, parameter)
             self.rules.add_params(params, view)
         optimizer = OPTIMIZERS.build(dict(self.optimizer, params=merged_groups(params)))
         discriminators = getattr(segmentor, 'discriminators', None)
@@ -188,6 +194,7 @@ class SemiOptimWrapperConstructor:
 
         settings = dict(self.settings)
         kind = settings.pop('type')
+        kind = getattr(kind, '__name__', kind)  # configs that are Python have the class
         if kind not in WRAPPERS:
             raise ValueError(
                 f'optim_wrapper.type={kind!r} has no version for several optimizers: use '

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
@@ -33,7 +33,9 @@ def _lacks_validation(work_dir: Path, iteration: int) -> bool:
     logs = (read_log(path) for path in work_dir.glob('*/vis_data/scalars.json'))
     lines = list(chain.from_iterable(logs))
     here = (line for line in lines if line.get('step') == iteration)
-    return bool(lines) and not any('time' in line and 'loss' not in line for line in here)
+    found = (line for line in here if 'loss' not in line)
+    done = any('time' in line or any(key.endswith('mIoU') for key in line) for line in found)
+    return bool(lines) and not done
 
 
 @HOOKS.register_module()
@@ -65,6 +67,10 @@ class SemiTrainingHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Refuse, with a remedy, what cannot work; state of another run starts again."""
         check_training(runner)
+        if runner.iter >= runner.max_iters:
+            runner.logger.warning(
+                f'nothing is left to train: iteration {runner.iter} of {runner.max_iters}'
+            )
         if model := _method(runner):
             model.begin_run(resumed=runner.iter > 0)
         self._guard = FiniteGuard(runner)
@@ -76,9 +82,15 @@ class SemiTrainingHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         """Repeat a validation that a kill cut off: its checkpoint was written before."""
         loop, iteration = runner.train_loop, runner.iter
-        if not runner._resume or iteration < max(1, loop.val_begin) or runner.val_loop is None:
+        if (
+            not runner._resume
+            or not isinstance(loop, IterBasedTrainLoop)
+            or runner.val_loop is None
+        ):
             return
-        if iteration % loop.val_interval and iteration < runner.max_iters:
+        loop._decide_current_val_interval()  # of this iteration, where intervals change
+        due = not iteration % loop.val_interval or iteration >= runner.max_iters
+        if iteration < max(1, loop.val_begin) or not due:
             return
         missed = [_lacks_validation(Path(runner.work_dir), iteration)]
         broadcast_object_list(missed)  # the first process has written the log

@@ -61,7 +61,8 @@ def schedule(runner: Runner) -> Iterator[str]:
         loop = "dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)"
         yield f'train_cfg: the first epoch of an EpochBasedTrainLoop would not end: use {loop}'
     for each in (*runner.hooks, *_schedulers(runner)):
-        if isinstance(each, CheckpointHook | _ParamScheduler) and each.by_epoch:
+        plateau = getattr(each, 'need_val_args', False)  # it steps at validations
+        if isinstance(each, CheckpointHook | _ParamScheduler) and each.by_epoch and not plateau:
             name = type(each).__name__
             yield f'{name} has by_epoch=True and would do nothing before the end: set by_epoch=False'
         if isinstance(each, LoggerHook) and each.log_metric_by_epoch:
@@ -112,8 +113,9 @@ def metrics(runner: Runner) -> Iterator[str]:
             yield f'val_evaluator.ignore_index={metric.ignore_index}: it is {IGNORE}; remove the setting'
         areas = [torch.ones(len(classes))] * 4
         names = metric.total_area_to_metrics(*areas, metric.metrics)
-        known |= {name if name == 'aAcc' else f'm{name}' for name in names}
-        known |= {f'IoU.{name}' for name in classes}
+        own = {name if name == 'aAcc' else f'm{name}' for name in names}
+        own |= {f'IoU.{name}' for name in classes}
+        known |= {f'{metric.prefix}/{name}' if metric.prefix else name for name in own}
     if evaluators := getattr(loop, 'evaluators', None):
         known = {f'{network}/{name}' for network in evaluators for name in known}
     for each in (*runner.hooks, *_schedulers(runner)):
@@ -187,7 +189,10 @@ def images(model: Any, dataset: Any, indices: Iterable[int], where: str) -> Iter
     if largest > 255 and strong:
         yield f'{where}: PhotometricView takes values to 255, not {largest:.0f}: set model.view=None'
     values = [part for image in made if image.is_floating_point() for part in image.aminmax()]
-    if values and (min(values) < -20 or 0 < max(values) <= 10):
+    small = bool(values) and 0 < max(values) <= 10  # of images in [0, 1], with means like theirs
+    if small and min(values) >= 0 and not strong and mean is not None:
+        small = float(torch.as_tensor(mean).max()) > 10 * float(max(values))
+    if values and (min(values) < -20 or small):
         yield (
             f'{where}: the pipeline makes values {min(values):.1f} ... {max(values):.1f}. Take Normalize '
             'out, as strong views need to know: set data_preprocessor.mean and std'

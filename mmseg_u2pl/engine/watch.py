@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-from ..contact_sheet import Column, display_images, pseudo_label_column, pseudo_label_sheet
+from ..contact_sheet import Column, display_images, ending, pseudo_label_column, pseudo_label_sheet
 from ..datasets import prediction
 from ..datasets.semi_dataset import seeded
 from ..functional import IGNORE, entropy_map, hard_labels, nearest, widest
@@ -96,8 +96,9 @@ class WatchHook(Hook):
             try:
                 with seeded(0), torch.no_grad():
                     self._watch(runner, metrics or {})
-            except (NotImplementedError, torch.cuda.OutOfMemoryError) as failure:
-                runner.logger.warning(f'pseudo-labels are not watched: {failure}')
+            except Exception as failure:  # a diagnosis ends no training
+                what = f'{type(failure).__name__}: {failure}'
+                runner.logger.warning(f'pseudo-labels are not watched: {what}')
                 self._failed = True
 
     def _watch(self, runner: Runner, metrics: dict[str, float]) -> None:
@@ -125,7 +126,7 @@ class WatchHook(Hook):
                 pictures = display_images(inputs, model.data_preprocessor)
             for index, sample in enumerate(samples[:left]):
                 picture = pictures[index, : label.shape[1], : label.shape[2]]
-                title = Path(sample.img_path).stem[-36:]
+                title = ending(Path(sample.img_path).stem)
                 columns.append(pseudo_label_column(title, picture, found, truth, index))
         if drawn:
             sheet = pseudo_label_sheet(columns, runner.train_dataloader.dataset.metainfo)

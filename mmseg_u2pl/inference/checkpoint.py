@@ -15,6 +15,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.registry import MODELS
 
 from ..compat import config_path
+from ..datasets.files import IMAGE_SUFFIXES
 from ..engine.checkpoints import check_fits, weights_of
 from ..engine.trust import trust
 
@@ -112,17 +113,21 @@ def load_model(
     Raises:
         FileNotFoundError: No such file.
         ValueError: No checkpoint, or one without config or of another network; an unknown predictor.
-        UnpicklingError: The checkpoint is damaged or holds more than data.
+        UnpicklingError: The checkpoint, which is named, is damaged or holds more than data.
     """
     config = config and config_path(config)
     for path in (checkpoint, config):
         if path is not None and not Path(path).is_file():
             raise FileNotFoundError(f'{path} does not exist (from {Path.cwd()})')
+    if (suffix := Path(checkpoint).suffix.lower()) in ('.py', *IMAGE_SUFFIXES):
+        raise ValueError(f'{checkpoint} is no checkpoint: a file *{suffix} holds no weights')
     # mmengine prints what fails and is tried again
     with trust(trust_checkpoint), contextlib.redirect_stdout(io.StringIO()):
         try:
             content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu', 'silent')
-        except (UnpicklingError, ImportError):
+        except UnpicklingError as error:
+            raise UnpicklingError(str(checkpoint)) from error
+        except ImportError:
             raise
         except Exception as error:
             why = 'it is empty' if not Path(checkpoint).stat().st_size else repr(error)[:200]
@@ -148,7 +153,7 @@ def load_model(
             f'the config of {checkpoint} has a part that is not registered ({error}): import its '
             f'module first, or {_REMEDY}'
         ) from error
-    check_fits(model, content, training=False)
+    check_fits(model, content, starts=False, name=checkpoint)
     # it may lack banks and auxiliary heads
     model.load_state_dict(weights_of(content), strict=False)
     if predictor is not None:

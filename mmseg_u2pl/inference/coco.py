@@ -1,6 +1,6 @@
 """Index masks as COCO annotations, which annotation tools read: one polygon a connected region."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -51,6 +51,19 @@ class CocoAnnotations:
                     )
                 )
 
+    def keep(self, earlier: Mapping[str, Any]) -> int:
+        """Take over what an earlier file says of other images; how many these are."""
+        images, annotations = self.content['images'], self.content['annotations']
+        names = {image['file_name'] for image in images}
+        others = [image for image in earlier.get('images', ()) if image['file_name'] not in names]
+        places = {image['id']: len(images) + n for n, image in enumerate(others, 1)}
+        images += [dict(image, id=places[image['id']]) for image in others]
+        for each in earlier.get('annotations', ()):
+            if each['image_id'] in places:
+                place = places[each['image_id']]
+                annotations.append(dict(each, id=len(annotations) + 1, image_id=place))
+        return len(others)
+
 
 def polygons(region: np.ndarray) -> Iterator[np.ndarray]:
     """The outline of each connected part of a region, along the edges of its pixels.
@@ -76,4 +89,4 @@ def polygons(region: np.ndarray) -> Iterator[np.ndarray]:
         while hole >= 0:
             path = np.concatenate((path, start, outlines[hole], outlines[hole][:1]))
             hole = tree[0][hole][0]
-        yield path
+        yield path[(path != np.roll(path, 1, 0)).any(1)]  # halving made neighbors equal

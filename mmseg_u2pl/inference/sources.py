@@ -107,6 +107,10 @@ def _meant(word: str) -> Iterator[Source]:
 def _source(name: str, path: str) -> Source:
     if not path.lower().endswith(IMAGE_SUFFIXES + VIDEO_SUFFIXES):
         endings = ' '.join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+        if path.endswith('.pth'):
+            raise ValueError(
+                f'{path!r} is a checkpoint where images are expected: one comes first, then images'
+            )
         raise ValueError(f'{path!r} is neither an image nor a video: they end in {endings}')
     return Source(os.path.splitext(name)[0].replace(os.sep, '/'), path)
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from ..engine.checkpoints import AtomicBackend
 from ..version import __version__
 from .predict import Prediction
 from .sources import Source
@@ -42,7 +43,8 @@ def refuse_foreign(
     """
     if marker.exists():
         with marker.open(encoding='utf-8', errors='replace') as file:
-            if 'mmseg_u2pl' not in file.read(1000):  # all tools write it at the beginning
+            text = file.read(1000)
+            if text and 'mmseg_u2pl' not in text:  # all tools write it at the beginning
                 raise ValueError(f'{marker} is of another origin: choose another folder')
         if classes is not None and (before := _classes_of(marker)) not in (None, list(classes)):
             raise ValueError(
@@ -99,7 +101,7 @@ class Writer:
         )
         content = dict(versions=versions, classes=classes, palette=palette, **about)
         text = json.dumps(content, indent=1, ensure_ascii=False) + '\n'
-        marker.write_text(text, encoding='utf-8')
+        AtomicBackend().put(text.encode(), marker)
         self._videos: dict[str, cv2.VideoWriter] = {}
 
     def path(self, kind: str, name: str, of_video: bool = False) -> Path:

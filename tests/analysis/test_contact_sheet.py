@@ -1,11 +1,14 @@
 """The contact sheet of what the network gets in training."""
 
+import itertools
+
 import cross
 import mmcv
 import numpy as np
 import pytest
 import tiny
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import MODELS
 
@@ -13,9 +16,11 @@ from mmseg_u2pl.contact_sheet import (
     STRIPES,
     UNPAINTED,
     SheetRow,
+    contact_sheet,
     describe,
     display_images,
     draw_contact_sheet,
+    ending,
     paint,
     training_rows,
 )
@@ -129,8 +134,9 @@ def test_pseudo_labels_are_drawn_where_they_are_kept(batch, kind, networks):
         share = (keep.sum() / streams.valid.sum()).item()
         assert row.title == f'pseudo-labels\n{name}: {share:.0%} kept'
         np.testing.assert_array_equal(np.asarray(row.labels)[keep], label[keep])
-        assert (np.asarray(row.labels)[:, 32:] == 255).all()
-        assert (np.asarray(row.labels)[~keep & streams.valid] == UNPAINTED).all()
+        assert (np.asarray(row.labels)[~keep] == 255).all()  # on padding, too
+        assert not keep[:, 32:].any()
+        assert row.stripes == 'unreliable'
 
 
 def test_padding_is_marked(batch):
@@ -152,6 +158,11 @@ def test_numbers_of_a_row():
     assert text == 'labeled: 1 images of 2×5 px, 20.0% padding or ignored'
     text = describe(SheetRow('view\n50%', images, ['a']))
     assert text == 'view, 50%: 1 images of 2×5 px, 0.0% padding or ignored'
+
+
+def test_a_long_name_shows_that_it_was_cut():
+    assert ending('street', 6) == 'street'
+    assert ending('in_the_street', 6) == '…treet'
 
 
 def test_the_sheet_shows_masks_stripes_and_outlines(tmp_path):
@@ -185,3 +196,39 @@ def test_the_legend_names_the_classes_that_occur(tmp_path):
     row = SheetRow('masks', images, ['one'], labels=labels)
     path = draw_contact_sheet([row], names, palette, tmp_path / 'a.png')
     assert mmcv.imread(path).shape[0] < 600  # pixels
+
+
+def test_the_legend_says_what_stripes_mean():
+    image, labels = np.zeros((1, 8, 8, 3), np.uint8), np.full((1, 8, 8), 255)
+    row = SheetRow('masks', image, ['one'], labels=labels)
+    for rows, says in (
+        ([row], 'padding or ignored'),
+        ([row, row._replace(stripes='unreliable')], 'padding or ignored, unreliable'),
+    ):
+        (legend,) = contact_sheet(rows, ['a'], [(0, 0, 1)]).legends
+        assert [text.get_text() for text in legend.get_texts()] == [says]
+
+
+@pytest.mark.parametrize(
+    ('height', 'width', 'count'), [(24, 32, 150), (60, 1000, 2), (2400, 40, 2)]
+)
+def test_everything_of_a_sheet_is_on_it(height, width, count):
+    """Names of classes and of rows, whatever the shape of the images and the number of names."""
+    names = [f'unlabeled construction vehicle {index}' for index in range(count)]
+    palette = [(index, 100, 200) for index in range(count)]
+    image = np.zeros((1, height, width, 3), np.uint8)
+    labels = np.arange(height * width).reshape(1, height, width) % count
+    rows = [SheetRow(f'unlabeled, strong view {i}', image, ['one'], labels) for i in range(3)]
+    figure = contact_sheet(rows, names, palette)
+    FigureCanvasAgg(figure).draw()
+    whole = figure.bbox
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert whole.y0 <= box.y0 < box.y1
+    axes = figure.axes
+    assert box.y1 <= min(axis.get_window_extent().y0 for axis in axes)
+    titles = [axis.yaxis.label.get_window_extent() for axis in axes]
+    for above, below in itertools.pairwise(titles):
+        assert below.y1 <= above.y0
+    assert whole.height < 40 * figure.dpi

@@ -92,6 +92,8 @@ runs:
         ('[{name: a, config: c, split: 1_16}]', "split=116 is no text: quote it, like '1_16'"),
         ('[{name: a, config: c, option: 1}]', 'option is unknown'),
         ('[{name: a}]', 'config is unknown or missing'),
+        ('[{name: a, config: c, seeds: 3}]', r'seeds=3 is no list: give \[3\]'),
+        ('', 'expected runs, a list of mappings'),
         (
             '[{name: a, config: c}, {name: b, config: c}]',
             'a_s0 and b_s0 have the same name, or are',
@@ -524,3 +526,26 @@ def test_threads_read_configs_one_after_the_other(monkeypatch):
         configs = list(threads.map(read_config, map(Path, map(str, range(12)))))
     assert [config.x for config in configs] == [1] * 12
     assert set(most) == {1}
+
+
+def test_a_line_that_is_no_result_is_named(tmp_path):
+    path = tmp_path / 'runs.jsonl'
+    for line in ('{"a": 1}', '[1]', 'words'):
+        path.write_text(f'{json.dumps(dict(ONE.settings))}\n{line}\n')
+        with pytest.raises(ValueError, match=r'runs\.jsonl, line 2: is no result of a run'):
+            read_results(path)
+
+
+@pytest.mark.parametrize(('best', 'trained'), [(2, True), (4, False)])
+def test_a_best_checkpoint_that_was_moved_is_not_trained_again(
+    data_root, tmp_path, monkeypatch, best, trained
+):
+    """One of the last iteration may not have been written before a kill."""
+    changes = {'train_cfg.val_interval': 2, 'default_hooks.checkpoint.interval': 2}
+    runs.runner(data_root, tmp_path, 4, **changes).train()
+    for path in tmp_path.glob('best_*'):
+        path.unlink()
+    monkeypatch.setattr(RunFolder, 'best', lambda *_: ('teacher/mIoU', best))
+    folder = RunFolder(tmp_path)
+    assert folder.is_trained() is trained
+    assert folder.resume_point() == tmp_path / f'iter_{4 if trained else 2}.pth'

@@ -18,6 +18,7 @@ from mmseg.registry import MODELS
 
 from mmseg_u2pl.analysis.ranking import rank
 from mmseg_u2pl.datasets import UnlabeledDataset
+from mmseg_u2pl.functional import nearest
 from mmseg_u2pl.inference.checkpoint import load_model
 from mmseg_u2pl.inference.predict import Inference
 from mmseg_u2pl.inference.sources import find_sources, items
@@ -179,3 +180,54 @@ def test_images_of_the_test_are_not_proposed(own_root, tmp_path, run_tool, refus
     checkpoint = save(cfg, tmp_path / 'iter_4.pth')
     with refuses('all of these images have a mask already'):  # those of val are the test's, too
         run_tool('rank_unlabeled.py', checkpoint, own_root / 'images/val', '-o', tmp_path)
+
+
+def test_masks_of_earlier_runs_stay_known(
+    checkpoint, own_root, tmp_path, run_tool, refuses, monkeypatch
+):
+    """A correction is protected, whether a later run had other images or was stopped."""
+    out, names = tmp_path / 'out', [f'{name}.png' for name in NAMES['unlabeled']]
+    words = ['export_pseudo_labels.py', checkpoint, '-o', out]
+    run_tool(*words)
+    before = read_coco(out)
+    assert sorted(before) == sorted(names)
+    run_tool(*words, '--num', 2)  # u0 and u3, which are one group now
+    after = read_coco(out)
+    assert sorted(after) == sorted(names)
+    assert [name for name in names if before[name] != after[name]] == [names[0], names[3]]
+
+    calls = 0
+
+    def stop(*maps):
+        nonlocal calls
+        if (calls := calls + 1) == 2:
+            raise KeyboardInterrupt
+        return nearest(*maps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr('mmseg_u2pl.functional.nearest', stop)
+        with pytest.raises(SystemExit):
+            run_tool(*words)
+    stopped = read_coco(out)
+    assert sorted(stopped) == sorted(names)
+    assert stopped[names[0]] == before[names[0]]
+    assert stopped[names[3]] == after[names[3]]
+    mask = out / f'masks/{names[-1]}'
+    labels = np.array(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED))
+    cv2.imwrite(str(mask), 2 - labels % 2)
+    with refuses(f'{mask} was changed after it was written'):
+        run_tool(*words)
+
+
+def read_coco(out):
+    """Hash and regions of each image of an export."""
+    content = json.loads((out / 'coco.json').read_text())
+    for part in ('images', 'annotations'):
+        assert [each['id'] for each in content[part]] == list(range(1, len(content[part]) + 1))
+    return {
+        image['file_name']: (
+            image['mask_sha256'],
+            [a['segmentation'] for a in content['annotations'] if a['image_id'] == image['id']],
+        )
+        for image in content['images']
+    }

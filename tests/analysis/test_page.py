@@ -6,9 +6,11 @@ import json
 import re
 import shutil
 import subprocess
+import warnings
 import zipfile
 from base64 import b64decode
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ import tiny
 from PIL import Image
 
 from mmseg_u2pl.analysis.page import chart, write_page
+from mmseg_u2pl.analysis.run_folder import RunFolder
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
 CLASSES = ('cat', 'dog')
@@ -107,6 +110,7 @@ def test_the_numbers_of_the_page(methods, tmp_path):
     # last: 30 and 30.5 against 40; best on val: 40 and 40.5 against 40
     assert 'method − baseline, last checkpoint +9.8 mIoU' in text
     assert 'By seed: +10.0 (0), +9.5 (1)' in text
+    assert 'different length' not in text
     assert 'method − baseline, best on val −0.2 mIoU' in text
     assert 'baseline 30.2 ± 0.4 at 4, 4 40.2 ± 0.4 at 2, 2' in text
     assert 'method 40.0 ± 0.0 at 4, 4 40.0 ± 0.0 at 4, 4' in text
@@ -255,3 +259,37 @@ def test_a_browser_renders_it(trained, tmp_path):
     assert json.loads(html.unescape(title)) == [
         dict(width=width, columns=number, broken=0) for width, number in columns.items()
     ]
+
+
+def test_a_page_of_another_origin_stays(methods, tmp_path):
+    (tmp_path / 'mine.html').write_text('my page')
+    with pytest.raises(ValueError, match=r'mine\.html is not a page of this tool'):
+        write_page(methods, tmp_path / 'mine.html')
+    assert (tmp_path / 'mine.html').read_text() == 'my page'
+    write_page(methods, tmp_path / 'page.html')
+    write_page(methods, tmp_path / 'page.html')  # its own
+
+
+def test_trainings_of_different_length_are_told(methods, tmp_path, monkeypatch):
+    read = RunFolder.results
+
+    def results(folder):
+        found = read(folder)
+        return dict(found, iterations=found['iterations'] + 2 * (folder.path.name == 'm0'))
+
+    monkeypatch.setattr(RunFolder, 'results', results)
+    path = write_page(methods, tmp_path / 'page.html')
+    assert 'trainings of different length (4, 6 iterations)' in text_of(path)
+
+
+def test_names_of_many_lines_stand_below_the_chart():
+    names = [f'a class with a long name {i}' for i in range(21)]
+    points: Any = {name: ([{1: i, 2: i + 1}], None, '-') for i, name in enumerate(names)}
+    title = 'negatives unlabeled, a class each, of the method with a long name'
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')  # of a layout without room
+        drawn = chart(title, points)
+    height = re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', drawn)
+    assert height
+    assert float(height[1]) > 72 * 4  # points
+    assert all(f'>{name}<' in drawn for name in names)

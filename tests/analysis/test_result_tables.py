@@ -142,3 +142,18 @@ columns: {100: {split: '1_8'}, 200: {split: '1_4'}, 400: {split: '1_2'}}"""
 def test_the_documents_show_the_committed_results(name):
     """``tools/report.py --write README.md docs/results.md`` makes them again."""
     assert stale(ROOT / name, read_results(ROOT / 'results/runs.jsonl')) == []
+
+
+def test_text_after_a_table_without_end_stays():
+    query = '<!-- table\nrows: {a: {name: base}}\ncolumns: classes\n-->\n'
+    for text in (f'{query}words', f'{query}words\n{query}<!-- end -->'):
+        with pytest.raises(ValueError, match=r'1 of \d tables have no line "<!-- end -->"'):
+            fill(text, RUNS)
+
+
+@pytest.mark.parametrize('key', ['rows', 'columns'])
+def test_what_a_table_lacks_is_named(key):
+    query = {'rows': 'rows: {a: {name: base}}', 'columns': 'columns: classes'}
+    del query[key]
+    with pytest.raises(ValueError, match=f'a table has no {key}'):
+        table('\n'.join(query.values()))

@@ -251,3 +251,20 @@ def test_a_copy_of_a_work_dir_leaves_the_original_alone(data_root, tmp_path):
     assert copied.message_hub.get_info('best_ckpt') in (str(best), str(kept))
     (hook,) = (each for each in copied.hooks if isinstance(each, SafeCheckpointHook))
     assert hook.best_ckpt_path == str(kept)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'train_cfg.val_interval': 2, 'train_cfg.dynamic_intervals': [(4, 4)]},
+        {'default_hooks.timer': None, 'train_cfg.val_interval': 2},
+    ],
+    ids=['intervals change', 'no times'],
+)
+def test_a_validation_that_was_not_cut_off_is_not_repeated(data_root, tmp_path, changes):
+    changes = {**changes, 'default_hooks.checkpoint.interval': 2}
+    whole = runs.train(runs.runner(data_root, tmp_path, 8, **changes))
+    start = dict(resume=True, load_from=str(tmp_path / 'iter_6.pth'))
+    again = runs.train(runs.runner(data_root, tmp_path, 8, **changes, **start))
+    assert list(again.metrics) == [8]
+    assert 8 in whole.metrics

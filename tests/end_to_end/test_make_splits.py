@@ -183,3 +183,21 @@ def test_stratified_needs_masks(root, tmp_path, call, refuses):
         call(root / 'img', *flags)
     with refuses('no folder'):
         call(root / 'nowhere', *flags)
+
+
+def test_another_size_joins_without_force(root, tmp_path, call):
+    words = [root / 'img', '--masks', root / 'ann', '--holdout', '4', '--out', tmp_path]
+    call(*words, '--labeled', '2')
+    call(*words, '--labeled', '3')
+    assert len(lines(tmp_path / '2_labeled.txt')) == 2
+    for name in ('2_labeled', '3_labeled', 'holdout'):
+        assert list_record(tmp_path / f'{name}.txt')['sha256']
+
+
+def test_a_list_with_images_of_the_new_hold_out_is_named(root, tmp_path, call, refuses):
+    words = [root / 'img', '--masks', root / 'ann', '--out', tmp_path]
+    call(*words, '--labeled', '1/2', '--holdout', '4', '--seed', '0')
+    before = contents(tmp_path)
+    with refuses('1_2_(un)?labeled.txt has .* images that are held out now, such as'):
+        call(*words, '--labeled', '2', '--holdout', '4', '--seed', '1', '--force')
+    assert contents(tmp_path) == before

@@ -13,10 +13,11 @@ import runs
 import tiny
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from mmengine.visualization import LocalVisBackend
+from mmseg.registry import MODELS
 
 from mmseg_u2pl.engine import checkpoints
 from mmseg_u2pl.engine.checkpoints import AtomicBackend, check_fits, latest_checkpoint, plain
@@ -293,19 +294,19 @@ def test_a_checkpoint_that_fits_nothing_is_refused():
         check_fits(model, dict(state_dict=student), training)
         check_fits(model, {f'module.{name}': value for name, value in student.items()}, training)
     backbone = {name: value for name, value in student.items() if name.startswith('backbone.')}
-    check_fits(model, backbone, training=True)  # fine-tuning
+    check_fits(model, backbone, starts=True)  # fine-tuning
     heads = sum(name.startswith('decode_head.') for name in student)
     with pytest.raises(ValueError, match=rf'{heads} missing, such as decode_head\.'):
-        check_fits(model, backbone, training=False)
+        check_fits(model, backbone, starts=False)
     with pytest.raises(ValueError, match='missing, such as backbone'):
-        check_fits(model, dict(state_dict={'network.weight': torch.zeros(1)}), training=True)
+        check_fits(model, dict(state_dict={'network.weight': torch.zeros(1)}), starts=True)
     half = {name: v for name, v in state.items() if not name.startswith('teacher.backbone.')}
-    check_fits(model, half, training=True)
+    check_fits(model, half, starts=True)
     with pytest.raises(ValueError, match=r'missing, such as teacher\.backbone'):
-        check_fits(model, half, training=False)  # it predicts
+        check_fits(model, half, starts=False)  # it predicts
     changed = dict(student, **{'decode_head.conv_seg.bias': torch.zeros(9)})
     with pytest.raises(ValueError, match=r'decode_head.conv_seg.bias: \(9,\) instead of \(3,\)'):
-        check_fits(model, changed, training=False)
+        check_fits(model, changed, starts=False)
 
 
 def test_a_file_system_that_syncs_no_folders_is_no_error(tmp_path, monkeypatch):
@@ -333,3 +334,47 @@ def test_a_resume_looks_where_checkpoints_are_written(tmp_path):
     cfg = Config(dict(work_dir=str(tmp_path / 'run'), default_hooks=dict(checkpoint=hook)))
     train['resume'](cfg)
     assert (cfg.resume, cfg.load_from) == (True, str(path))
+
+
+def test_a_resume_takes_no_weights_of_another_network(data_root, tmp_path):
+    runs.train(runs.runner(data_root, tmp_path, 3))
+    names = dict(classes=('a', 'b'), palette=[[0, 0, 0], [1, 1, 1]])
+    changes: dict = {'model.decode_head.num_classes': 2, 'resume': True}
+    changes |= {f'{part}_dataloader.dataset.metainfo': names for part in ('val', 'test')}
+    changes['train_dataloader.dataset.labeled.metainfo'] = names
+    other = runs.runner(data_root, tmp_path, 6, load_from=str(tmp_path / 'iter_3.pth'), **changes)
+    says = 'does not fit the network of the config', 'with another shape'
+    tiny.assert_raises(ValueError, other.train, *says)
+
+
+def test_a_training_that_has_ended_says_so(data_root, tmp_path):
+    runs.train(runs.runner(data_root, tmp_path, 3))
+    start = dict(load_from=str(tmp_path / 'iter_3.pth'), resume=True)
+    runs.train(runs.runner(data_root, tmp_path, 2, **start))
+    assert 'nothing is left to train: iteration 3 of 2' in runs.log_of(tmp_path)
+
+
+def test_networks_that_are_not_used_are_named(monkeypatch):
+    said = ''
+
+    def note(text, **_):
+        nonlocal said
+        said += text
+
+    monkeypatch.setattr(checkpoints, 'print_log', note)
+    student = MODELS.build(dict(type='EncoderDecoder', **tiny.networks()))
+    check_fits(student, student.state_dict(), starts=False)
+    assert not said
+    check_fits(student, tiny.u2pl().state_dict(), starts=False, name='iter_1.pth')
+    assert 'iter_1.pth has a teacher that EncoderDecoder does not use' in said
+
+
+@pytest.mark.parametrize(
+    ('out_dir', 'expected'), [('s3://bucket/x', None), (None, dict(backend='AtomicBackend'))]
+)
+def test_what_goes_elsewhere_is_written_as_by_mmengine(out_dir, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(CheckpointHook, 'before_train', lambda *_: None)
+    hook = checkpoints.SafeCheckpointHook(interval=1, out_dir=out_dir)
+    monkeypatch.setattr(hook, 'file_backend', SimpleNamespace(remove=None), raising=False)
+    hook.before_train(SimpleNamespace(work_dir=str(tmp_path)))
+    assert hook.backend_args == expected

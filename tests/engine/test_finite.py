@@ -10,6 +10,7 @@ import runs
 import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from runs import differing, log_of
+from torch import nn
 
 from mmseg_u2pl.engine import finite
 from mmseg_u2pl.engine.optim import WRAPPERS, JointOptimizer
@@ -188,3 +189,30 @@ def test_a_discriminators_gradient_counts():
     wrapper.step()
     assert guard.skipped
     assert differing(before, model.state_dict()) == []
+
+
+class Replaces(nn.Module):
+    """Puts another tensor in the place of its buffer in each pass, as EMAHead does."""
+
+    mean: torch.Tensor
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+        self.register_buffer('mean', torch.zeros(1))
+        self.register_buffer('mask', torch.tensor([-torch.inf, 0.0]))
+
+    def forward(self, x):
+        self.mean = 0.5 * self.mean + 0.5 * x.detach()
+        return self.layer(x) + self.mean
+
+
+def test_a_buffer_that_is_replaced_comes_back():
+    model = Replaces()
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    guard = finite.FiniteGuard(SimpleNamespace(model=model, optim_wrapper=wrapper))
+    for value, mean in ((2.0, 1.0), (float('nan'), 1.0), (3.0, 2.0)):
+        guard.remember()
+        wrapper.update_params(model(torch.tensor([value])).sum())
+        assert guard.skipped is (value != value)
+        assert model.mean.item() == mean

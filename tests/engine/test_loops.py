@@ -14,12 +14,14 @@ import pytest
 import runs
 import tiny
 import torch
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.datasets import BaseSegDataset
 
 from mmseg_u2pl.engine import PredictorsTestLoop, PredictorsValLoop
 from mmseg_u2pl.engine.segmentor import segmentor
+from mmseg_u2pl.evaluation import ClassIoUMetric
 
 
 class Outputs(Hook):
@@ -318,3 +320,22 @@ def test_an_error_leaves_the_chosen_predictor_in_place(runner, monkeypatch):
     with pytest.raises(RuntimeError, match='out of memory'):
         runner.val()
     assert runner.model.predictor == 'student'
+
+
+METRIC = dict(type='ClassIoUMetric', iou_metrics=['mIoU'])
+
+
+@pytest.mark.parametrize(
+    'evaluator',
+    [
+        [METRIC],
+        dict(type='Evaluator', metrics=[METRIC]),
+        [ClassIoUMetric(iou_metrics=['mIoU'])],
+        Evaluator([ClassIoUMetric(iou_metrics=['mIoU'])]),
+    ],
+    ids=['list', 'config of an evaluator', 'built metric', 'built evaluator'],
+)
+def test_any_evaluator_that_mmengine_takes(runner, evaluator):
+    expected = runner.val()
+    loop = PredictorsValLoop(runner, runner.val_dataloader, evaluator)
+    assert loop.run() == expected

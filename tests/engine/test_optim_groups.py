@@ -7,7 +7,7 @@ import cross
 import pytest
 import tiny
 import torch
-from mmengine.optim import DefaultOptimWrapperConstructor, PolyLR, build_optim_wrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper, PolyLR, build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
@@ -312,3 +312,20 @@ def test_one_optimizer_for_networks_and_discriminators_is_refused():
         ValueError, lambda: model.check(SimpleNamespace(optim_wrapper=plain, max_iters=9)),
         'RRN.discriminators', CONSTRUCTOR,
     )  # fmt: skip
+
+
+def test_a_parameter_of_the_segmentor_itself_is_trained():
+    model = tiny.semi('FixMatch')
+    model.temperature = nn.Parameter(torch.ones(()))
+    groups = wrap(model, None).optimizer.param_groups
+    assert any(p is model.temperature for group in groups for p in group['params'])
+
+
+def test_norms_are_logged_and_a_wrapper_may_be_a_class():
+    wrapper = wrap(Pair(), type=OptimWrapper, clip_grad=dict(max_norm=0.5))
+    model = Pair()
+    wrapper = wrap(model, type=OptimWrapper, clip_grad=dict(max_norm=0.5))
+    wrapper.update_params(model.loss(3.0, 2.0))
+    scalars = wrapper.message_hub.log_scalars
+    assert scalars['train/grad_norm'].current() == 3
+    assert scalars['train/discriminators.grad_norm'].current() == 2

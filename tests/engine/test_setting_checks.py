@@ -155,7 +155,7 @@ def test_a_setting_is_named_with_its_remedy(changes, says, data_root, tmp_path):
     refused(data_root, tmp_path, *says, **changes)
 
 
-@pytest.mark.parametrize('best', ['auto', 'teacher/mAcc', 'student/mIoU'])
+@pytest.mark.parametrize('best', ['auto', 'teacher/mAcc', 'student/mIoU', 'teacher/IoU.red'])
 def test_a_metric_of_the_validation_is_kept(best, data_root, tmp_path):
     changes = {'default_hooks.checkpoint.save_best': best, 'train_cfg.val_interval': 1}
     changes |= {'model.warmup_iters': 0}
@@ -163,6 +163,24 @@ def test_a_metric_of_the_validation_is_kept(best, data_root, tmp_path):
     name = 'teacher/aAcc' if best == 'auto' else best
     (kept,) = tmp_path.glob('best_*.pth')
     assert kept.name == f'best_{name.replace("/", "_")}_iter_1.pth'
+
+
+def test_a_metric_with_a_prefix_has_it_in_its_name(data_root, tmp_path):
+    changes = {'val_evaluator.prefix': 'val', 'model.warmup_iters': 0, 'train_cfg.val_interval': 1}
+    best = 'default_hooks.checkpoint.save_best'
+    says = "'teacher/mIoU' is not a metric", 'use student/val/mIoU or teacher/val/mIoU'
+    refused(data_root, tmp_path / 'one', *says, **changes, **{best: 'teacher/mIoU'})
+    changes[best] = 'teacher/val/mIoU'
+    runs.runner(data_root, tmp_path / 'two', 1, **changes).train()
+    assert (tmp_path / 'two/best_teacher_val_mIoU_iter_1.pth').is_file()
+
+
+def test_a_schedule_that_looks_at_validations_runs(data_root, tmp_path):
+    plateau = dict(type='ReduceOnPlateauLR', monitor='teacher/mIoU', rule='greater', patience=0)
+    changes = {'param_scheduler': [plateau], 'train_cfg.val_interval': 1, 'model.warmup_iters': 0}
+    runner = runs.runner(data_root, tmp_path, 4, **changes)
+    runner.train()
+    assert runner.param_schedulers[0].last_step > 0
 
 
 # --------------------------------------------------------------------------------- images
@@ -275,3 +293,14 @@ def test_gray_and_color_images_may_be_mixed():
     dataset.append(dict(inputs=torch.full((4, 4, 4), 99, dtype=torch.uint8)))
     (says,) = setting_checks.images(model, dataset, [0, 1, 2], 'here')
     assert 'here: images have 4 channels, data_preprocessor.mean 3 and the backbone takes 3' in says
+
+
+@pytest.mark.parametrize(('mean', 'says'), [(0.4, ''), (120.0, 'Take Normalize out')])
+def test_images_in_0_to_1_go_with_means_like_theirs(mean, says):
+    model = SimpleNamespace(
+        modules=list, backbone=torch.nn.Conv2d(3, 1, 1),
+        data_preprocessor=SimpleNamespace(mean=torch.full((3, 1, 1), mean)),
+    )  # fmt: skip
+    dataset = [dict(inputs=torch.rand(3, 8, 8))]
+    found = list(setting_checks.images(model, dataset, [0], 'train_dataloader.dataset.labeled'))
+    assert [says in text for text in found] == ([True] if says else [])

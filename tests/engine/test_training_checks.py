@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import runs
 import tiny
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler, pseudo_collate
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmseg_u2pl.datasets import SemiDataset, SemiSampler, labels
 from mmseg_u2pl.datasets.labels import Labels
-from mmseg_u2pl.engine import ClassWeightsHook, ProtocolHook
+from mmseg_u2pl.engine import ClassWeightsHook, ProtocolHook, checks
 from mmseg_u2pl.engine.checks import check_labels, check_training, scored_datasets
 from mmseg_u2pl.models.data_preprocessor import Grid
 
@@ -161,6 +162,24 @@ def test_a_label_beyond_the_classes_is_named_with_its_file(own_root, build, valu
     )
 
 
+@TRANSFORMS.register_module()
+class MapIds(BaseTransform):
+    """A user's: labels above the classes become 255."""
+
+    def transform(self, results):
+        results['gt_seg_map'][results['gt_seg_map'] > 2] = 255
+        return results
+
+
+def test_labels_that_a_transform_may_map_are_warned_of(own_root):
+    cv2.imwrite(str(own_root / 'masks/train/l1.png'), np.full((40, 48), 9, np.uint8))
+    tiny.assert_raises(ValueError, lambda: check_training(runner(own_root)), 'holds the label 9')
+    made = runner(own_root)
+    made.train_dataloader.dataset.labeled.pipeline.transforms.insert(2, MapIds())
+    with pytest.warns(UserWarning, match='unless MapIds changes the labels: .*holds the label 9'):
+        check_training(made)
+
+
 def test_a_binary_mask_of_0_and_255_is_not_taken_for_foreground_and_ignore(own_root):
     # 255 alone beside 0 in every mask: two classes, the second of which has no pixel
     for path in (own_root / 'masks' / 'train').iterdir():
@@ -205,10 +224,20 @@ def test_one_labeled_image_and_a_head_that_averages_all_of_it(own_root):
         norm_cfg=dict(type='BN'),
     )
     says = 'decode_head (ASPPHead)', 'batch_size=2'
-    tiny.assert_raises(
-        ValueError, lambda: check_training(runner(own_root, 2, decode_head=head)), *says
-    )
     check_training(runner(own_root, 4, decode_head=head))
+    tiny.assert_raises(
+        ValueError,
+        lambda: check_training(runner(own_root, 2, decode_head=head, warmup_iters=1)),
+        *says,
+    )
+    # without a warm-up the head always sees both streams
+    check_training(runner(own_root, 2, decode_head=head, warmup_iters=0))
+
+
+def test_a_problem_of_one_process_ends_all(own_root, monkeypatch):
+    other = ['train_dataloader.dataset.labeled: a.png is too small']
+    monkeypatch.setattr(checks, 'all_gather_object', lambda found: [found, other])
+    tiny.assert_raises(ValueError, lambda: check_training(runner(own_root)), 'a.png is too small')
 
 
 def test_labels_count_after_the_data_sets_mapping(own_root):

@@ -181,3 +181,14 @@ def test_a_method_that_shows_no_pseudo_labels_trains(own_root, tmp_path, monkeyp
     runner = train(own_root, tmp_path, dict(type='WatchHook'))
     assert runner.iter == 6
     assert 'watch/ECE' in scalars(tmp_path)
+
+
+def test_no_failure_of_watching_ends_the_training(own_root, tmp_path, monkeypatch):
+    def fail(model, samples):
+        raise ValueError('crops are smaller than a region')
+
+    monkeypatch.setattr('mmseg_u2pl.models.U2PL.label_samples', fail)
+    runner = train(own_root, tmp_path, dict(type='WatchHook'))
+    assert runner.iter == runner.max_iters
+    log = runs.log_of(tmp_path)
+    assert log.count('pseudo-labels are not watched: ValueError: crops are smaller') == 1

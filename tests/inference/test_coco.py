@@ -28,6 +28,7 @@ def test_any_mask_is_the_sum_of_its_polygons(seed):
     for corners in polygons(mask):
         region = filled(corners, *mask.shape)
         assert cv2.contourArea(corners) == region.sum()
+        assert (corners != np.roll(corners, 1, 0)).any(1).all()  # no point twice in a row
         total += region
     np.testing.assert_array_equal(total, mask)
 

@@ -194,6 +194,9 @@ def test_the_command_line(tmp_path, run_tool, capsys, refuses):
     with pytest.raises(SystemExit) as stop:
         run_tool('export.py', tmp_path / 'iter_1.pth', '-o', tmp_path / 'out', '--images', tmp_path)
     assert stop.value.code == 2
+    assert (tmp_path / 'out' / 'README.md').read_text().count(
+        '\n'
+    ) > 5  # of the last one that worked
     (tmp_path / 'README.md').write_text('# Mine')
     with refuses('README.md is not of an export by this tool'):
         run_tool('export.py', tmp_path / 'iter_1.pth', '-o', tmp_path)

@@ -1,10 +1,15 @@
 """Which files a command line means, and configs that are read without being run."""
 
+from types import SimpleNamespace
+
 import pytest
 import tiny
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
+from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs
 
+from mmseg_u2pl.datasets.prediction import pipeline_of, prediction_pipeline
 from mmseg_u2pl.inference.checkpoint import load_model, parse_config
 from mmseg_u2pl.inference.sources import find_sources
 
@@ -116,3 +121,49 @@ def test_files_that_are_no_checkpoints_are_named(tmp_path):
         tiny.assert_raises(ValueError, lambda: load_model(path), says)
     torch.save([1, 2], path)
     tiny.assert_raises(ValueError, lambda: load_model(path), 'x.pth holds a list, not a checkpoint')
+
+
+def test_what_is_no_checkpoint_is_refused_without_advice_to_trust_it(tmp_path, refuses, run_tool):
+    for name in ('photo.jpg', 'street.py'):
+        (tmp_path / name).write_bytes(b'x')
+        with refuses(f'{name} is no checkpoint'):
+            run_tool('predict.py', tmp_path / name, tmp_path, '-o', tmp_path / 'out')
+    pickled = tmp_path / 'other.pth'
+    torch.save(dict(model=SimpleNamespace()), pickled)
+    with refuses('other.pth is damaged, or holds more than data'):
+        run_tool('predict.py', pickled, tmp_path, '-o', tmp_path / 'out')
+
+
+def test_two_checkpoints_of_a_pattern_are_named(tmp_path, run_tool, capsys, refuses):
+    paths = [tmp_path / name for name in ('best_a_iter_1.pth', 'best_a_iter_2.pth')]
+    for path in paths:
+        path.touch()
+    with pytest.raises(SystemExit):
+        run_tool('test.py', 'config.py', *paths)
+    assert (
+        f'2 files where one checkpoint is expected: {paths[0]}, {paths[1]}'
+        in capsys.readouterr().err
+    )
+    with refuses('best_a_iter_2.pth.* is a checkpoint where images are expected'):
+        run_tool('predict.py', *paths, tmp_path, '-o', tmp_path / 'out')
+
+
+def test_pipelines_that_name_classes_are_read(monkeypatch):
+    cfg = dict(
+        test_pipeline=[
+            dict(type=LoadImageFromFile),
+            dict(type=LoadAnnotations),
+            dict(type=PackSegInputs),
+        ]
+    )
+    kept = [step['type'] for step in prediction_pipeline(cfg)]
+    assert kept == [LoadImageFromFile, PackSegInputs]
+
+
+def test_a_pipeline_inside_wrappers_is_found():
+    part = dict(
+        type='BaseSegDataset',
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')],
+    )
+    cfg = Config(dict(val_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=[part]))))
+    assert pipeline_of(cfg, masks=True) == part['pipeline']

@@ -358,3 +358,15 @@ def test_video(made, tmp_path, run_tool):
     written = cv2.VideoCapture(str(tmp_path / 'out/overlay/clip.mp4'))
     assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 3
     assert written.get(cv2.CAP_PROP_FPS) == 10
+
+
+def test_an_image_that_cannot_be_written_leaves_the_others(made, tmp_path, run_tool, capsys):
+    root, images = made
+    (tmp_path / 'out/masks/a.png').mkdir(parents=True)  # in the place of a mask
+    (tmp_path / 'out/classes.json').write_text('')  # of a run that was killed
+    with pytest.raises(SystemExit) as stop:
+        run_tool('predict.py', root / 'tiny.pth', images, '-o', tmp_path / 'out')
+    assert stop.value.code == 1
+    assert 'a.png cannot be written' in capsys.readouterr().err
+    assert (tmp_path / 'out/masks/b.png').is_file()
+    assert json.loads((tmp_path / 'out/classes.json').read_text())['classes']

@@ -252,3 +252,10 @@ def test_mmsegs_preprocessor_is_replaced_by_the_one_with_streams():
     assert settings['type'] == 'SegDataPreProcessor'
     without = MODELS.build(tiny.u2pl_config())  # as mmengine allows
     assert type(without.data_preprocessor) is SemiDataPreprocessor
+
+
+def test_a_setting_that_is_none_is_named_with_the_nearest():
+    with pytest.raises(
+        TypeError, match="FixMatch has no setting 'unsup_wight': is it 'unsup_weight'"
+    ):
+        tiny.semi('FixMatch', unsup_wight=2.0)

@@ -273,3 +273,13 @@ def test_tied_weights_are_averaged_once():
     teacher.step = 100  # m = 0.9
     teacher.update(student)
     assert weight(teacher) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize('norm', ['ema', 'batch'])
+def test_other_buffers_are_the_students(norm):
+    student = Student(1.0)
+    student.decode_head.register_buffer('bases', torch.tensor([1.0, -torch.inf]))
+    teacher = started(student, norm=norm)
+    student.decode_head.bases = torch.tensor([3.0, -torch.inf])  # another tensor
+    teacher.update(student)
+    assert teacher.get_buffer('decode_head.bases').tolist() == [3.0, -torch.inf]

@@ -1,5 +1,7 @@
 """One training step of UniMatch and of UniMatch V2 against a slow reference, and their parts."""
 
+from types import SimpleNamespace
+
 import pytest
 import reference
 import tiny
@@ -7,6 +9,7 @@ import torch
 
 from mmseg_u2pl.functional import apply_mix, box_masks, channels
 from mmseg_u2pl.models import CutMix
+from mmseg_u2pl.models.segmentors import semi as semi_module
 
 METHODS = ['UniMatch', 'UniMatchV2']
 both = pytest.mark.parametrize('kind', METHODS)
@@ -265,3 +268,15 @@ def test_the_teacher_of_v2_starts_before_the_first_step_and_is_slow():
 def test_a_setting_outside_its_range_is_named_with_its_value(kind, settings, message):
     with pytest.raises(ValueError, match=message):
         tiny.semi(kind, **settings)
+
+
+@both
+def test_checkpointing_in_several_processes_is_refused(kind, monkeypatch):
+    model = tiny.semi(kind)
+    runner, check = SimpleNamespace(max_iters=10), semi_module.SemiSegmentor.check
+    model.backbone.with_cp = True
+    check(model, runner)
+    monkeypatch.setattr(semi_module, 'get_world_size', lambda: 2)
+    tiny.assert_raises(ValueError, lambda: check(model, runner), 'with_cp=True', '2 passes')
+    model.backbone.with_cp = False
+    check(model, runner)

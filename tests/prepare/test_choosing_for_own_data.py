@@ -399,3 +399,22 @@ def test_name_of_the_configs(tmp_path, name, expected):
     assert [path.name for path in texts] == [
         f'{expected}.py', f'{expected}_supervised.py', f'{expected}_base.py',
     ]  # fmt: skip
+
+
+def test_a_class_that_no_mask_has_is_told(tmp_path):
+    images, own = folder(tmp_path)
+    counts = np.hstack((own.masks.counts, np.zeros((len(own.masks.counts), 1), int)))
+    masks = own.masks._replace(counts=counts)
+    lists = draw_lists(tmp_path / 'images', images, masks, ('road', 'car', 'traffic sign'))
+    (note,) = lists.notes
+    assert note.startswith('no mask has traffic sign: ')
+    assert not draw(tmp_path, images, own).notes
+
+
+def test_images_to_train_on_are_no_test(tmp_path):
+    images, own = folder(tmp_path)
+    paths = list(images.paths.values())
+    assert_raises(
+        ValueError, lambda: draw(tmp_path, images, own, test=own.masks, test_paths=paths),
+        '--test: 12 images are also those to train on', 'g0_i00.png',
+    )  # fmt: skip

@@ -203,3 +203,11 @@ def test_masks_of_one_kind_size_and_with_images(mine):
     save(mine / 'masks/b.png', rgb(ROAD))
     save(mine / 'masks/stranger.png', rgb(ROAD))
     assert_raises(ValueError, lambda: read(mine, colors=colors), 'stranger.png', 'no image')
+
+
+def test_photographs_in_the_place_of_masks_are_told(mine):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3))
+    masks_of(mine, [noise])
+    assert_raises(
+        ValueError, lambda: read(mine), 'as photographs have', 'IMAGES MASKS in this order'
+    )

@@ -118,21 +118,21 @@ class Teacher(nn.Module):
         momentum = self.momentum(self.step)
         averages: list[Tensor] = []
         values: list[Tensor] = []
-        counts: tuple[list[Tensor], list[Tensor]] = [], []  # of BatchNorm's batches
+        copies: tuple[list[Tensor], list[Tensor]] = [], []  # counts of batches, masks, bases ...
         for copied, source in self._pairs(student):
             averages += copied.parameters()  # tied ones once
             values += source.parameters()
-            if self.norm == 'ema':
-                for average, value in zip(copied.buffers(), source.buffers(), strict=True):
-                    if average.is_floating_point():
-                        averages.append(average)
-                        values.append(value)
-                    else:
-                        counts[0].append(average)
-                        counts[1].append(value)
+            for module, other in zip(copied.modules(), source.modules(), strict=True):
+                is_norm = isinstance(module, _BatchNorm)
+                if is_norm and self.norm == 'batch':  # its own passes move them
+                    continue
+                for average, value in zip(module.buffers(False), other.buffers(False), strict=True):
+                    averaged = is_norm and average.is_floating_point()
+                    (averages if averaged else copies[0]).append(average)
+                    (values if averaged else copies[1]).append(value)
         torch._foreach_lerp_(averages, values, 1 - momentum)
-        if counts[0]:
-            torch._foreach_copy_(*counts)
+        if copies[0]:
+            torch._foreach_copy_(*copies)
         self.updates.add_(1)
         self.step += 1
         return momentum

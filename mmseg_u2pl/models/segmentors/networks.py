@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from inspect import signature
 from typing import Any, TypeAlias
 
 from mmengine.logging import print_log
@@ -39,7 +41,7 @@ class SemiNetworks(EncoderDecoder):
         **encoder_decoder: As in mmseg's ``EncoderDecoder``.
 
     Raises:
-        TypeError: As in ``check_decode_head``, or no ``conv_seg`` where the contrastive loss needs it.
+        TypeError: An unknown setting; as in ``check_decode_head``; or no ``conv_seg`` where the contrastive loss needs it.
         ValueError: A head with one output channel, an unknown predictor, or a teacher whose
             BatchNorm statistics would never move.
     """
@@ -62,8 +64,10 @@ class SemiNetworks(EncoderDecoder):
         data_preprocessor: dict | None = None,
         **encoder_decoder: Any,
     ) -> None:
+        self._check_names(encoder_decoder)
         data_preprocessor = dict(data_preprocessor or dict(type='SegDataPreProcessor'))
-        if data_preprocessor.get('type') == 'SegDataPreProcessor':
+        kind = data_preprocessor.get('type')
+        if getattr(kind, '__name__', kind) == 'SegDataPreProcessor':
             data_preprocessor['type'] = 'SemiDataPreprocessor'
         if isinstance(encoder_decoder.get('decode_head'), list | tuple):
             check_decode_head(encoder_decoder['decode_head'])
@@ -100,6 +104,17 @@ class SemiNetworks(EncoderDecoder):
             **known: Arguments that the config need not repeat.
         """
         return None if settings is None else MODELS.build({'type': default, **known, **settings})
+
+    def _check_names(self, given: Iterable[str]) -> None:
+        """Raise TypeError, with a setting of a like name, if ``EncoderDecoder`` does not take one."""
+        taken = signature(EncoderDecoder.__init__).parameters
+        for name in given:
+            if name not in taken:
+                bases = type(self).__mro__
+                known = {word for base in bases for word in signature(base.__init__).parameters}
+                near = get_close_matches(name, known - {'self'}, n=1)
+                hint = f': is it {near[0]!r}?' if near else ''
+                raise TypeError(f'{type(self).__name__} has no setting {name!r}{hint}')
 
     def _build_representation(self, settings: dict) -> int:
         """Build branch g unless the decode head has one; returns its channels D."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from torch import Tensor
 
 from ...functional import IGNORE
@@ -28,6 +29,12 @@ class SemiSegmentor(SemiNetworks):
 
     unlabeled_group: int = 1
     """Unlabeled images that a step takes together: a batch holds a multiple of it."""
+
+    labeled_with_unlabeled: bool = True
+    """Whether labeled and unlabeled images are in one pass of the student."""
+
+    student_passes: int = 1
+    """Passes of the student in a step."""
 
     zero_warnings: Mapping[str, str] = {}
     """Logged numbers that should not stay 0, and what it means if one does."""
@@ -69,8 +76,16 @@ class SemiSegmentor(SemiNetworks):
         """Refuse, before training, settings that the method cannot work with.
 
         Raises:
-            ValueError: A warm-up that ends no earlier than the training.
+            ValueError: A warm-up that ends no earlier than the training; checkpointing with several
+                passes and processes.
         """
+        checkpoints = any(getattr(part, 'with_cp', False) for part in self.modules())
+        if checkpoints and self.student_passes > 1 and get_world_size() > 1:
+            raise ValueError(
+                f'with_cp=True: {type(self).__name__} makes {self.student_passes} passes of the student in a '
+                'step, and torch exchanges gradients of checkpointed layers of one pass alone: leave with_cp '
+                'out, or train in one process'
+            )
         if self.warmup_iters >= runner.max_iters:
             raise ValueError(
                 f'model.warmup_iters={self.warmup_iters}, but the training has {runner.max_iters} '

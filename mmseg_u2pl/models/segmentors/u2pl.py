@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from ...functional import IGNORE, reliable_loss
-from ..settings import needed
+from ..settings import needed, not_negative
 from .batch import SemiBatch
 from .pseudo_labeling import PseudoLabelSegmentor, mixed
 
@@ -31,7 +31,7 @@ class U2PL(PseudoLabelSegmentor):
         **parts: As in :class:`PseudoLabelSegmentor`.
 
     Raises:
-        ValueError: No teacher.
+        ValueError: No teacher, or a negative weight.
     """
 
     teacher_sees_batches = True
@@ -50,6 +50,7 @@ class U2PL(PseudoLabelSegmentor):
             teacher=teacher, selection=selection, mix=mix, contrastive=contrastive, **parts
         )
         needed(self, teacher=teacher)
+        not_negative(reverse_weight=reverse_weight)
         self.reverse_weight = reverse_weight
 
     def semi_step(self, batch: SemiBatch) -> dict[str, Tensor]:

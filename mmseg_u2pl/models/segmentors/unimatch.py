@@ -31,6 +31,8 @@ class UniMatch(FixMatch):
         ValueError: A setting outside its range.
     """
 
+    student_passes = 2
+
     def __init__(
         self, *, feature_share: float = 0.5, feature_dropout: float = 0.5, **parts: Any
     ) -> None:

@@ -26,6 +26,9 @@ class UniMatchV2(FixMatch):
         **parts: As in :class:`FixMatch`; ``contrastive`` adds U²PL's L_c on s1.
     """
 
+    student_passes = 2
+    labeled_with_unlabeled = False
+
     def __init__(
         self,
         *,

@@ -87,6 +87,12 @@ def draw_lists(
     else:
         places = images.paths
     tested = {path.resolve() for path in test_paths}
+    trained = {images.paths[stem].resolve() for stem in masks.stems}
+    if common := sorted(map(str, tested & trained)):
+        raise ValueError(
+            f'--test: {len(common)} images are also those to train on, such as {common[0]!r}: give others, or '
+            'leave --test out'
+        )
     rest = sorted(
         stem
         for stem in others
@@ -103,6 +109,13 @@ def draw_lists(
     summary = summarize(parts, None, classes)
     summary |= summarize({'all images': stems, 'labeled': labeled, 'val': held}, masks, classes)
     notes = list_warnings(summary)
+    if unseen := [
+        name for name, pixels in zip(classes, masks.counts.sum(0), strict=True) if not pixels
+    ]:
+        notes.append(
+            f'no mask has {", ".join(unseen)}: are --classes the names of 0, 1, ... in this order, and names '
+            'with spaces in quotes?'
+        )
     options = dict(val=val, unlabeled=unlabeled, groups=groups, seed=seed, classes=list(classes))
     provenance = dict(
         tool='make_config',

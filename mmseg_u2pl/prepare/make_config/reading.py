@@ -19,6 +19,10 @@ from ..index_masks import Masks, count_labels, find_images
 _ENTRY = re.compile(r'(?P<name>.+?)\s*[=:,\t ]\s*#(?P<hex>[0-9a-fA-F]{6})\s*(#.*)?')
 
 
+MOST_COLORS = 1000
+"""More are no colors of classes."""
+
+
 class Images(NamedTuple):
     """Image files by stem, sorted; widths and heights int64 (N, 2); ``deep``: some have 16 bits."""
 
@@ -182,7 +186,7 @@ def _labels(
 
 
 def _question(paths: Sequence[Path]) -> str:
-    """The colors found, most frequent first, as lines of a file for ``--colors``."""
+    """What to do: the colors found, most frequent first, are lines of a file for ``--colors``."""
 
     def read(path: Path) -> Counter[tuple[int, int, int]]:
         with Image.open(path) as image:
@@ -190,6 +194,12 @@ def _question(paths: Sequence[Path]) -> str:
         return Counter({color: number for number, color in found})
 
     pixels = sum(in_threads(read, paths, 'colors'), Counter())
+    if len(pixels) > MOST_COLORS:
+        return (
+            f'the masks have {len(pixels)} colors, as photographs have, such as {str(paths[0])!r}: give '
+            'IMAGES MASKS in this order. JPEG, and resizing, blend colors: export masks as PNG, one color a '
+            'class'
+        )
     lines = [
         f'NAME=#{bytes(color).hex()}  # {number / pixels.total():.2%} of the pixels'
         for color, number in pixels.most_common(20)
