@@ -195,7 +195,7 @@ def test_again_and_otherwise(mine, tmp_path, tool):
 
 def test_a_test_set_and_plain_mmengine(mine, tmp_path, tool):
     """The written config loads, and its model is built, where only mmseg was imported."""
-    test = [mine / 'images', mine / 'masks palette']
+    test = [shutil.copytree(mine / 'images', tmp_path / 'test'), mine / 'masks palette']
     tool(*flags(mine, 'index', tmp_path / 'own'), '--test', *test, '--scale', 40)
     code = (
         'from mmseg.apis import init_model; import sys; cfg = init_model(sys.argv[1], '
