@@ -75,6 +75,13 @@ def tool(name: str) -> str:
     return f'python tools/{name}.py'
 
 
+def cores() -> int:
+    """CPU cores that this process may use, as ``taskset`` and slurm set them."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _fail(message: str) -> NoReturn:
     print('error:', message.strip(), file=sys.stderr)
     raise SystemExit(2) from None

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress
 
+from ..cli import cores
 from .experiment_worker import Worker
 from .experiments import Experiment, is_done, read_results
 from .run_folder import RunFolder
@@ -31,13 +32,6 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
         return [dict(CUDA_VISIBLE_DEVICES=device) for device in chosen]
     one_thread = dict(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
     return [one_thread] * (jobs or cores())
-
-
-def cores() -> int:
-    """CPU cores that this process may use, as ``taskset`` and slurm set them."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def run_all(

@@ -64,8 +64,8 @@ def write_page(
 
     Raises:
         FileNotFoundError: A folder has no test.
-        ValueError: A file of another origin is there; there is one method alone; without ``gap``, methods were trained on different
-            lists; as ``markdown_table`` and ``read_members``.
+        ValueError: A file of another origin is there; there is one method alone; without ``gap``,
+            methods were trained on different lists; as ``markdown_table`` and ``read_members``.
     """
     table = markdown_table(runs, predictors, gap)
     if len(runs) < 2:

@@ -31,7 +31,7 @@ class Teacher(nn.Module):
         momentum: The largest m (U²PL: 0.99).
         norm: Where its BatchNorm statistics come from. ``'ema'``: the student's, averaged like
             the weights. ``'batch'``: its passes over training batches, which are also normalized by
-            the batch at hand (official code of U²PL).
+            the batch at hand (official code of U²PL). Other buffers are copies of the student's.
 
     Raises:
         ValueError: ``momentum`` outside [0, 1) or an unknown ``norm``.

@@ -1,7 +1,6 @@
 """Choose the settings of a config from what was measured of a folder, each with its reason."""
 
 import math
-import os
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from ...cli import cores
 from ...models.data_preprocessor import Grid
 from .methods import BASES, DEFAULT, Method
 from .reading import Images, OwnMasks, measure_normalization
@@ -101,7 +101,7 @@ def choose(
         'iterations': total,
         **({'warm-up': warmup} if method.ramp else {}),
         'learning rate': Choice(lr * PER_STEP / meant, f'of {schedule}{scaled}'),
-        'workers': Choice(min(4, os.cpu_count() or 1), f'{os.cpu_count()} cores, at most 4'),
+        'workers': Choice(min(4, cores()), f'{cores()} cores, at most 4'),
         'time': Choice(f'about {minutes} min', 'a few steps measured on this machine'),
     }
 
