@@ -244,7 +244,9 @@ def load_scoped_config(args: argparse.Namespace) -> Config:
         if 'data' not in chosen:
             raise
         names = ', '.join(SMALL_DATA)
-        raise SystemExit(f'--data {args.data}: the data sets are {names} ({error})') from None
+        raise SystemExit(
+            f'--data {args.data}: there is no such data set (there are {names}; {error})'
+        ) from None
     for flag, (name, variable, value) in chosen.items():
         if cfg.get(name) != value:
             raise SystemExit(
