@@ -22,6 +22,7 @@ from mmseg.registry import RUNNERS
 from PIL import Image
 
 from .compat import config_path
+from .datasets.checks import check_dataset_config
 from .engine.trust import set_trust
 
 COMMAND = 'mmseg-u2pl'
@@ -164,18 +165,16 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser, checkpoint: str, *
     add_trust_argument(parser)
 
 
-def positive(text: str) -> int:
+def positive(text: str, least: int = 1) -> int:
     """A type of argument: an integer above zero."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of 1 or more')
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of {least} or more')
     return int(text)
 
 
 def not_negative(text: str) -> int:
     """A type of argument: an integer, 0 or more."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of 0 or more')
-    return int(text)
+    return positive(text, least=0)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -274,18 +273,19 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def check_split(cfg: Config) -> None:
-    """Raise SystemExit, with the splits that exist, if the config's split has no list."""
+    """Raise SystemExit, with the splits that exist, if the config's split has no list.
+
+    Raises:
+        FileNotFoundError: The data are missing.
+    """
     labeled = cfg.get('train_dataloader', {}).get('dataset', {}).get('labeled', {})
     # the name may be a variable of the user's; without a list all images of a folder are labeled
     if not isinstance(cfg.get('split'), str) or not labeled.get('ann_file'):
         return
-    path = Path(labeled.get('data_root') or '', labeled.ann_file)
     root = Path(labeled.get('data_root') or '')
-    if not root.is_dir():
-        raise SystemExit(
-            f'{root} does not exist (from {Path.cwd()}): the data are expected there. configs/README.md says '
-            'where they come from, and which variable names another folder'
-        )
+    if not root.exists():  # no list is chosen before the data are there
+        check_dataset_config(labeled, 'train_dataloader.dataset.labeled')
+    path = root / labeled.ann_file
     if not path.is_file():
         folder, suffix = path.parents[cfg.split.count('/')], '_labeled.txt'
         found = folder.rglob(f'*{suffix}')

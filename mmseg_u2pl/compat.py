@@ -1,5 +1,6 @@
 """What differs between the host stacks: upstream OpenMMLab, and its continuation OneDL."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,13 @@ def package_folder(package: str) -> str:
 # For ``_base_ = 'PACKAGE::PATH'``: names and folders of the import, right on both stacks
 MODULE2PACKAGE.update(mmseg='mmseg', mmseg_u2pl='mmseg_u2pl')
 mmengine_config.get_installed_path = package_folder
+
+
+def type_name(settings: Mapping[str, Any]) -> Any:
+    """The ``type`` of a config as a name, which in configs that are Python is the class; None: none."""
+    kind = settings.get('type')
+    return getattr(kind, '__name__', kind)
+
 
 _cross_entropy = cross_entropy_loss.cross_entropy
 

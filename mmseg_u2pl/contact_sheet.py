@@ -25,6 +25,7 @@ MOST_LINES = 30  # of a legend
 LONGEST = 4  # of the width, how high an image is drawn at most
 OUTLINE = '#ff2fd6'
 COUNTS_NOWHERE, UNRELIABLE = 'padding or ignored', 'unreliable'
+RELIABLE = 'reliable\nstripes: not'  # title of a row
 WRONG = {'wrong and reliable': (230, 0, 0), 'wrong, unreliable': (255, 170, 0)}
 
 
@@ -137,7 +138,7 @@ def pseudo_label_column(
         cells += [
             (f'{network}:\npseudo-label', shown, label),
             ('entropy\nblack 0, white ln C', heat, None),
-            ('reliable\nstripes: not', shown, label.where(keep, IGNORE)),
+            (RELIABLE, shown, label.where(keep, IGNORE)),
         ]
         if truth is not None:
             true = truth[index].cpu()
@@ -156,7 +157,7 @@ def pseudo_label_sheet(columns: Sequence[Column], meta: Mapping[str, Any]) -> np
     for line in zip(*(cells for _, cells in columns), strict=True):
         labels = [painted.numpy() for *_, painted in line if painted is not None]
         title, pictures = line[0][0], [picture for _, picture, _ in line]
-        stripes = UNRELIABLE if title.startswith('reliable') else COUNTS_NOWHERE
+        stripes = UNRELIABLE if title == RELIABLE else COUNTS_NOWHERE
         rows.append(SheetRow(title, pictures, names, labels or None, stripes=stripes))
     classes, palette = [*meta['classes'], *WRONG], [*meta['palette'], *WRONG.values()]
     canvas = FigureCanvasAgg(contact_sheet(rows, classes, palette))
@@ -262,18 +263,18 @@ def _legend(
     rows: Sequence[SheetRow], classes: Sequence[str], palette: Sequence[Sequence[int]]
 ) -> list[Patch]:
     """The classes that occur, and what stripes mean."""
-    painted = [row.labels for row in rows if row.labels is not None]
-    present = {label for labels in painted for part in labels for label in np.unique(part)}
+    found = [
+        {label for part in (() if row.labels is None else row.labels) for label in np.unique(part)}
+        for row in rows
+    ]
+    present = set[Any]().union(*found)
     handles = [
         Patch(color='#' + bytes(color).hex(), label=name.replace('$', r'\$'))
         for index, (name, color) in enumerate(zip(classes, palette, strict=True))
         if index in present
     ]
-    striped = dict.fromkeys(
-        row.stripes
-        for row in rows
-        if row.labels is not None and any((p == IGNORE).any() for p in row.labels)
-    )
-    if striped:
+    if striped := dict.fromkeys(
+        row.stripes for row, here in zip(rows, found, strict=True) if IGNORE in here
+    ):
         handles.append(Patch(facecolor='w', hatch='////', label=', '.join(striped)))
     return handles

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader, Runner, set_random_seed
-from mmseg.registry import MODELS
 from rich.console import Console
 from rich.markup import escape
 from torch.utils.data import DataLoader
@@ -28,7 +27,7 @@ from mmseg_u2pl.cli import (
 )
 from mmseg_u2pl.contact_sheet import describe, draw_contact_sheet, training_rows
 from mmseg_u2pl.datasets.checks import check_dataset_config, check_files
-from mmseg_u2pl.engine.checkpoints import check_fits, weights_of
+from mmseg_u2pl.inference.checkpoint import build_segmentor, fill_segmentor
 
 
 def parse_args() -> argparse.Namespace:
@@ -76,15 +75,12 @@ def build_model(cfg: Config, checkpoint: str | None) -> Any:
     """The model in evaluation mode; without a checkpoint with random weights.
 
     Raises:
-        ValueError: As in :func:`check_fits` and :func:`place_in_training`.
+        ValueError: As in :func:`fill_segmentor` and :func:`place_in_training`.
     """
-    if cfg.model.get('backbone', {}).get('pretrained') is True:
-        cfg.model.backbone.pretrained = False  # some backbones download as they are built
-    model = MODELS.build(cfg.model).eval()
+    model = build_segmentor(cfg)
     if checkpoint:
         content = CheckpointLoader.load_checkpoint(checkpoint, 'cpu')
-        check_fits(model, content, starts=False, name=checkpoint)
-        model.load_state_dict(weights_of(content), strict=False)
+        fill_segmentor(model, content, checkpoint)
         place_in_training(model, content, checkpoint, cfg)
     return model
 

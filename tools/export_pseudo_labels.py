@@ -105,6 +105,8 @@ def main() -> None:
     written: dict[Path, str] = {}
     console = Console(soft_wrap=True, highlight=False, markup=False)
     watched = track(indices, 'labeling', console=console)
+    if not earlier:  # a run that is killed leaves it, too
+        AtomicBackend().put(json.dumps(dict(info=coco.content['info'])).encode(), marker)
     try:
         for group in batches(images, watched, unlabeled_per_batch(cfg)):
             _, found = model.label_samples(group)
@@ -116,8 +118,6 @@ def main() -> None:
                 if (first := written.setdefault(path, name)) != name:
                     raise ValueError(f'{first} and {name} would both be {path}: rename one')
                 path.parent.mkdir(parents=True, exist_ok=True)
-                if not marker.exists():  # a run that is killed leaves it, too
-                    marker.write_text(json.dumps(dict(info=coco.content['info'])))
                 Image.fromarray(mask).save(path)
                 coco.add(name, mask, mask_sha256=sha256_of(path.read_bytes()))
                 counts += np.bincount(mask.ravel(), minlength=len(counts))

@@ -20,13 +20,12 @@ from mmseg_u2pl.datasets.files import numbered_lines, require_outside, sha256_of
 from mmseg_u2pl.datasets.provenance import list_record
 from mmseg_u2pl.prepare.index_masks import Masks, find_images, read_masks
 from mmseg_u2pl.prepare.split_files import (
-    list_files,
     list_warnings,
     parse_size,
     read_groups,
     read_list,
     summarize,
-    write_files,
+    write_lists,
 )
 from mmseg_u2pl.prepare.splits import make_lists
 from mmseg_u2pl.version import __version__
@@ -180,10 +179,7 @@ def make_splits(args: argparse.Namespace, console: Console) -> None:
         lists={**{name: record for name, record in others.items() if record}, **summary},
         warnings=notes,
     )
-    contents = list_files(out, lists, provenance)
-    record = out / 'provenance.json'
-    changed = write_files({p: text for p, text in contents.items() if p != record}, args.force)
-    write_files({record: contents[record]}, force=True)  # it is merged
+    changed = write_lists(out, lists, provenance, args.force)
 
     console.print(split_table(summary))
     for note in notes:

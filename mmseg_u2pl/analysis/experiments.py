@@ -242,26 +242,22 @@ def read_results(path: str | Path) -> list[dict[str, Any]]:
     """The lines of a results file; of one run the last line counts. Empty if there is no file."""
     text = Path(path).read_text('utf-8', 'replace') if Path(path).exists() else ''
     *lines, last = text.split('\n')
-    if _is_whole(last):
-        lines.append(last)
-    records = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        record = json.loads(line) if _is_whole(line) else None
+    parsed = [(number, _parsed(line)) for number, line in enumerate(lines, 1) if line.strip()]
+    if (of_last := _parsed(last)) is not None:
+        parsed.append((len(lines) + 1, of_last))
+    for number, record in parsed:
         if not isinstance(record, dict) or not {*SETTINGS} <= record.keys():
             raise ValueError(f'{path}, line {number}: is no result of a run')
-        records.append(record)
+    records = [record for _, record in parsed]
     return list({json.dumps([r[key] for key in SETTINGS]): r for r in records}.values())
 
 
-def _is_whole(line: str | bytes) -> bool:
-    """Whether the last line of a results file, which has no newline, was not cut off."""
+def _parsed(line: str | bytes) -> Any:
+    """What a line of a results file says; None if it was cut off, as the last may be."""
     try:
-        json.loads(line)
+        return json.loads(line)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def append_result(path: str | Path, record: Mapping[str, Any]) -> bool:
@@ -275,7 +271,7 @@ def append_result(path: str | Path, record: Mapping[str, Any]) -> bool:
         file.seek(0)
         content = file.read()
         start = content.rfind(b'\n') + 1
-        if _is_whole(content[start:]):  # of an editor, or a script
+        if _parsed(content[start:]) is not None:  # of an editor, or a script
             file.write(b'\n')
             file.flush()
         else:

@@ -40,11 +40,10 @@ PICTURES = 3
 """Of the largest gains, and of the largest losses."""
 WIDTH = 320
 """Of pictures, pixels."""
-
-
 MOST_INSIDE = 8
 """Lines of a chart whose names stand inside it."""
 MADE_BY = 'Made by tools/report.py of mmseg_u2pl'
+"""What each page says; a file without it is not replaced."""
 
 
 def write_page(
@@ -174,10 +173,8 @@ def chart(title: str, lines: Lines) -> Markup:
 
     It has the colors of the text around it.
     """
-    size = (
-        4.6,
-        3.1 + (0.17 * math.ceil(len(lines) / 3) if len(lines) > MOST_INSIDE else 0),
-    )  # inches
+    below = math.ceil(len(lines) / 3) if len(lines) > MOST_INSIDE else 0  # lines of the legend
+    size = 4.6, 3.1 + 0.17 * below  # inches
     figure, file = Figure(figsize=size, layout='constrained'), io.StringIO()
     axes = figure.add_subplot(xlabel='iteration', title='\n'.join(wrap(title, 44)))
     shown = []
@@ -197,7 +194,7 @@ def chart(title: str, lines: Lines) -> Markup:
     axes.ticklabel_format(useOffset=False)
     axes.grid(alpha=0.25)
     entries = tuple(zip(*shown, strict=True))  # names may begin with _
-    if len(lines) > MOST_INSIDE:
+    if below:
         figure.legend(*entries, loc='outside lower center', ncols=3, frameon=False, fontsize=7)
     else:
         axes.legend(*entries, frameon=False, fontsize=8)

@@ -10,6 +10,7 @@ from mmengine.dataset import Compose
 from mmseg.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
 
+from ..compat import type_name
 from .checks import check_files, infos, leaf_configs, leaves
 
 _LABELS = ('LoadAnnotations', 'LoadMask', 'AddValidityMap')
@@ -34,7 +35,7 @@ def prediction_pipeline(cfg: Any, scale: int | None = None, tta: bool = False) -
         return _without_labels(cfg.tta_pipeline)
     pipeline = _without_labels(pipeline)
     if scale is not None:
-        pipeline = [step for step in pipeline if not _named(step, _RESIZES)]
+        pipeline = [step for step in pipeline if type_name(step) not in _RESIZES]
         pipeline.insert(1, dict(type='Resize', scale=(scale * 4096, scale), keep_ratio=True))
     if tta:
         flips = [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)]
@@ -50,22 +51,17 @@ def pipeline_of(cfg: Any, masks: bool = False) -> list[dict]:
     ]
     parts = [part for dataset in datasets for part in leaf_configs(dataset)]
     for pipeline in (cfg.get('test_pipeline'), *(part.get('pipeline') for part in parts)):
-        if pipeline and (not masks or any(_named(step, _LABELS) for step in pipeline)):
+        if pipeline and (not masks or any(type_name(step) in _LABELS for step in pipeline)):
             return pipeline
     what = 'pipeline of val or test images that loads masks' if masks else 'test_pipeline'
     raise ValueError(f'the config has no {what}: how images reach the network is unknown')
 
 
-def _named(step: Any, names: Sequence[str]) -> bool:
-    """Whether a transform is one of these; its type is a name or, in configs that are Python, a class."""
-    return getattr(step['type'], '__name__', step['type']) in names
-
-
 def _without_labels(pipeline: Sequence[dict]) -> list[dict]:
     """The transforms without those that load masks, in the views of ``TestTimeAug``, too."""
-    kept = [copy.deepcopy(dict(step)) for step in pipeline if not _named(step, _LABELS)]
+    kept = [copy.deepcopy(dict(step)) for step in pipeline if type_name(step) not in _LABELS]
     for step in kept:
-        if _named(step, ('TestTimeAug',)):
+        if type_name(step) == 'TestTimeAug':
             parts = map(_without_labels, step['transforms'])
             step['transforms'] = [part for part in parts if part]
     return kept

@@ -1,8 +1,7 @@
 """Check a runner's data, model and settings against each other before training."""
 
 import warnings
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from itertools import chain, islice
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..datasets import SemiDataset, SemiSampler
 from ..datasets.checks import check_dataset_config, check_files, leaves, loading_step
 from ..datasets.labels import Labels, count_labels
 from ..functional import IGNORE
+from ..models import SemiSegmentor
 from . import setting_checks
 from .segmentor import segmentor
 
@@ -60,7 +60,7 @@ def check_training(runner: Runner) -> None:
     for name, dataset in {'train': loader.dataset, **scored_datasets(runner)}.items():
         where = f'{name}_dataloader.dataset'
         for place, (leaf, indices) in check_files(dataset, where).items():
-            _refuse_together(partial(setting_checks.images, model, leaf, indices, place))
+            _refuse(setting_checks.images(model, leaf, indices, place))
         if name != 'train' and _loads_masks(dataset):
             _refuse(setting_checks.classes(loader.dataset.labeled, dataset, where))
             _check_loaded(dataset, count_labels(dataset, where), model.num_classes)
@@ -86,17 +86,13 @@ def _loads_masks(dataset: Any) -> bool:
 
 
 def _refuse(*problems: Iterable[str]) -> None:
-    for problem in chain(*problems):
-        raise ValueError(problem)
-
-
-def _refuse_together(find: Callable[[], Iterable[str]]) -> None:
-    """As :func:`_refuse`, in all processes, which look at different files; others would wait for one."""
+    """Raise the first problem that a process finds in all: each looks at other files, none waits alone."""
     try:
-        problems = list(islice(find(), 1))
+        found = list(islice(chain(*problems), 1))
     except ValueError as error:
-        problems = [str(error)]
-    _refuse(chain.from_iterable(all_gather_object(problems)))
+        found = [str(error)]
+    for problem in chain.from_iterable(all_gather_object(found)):
+        raise ValueError(problem)
 
 
 def scored_datasets(runner: Runner) -> dict[str, Any]:
@@ -206,7 +202,7 @@ def _check_batch(model: Any, loader: Any) -> None:
             f'{pattern} = sum of sampler.ratio {sampler.ratio}'
         )
     labeled, unlabeled = (loader.batch_size // pattern * number for number in sampler.ratio)
-    if labeled == 1 and (pooled := _pools_all(model, labeled + unlabeled)):
+    if labeled == 1 and (pooled := _pools_all(model)):
         raise ValueError(
             f'{pooled} averages each map to one pixel, and its BatchNorm needs two images for that, '
             f'but a step has one labeled image: raise train_dataloader.batch_size={loader.batch_size}'
@@ -228,15 +224,14 @@ def _check_batch(model: Any, loader: Any) -> None:
         )
 
 
-def _pools_all(model: Any, images: int) -> str:
-    """The head with BatchNorm after a global average, such as ASPP's or PSP's, that sees one image.
+def _pools_all(model: Any) -> str:
+    """The head with BatchNorm after a global average, such as ASPP's or PSP's; '' without one.
 
-    Labeled and unlabeled images go through the decode head together, but in a warm-up, and in a method
-    that passes them by themselves. '' without one.
+    A decode head that never sees labeled images alone does not count.
     """
     shared = nn.SyncBatchNorm if get_world_size() > 1 else ()  # sees the images of all processes
-    together = images > 1 and not getattr(model, 'warmup_iters', 1)
-    together &= getattr(model, 'labeled_with_unlabeled', False)
+    semi = isinstance(model, SemiSegmentor)
+    together = semi and model.labeled_with_unlabeled and not model.warmup_iters
     for name in ('auxiliary_head',) if together else ('decode_head', 'auxiliary_head'):
         head = getattr(model, name, None) or nn.Module()
         for part in (part for part in head.modules() if isinstance(part, nn.Sequential) and part):

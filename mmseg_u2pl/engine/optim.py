@@ -11,6 +11,8 @@ from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZER
 from torch import nn
 from torch.optim import Optimizer
 
+from ..compat import type_name
+
 DISCRIMINATOR_OPTIMIZER = {'type': 'Adam', 'lr': 1e-4, 'betas': (0.9, 0.99)}
 """What trains it if the config does not say."""
 
@@ -193,8 +195,8 @@ class SemiOptimWrapperConstructor:
             return OPTIM_WRAPPERS.build(dict(self.settings, optimizer=optimizer))
 
         settings = dict(self.settings)
-        kind = settings.pop('type')
-        kind = getattr(kind, '__name__', kind)  # configs that are Python have the class
+        kind = type_name(settings)
+        del settings['type']
         if kind not in WRAPPERS:
             raise ValueError(
                 f'optim_wrapper.type={kind!r} has no version for several optimizers: use '

@@ -95,6 +95,23 @@ class Loaded(NamedTuple):
     """All that the file holds."""
 
 
+def build_segmentor(cfg: Config) -> Any:
+    """The segmentor of a config, with random weights, in evaluation mode; nothing is downloaded."""
+    if cfg.model.get('backbone', {}).get('pretrained') is True:
+        cfg.model.backbone.pretrained = False  # some load such weights when they are built
+    return MODELS.build(cfg.model).eval()
+
+
+def fill_segmentor(model: Any, checkpoint: dict[str, Any], name: str | Path) -> None:
+    """Load the weights of a checkpoint; it may lack banks and auxiliary heads.
+
+    Raises:
+        ValueError: As in ``check_fits``, with the ``name``.
+    """
+    check_fits(model, checkpoint, starts=False, name=name)
+    model.load_state_dict(weights_of(checkpoint), strict=False)
+
+
 def load_model(
     checkpoint: str | Path,
     config: str | Path | None = None,
@@ -144,18 +161,14 @@ def load_model(
     if 'model' not in cfg:
         raise ValueError(f'the config of {checkpoint} has no model: {_REMEDY}')
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    if cfg.model.get('backbone', {}).get('pretrained') is True:
-        cfg.model.backbone.pretrained = False  # some load such weights when they are built
     try:
-        model = MODELS.build(cfg.model)
+        model = build_segmentor(cfg)
     except KeyError as error:  # custom_imports run code, too
         raise ValueError(
             f'the config of {checkpoint} has a part that is not registered ({error}): import its '
             f'module first, or {_REMEDY}'
         ) from error
-    check_fits(model, content, starts=False, name=checkpoint)
-    # it may lack banks and auxiliary heads
-    model.load_state_dict(weights_of(content), strict=False)
+    fill_segmentor(model, content, checkpoint)
     if predictor is not None:
         names = getattr(model, 'predictors', ())
         if predictor not in names:
@@ -164,7 +177,7 @@ def load_model(
                 f'{", ".join(names) or "one network, nothing to choose"}'
             )
         model.predictor = predictor
-    return Loaded(model.eval(), cfg, _dataset_meta(meta, model.decode_head), content)
+    return Loaded(model, cfg, _dataset_meta(meta, model.decode_head), content)
 
 
 def _dataset_meta(meta: dict[str, Any], head: Any) -> dict[str, Any]:

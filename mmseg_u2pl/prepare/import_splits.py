@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..datasets.files import numbered_lines
 from ..version import __version__
-from .split_files import list_files, summarize, write_files
+from .split_files import summarize, write_lists
 
 
 class Scheme(NamedTuple):
@@ -135,10 +135,7 @@ def import_splits(
         about = dict(family=name.removeprefix('blender-').split('-')[0], source=sources[name])
         for part, entry in summarize(parts, None, ()).items():
             entries[part] = dict(entry, **about, tool='import_splits', version=__version__)
-    contents = list_files(out, stems_of, whole)
-    provenance = contents.pop(record)
-    write_files(contents, force)
-    write_files({record: provenance}, force=True)  # it is merged
+    write_lists(out, stems_of, whole, force)
     return sorted(lists)
 
 

@@ -102,6 +102,25 @@ def list_files(
     return {**contents, folder / 'provenance.json': text.encode()}
 
 
+def write_lists(
+    folder: Path,
+    stems: Mapping[str, Sequence[str]],
+    provenance: Mapping[str, Any],
+    force: bool = False,
+) -> bool:
+    """Write lists and their record, in which those of earlier lists are; errors as :func:`write_files`.
+
+    Returns:
+        Whether a list changed.
+    """
+    contents = list_files(folder, stems, provenance)
+    record = folder / 'provenance.json'
+    text = contents.pop(record)
+    changed = write_files(contents, force)
+    write_files({record: text}, force=True)
+    return changed
+
+
 def write_files(contents: Mapping[Path, bytes], force: bool = False) -> bool:
     """Write files, all or none; returns whether anything changed.
 

@@ -16,6 +16,7 @@ from mmseg.utils import add_prefix
 from torch import Tensor
 from torch.profiler import record_function
 
+from ...compat import type_name
 from ...functional import by_images
 from ..heads.decode_head import check_decode_head, logits_and_feature
 from ..parts.teacher import Teacher
@@ -41,7 +42,8 @@ class SemiNetworks(EncoderDecoder):
         **encoder_decoder: As in mmseg's ``EncoderDecoder``.
 
     Raises:
-        TypeError: An unknown setting; as in ``check_decode_head``; or no ``conv_seg`` where the contrastive loss needs it.
+        TypeError: An unknown setting; as in ``check_decode_head``; or no ``conv_seg`` where the
+            contrastive loss needs it.
         ValueError: A head with one output channel, an unknown predictor, or a teacher whose
             BatchNorm statistics would never move.
     """
@@ -66,8 +68,7 @@ class SemiNetworks(EncoderDecoder):
     ) -> None:
         self._check_names(encoder_decoder)
         data_preprocessor = dict(data_preprocessor or dict(type='SegDataPreProcessor'))
-        kind = data_preprocessor.get('type')
-        if getattr(kind, '__name__', kind) == 'SegDataPreProcessor':
+        if type_name(data_preprocessor) == 'SegDataPreProcessor':
             data_preprocessor['type'] = 'SemiDataPreprocessor'
         if isinstance(encoder_decoder.get('decode_head'), list | tuple):
             check_decode_head(encoder_decoder['decode_head'])
